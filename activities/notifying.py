@@ -1,0 +1,96 @@
+"""Delivers the messages that wait in the database."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+import structlog
+from temporalio import activity
+
+from activities.contracts import DELIVER, Delivered
+from domain.approvals.plan import Plan
+from domain.approvals.round import Round
+from domain.quotes import Quote
+from notify.letters import Facts, Writer
+from notify.port import Channel, Letter, Refused, Unavailable
+from storage import messages, people, quotes, rounds
+from storage.database import Database
+from storage.messages import Message
+
+log = structlog.get_logger()
+STRETCH = timedelta(minutes=5)
+PAUSE = 0.5
+BATCH = 20
+
+
+class Delivering:
+    def __init__(self, database: Database, channel: Channel, clock: Callable[[], datetime], base_url: str) -> None:
+        self._database = database
+        self._channel = channel
+        self._clock = clock
+        self._base_url = base_url.rstrip("/")
+        self._writer = Writer()
+
+    @activity.defn(name=DELIVER)
+    async def deliver(self) -> Delivered:
+        """Send messages as they come, for a stretch of time, so that the engine has little to remember of it."""
+        sent = failed = 0
+        until = time.monotonic() + STRETCH.total_seconds()
+        while time.monotonic() < until and not activity.is_worker_shutdown():
+            activity.heartbeat(sent)
+            done = await self.deliver_due()
+            sent, failed = sent + done.sent, failed + done.failed
+            if done == Delivered():
+                await asyncio.sleep(PAUSE)
+        return Delivered(sent=sent, failed=failed)
+
+    async def deliver_due(self) -> Delivered:
+        """One batch: everything that should have been sent by now."""
+        async with self._database.reading() as session:
+            batch = await messages.due(session, self._clock(), BATCH)
+        outcomes = [await self._deliver(message) for message in batch]
+        return Delivered(sent=outcomes.count(True), failed=outcomes.count(False))
+
+    async def _deliver(self, message: Message) -> bool:
+        try:
+            await self._channel.send(await self._letter(message))
+        except Refused as error:
+            await self._failed(message, str(error), for_good=True)
+        except Unavailable as error:
+            await self._failed(message, str(error))
+        except Exception as error:  # one message that cannot be written must not hold up the others
+            log.exception("message_failed", message=message.id)
+            await self._failed(message, type(error).__name__)
+        else:
+            async with self._database.writing() as session:
+                await messages.sent(session, message.id, self._clock())
+            return True
+        return False
+
+    async def _failed(self, message: Message, error: str, for_good: bool = False) -> None:
+        log.warning("message_not_sent", message=message.id, error=error, for_good=for_good)
+        async with self._database.writing() as session:
+            await messages.failed(session, message.id, error, self._clock(), for_good)
+
+    async def _letter(self, message: Message) -> Letter:
+        async with self._database.reading() as session:
+            person = await people.load_person(session, message.person)
+            found = await rounds.round_of(session, message.run)
+            if person is None or not person.active or not person.email:
+                raise Refused(f"{message.person} has no address or has left")
+            round, plan = found
+            stored = await quotes.load(session, round.subject_id)
+            if stored is None:
+                raise Refused(f"{message.subject} does not exist")
+            who = {name for a in round.approvals for seat in a.seats for name in (seat.holder, seat.by or seat.holder)}
+            names = await rounds.names(session, who)
+        facts = self._facts(round, plan, stored.quote, names)
+        return self._writer.write(message.id, message.template, message.data["approvals"], person, facts)
+
+    def _facts(self, round: Round, plan: Plan, quote: Quote, names: dict[str, str]) -> Facts:
+        return Facts(
+            round=round, plan=plan, names=names, customer=quote.customer.name, net_total=quote.net_total,
+            currency=quote.currency, discount_percent=quote.discount_percent,
+            link=f"{self._base_url}/quotes/{quote.id}",
+        )  # fmt: skip

@@ -1,0 +1,98 @@
+"""Sends commands to their runs by signal-with-start, and again when nobody answered."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from temporalio import activity
+from temporalio.client import Client
+from temporalio.common import TypedSearchAttributes, WorkflowIDConflictPolicy, WorkflowIDReusePolicy
+from temporalio.service import RPCError
+
+from activities.contracts import SWEEP, Swept
+from domain.runs import Command, Head
+from storage import record
+from storage.database import Database
+
+RPC_LIMIT = timedelta(seconds=2)
+TASK_LIMIT = timedelta(seconds=3)
+SWEEP_BATCH = 200
+PATIENCE = timedelta(seconds=5)
+"""How long a command may be unanswered before it is sent again."""
+
+
+@dataclass(frozen=True)
+class Route:
+    """How a run is started: what its list in the Temporal UI shows from the first moment."""
+
+    workflow: str
+    task_queue: str
+    summary: str
+    attributes: TypedSearchAttributes
+
+
+Router = Callable[[Head], Route]
+Connect = Callable[[], Awaitable[Client]]
+
+
+class Sender:
+    """The engine, as far as commands need it."""
+
+    def __init__(self, connect: Connect, routes: dict[str, Router]) -> None:
+        self._connect = connect
+        self._routes = routes
+
+    async def send(self, command: Command, head: Head) -> None:
+        """Signal the run; a run that ended or was lost starts again from the record, answers, and ends."""
+        signal = command.model_dump(mode="json", exclude={"run", "verb"})
+        await self._start(head, command.verb, [signal])
+
+    async def wake(self, head: Head) -> None:
+        await self._start(head)
+
+    async def _start(self, head: Head, start_signal: str | None = None, signal_args: Sequence[object] = ()) -> None:
+        route = self._routes[head.kind](head)
+        client = await self._connect()
+        await client.start_workflow(
+            route.workflow,
+            head,
+            id=head.run,
+            task_queue=route.task_queue,
+            task_timeout=TASK_LIMIT,
+            id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
+            id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+            static_summary=route.summary,
+            search_attributes=route.attributes,
+            start_signal=start_signal,
+            start_signal_args=signal_args,
+            rpc_timeout=RPC_LIMIT,
+        )
+
+
+class Sweeping:
+    def __init__(self, database: Database, sender: Sender, clock: Callable[[], datetime]) -> None:
+        self._database = database
+        self._sender = sender
+        self._clock = clock
+
+    @activity.defn(name=SWEEP)
+    async def sweep(self) -> Swept:
+        """Send again what was written down and not answered in time; wake runs whose due instant has passed."""
+        return await self.sweep_older_than(PATIENCE)
+
+    async def sweep_older_than(self, age: timedelta) -> Swept:
+        before = self._clock() - age
+        async with self._database.reading() as session:
+            commands = await record.unanswered(session, before, SWEEP_BATCH)
+            overdue = await record.overdue(session, before, SWEEP_BATCH)
+        resent = woken = 0
+        for command, head in commands:
+            with suppress(RPCError):
+                await self._sender.send(command, head)
+                resent += 1
+        for head in overdue:
+            with suppress(RPCError):
+                await self._sender.wake(head)
+                woken += 1
+        return Swept(resent=resent, woken=woken)

@@ -1,0 +1,115 @@
+"""Approvals over HTTP."""
+
+from datetime import datetime
+from typing import Annotated
+
+from fastapi import APIRouter, Response
+from pydantic import BaseModel, Field
+
+from api.problems import answers
+from api.quotes import ON_COMMAND
+from api.requests import (
+    AHouse,
+    Cursor,
+    Done,
+    Limit,
+    Page,
+    PathId,
+    answered,
+    keys_of,
+    needs,
+    needs_caller,
+    paged,
+)
+from domain.errors import Invalid
+from domain.people import Person
+from domain.values import Id, Text
+from services.approvals import Shown
+from services.commands import Answer, Caller
+from storage.rounds import Waiting
+
+router = APIRouter(prefix="/v1", tags=["approvals"])
+Decider = Annotated[Caller, needs_caller("approvals.decide")]
+Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$", description="The digest of what you saw.")]
+
+
+class Approve(BaseModel):
+    digest: Digest
+    comment: Text = ""
+
+
+class Reject(BaseModel):
+    digest: Digest
+    comment: Annotated[str, Field(min_length=1, max_length=4000)]
+
+
+class Delegate(BaseModel):
+    digest: Digest
+    to: Id
+    reason: Text = ""
+
+
+class Reassign(BaseModel):
+    to: Id
+    holder: Annotated[Id | None, Field(alias="from")] = None
+    reason: Text = ""
+
+
+@router.get("/inbox", responses=answers(401, 403, 422))
+async def inbox(
+    house: AHouse, person: Annotated[Person, needs("inbox.read")], limit: Limit = 50, cursor: Cursor = None
+) -> Page[Waiting]:
+    """What waits on you, longest waiting first."""
+    found = await house.approvals.inbox(person, inbox_place(cursor), limit + 1)
+    return paged(found, limit, lambda item: (item.requested_at.isoformat(), item.approval))
+
+
+def inbox_place(cursor: str | None) -> tuple[datetime, str] | None:
+    keys = keys_of(cursor, 2)
+    if keys is None:
+        return None
+    try:
+        at = datetime.fromisoformat(keys[0])
+        at.utctimetuple()
+    except (ValueError, OverflowError):
+        raise Invalid.field("cursor", "is not one that this list gave") from None
+    if at.tzinfo is None:
+        raise Invalid.field("cursor", "is not one that this list gave")
+    return at, keys[1]
+
+
+@router.get("/approvals/{id}", responses=answers(401, 403, 404, 422))
+async def get(house: AHouse, person: Annotated[Person, needs("approvals.read")], id: PathId) -> Shown:
+    """One approval with its round and what it is about."""
+    return await house.approvals.get(person, id)
+
+
+@router.post("/approvals/{id}/approve", response_model=Done, responses=ON_COMMAND)
+async def approve(house: AHouse, caller: Decider, id: PathId, body: Approve) -> Response:
+    return answered(await house.approvals.approve(caller, id, body.digest, body.comment))
+
+
+@router.post("/approvals/{id}/reject", response_model=Done, responses=ON_COMMAND)
+async def reject(house: AHouse, caller: Decider, id: PathId, body: Reject) -> Response:
+    """A rejection says why."""
+    return answered(await house.approvals.reject(caller, id, body.digest, body.comment))
+
+
+@router.post("/approvals/{id}/delegate", response_model=Done, responses=ON_COMMAND)
+async def delegate(house: AHouse, caller: Decider, id: PathId, body: Delegate) -> Response:
+    """Hand this one approval to another person."""
+    return answered(await house.approvals.delegate(caller, id, body.digest, body.to, body.reason))
+
+
+@router.post("/approvals/{id}/reassign", response_model=Done, responses=ON_COMMAND)
+async def reassign(
+    house: AHouse, caller: Annotated[Caller, needs_caller("approvals.reassign")], id: PathId, body: Reassign
+) -> Response:
+    """Move an approval from its holder to another person."""
+    return answered(await house.approvals.reassign(caller, id, body.to, body.holder, body.reason))
+
+
+@router.get("/receipts/{command_id}", responses=answers(401, 403, 404, 422))
+async def receipt(house: AHouse, person: Annotated[Person, needs("receipts.read")], command_id: PathId) -> Answer:
+    """A command of yours: its outcome, or null while it is not answered."""
+    return await house.office.path.receipt(person, command_id)

@@ -1,0 +1,106 @@
+"""Errors as RFC 9457 problems: one table from codes to statuses, and nothing of the inside ever shown."""
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, ConfigDict
+from starlette.exceptions import HTTPException
+
+from domain import errors
+from domain.runs import Outcome
+
+log = structlog.get_logger()
+
+STATUS: dict[str, int] = {
+    errors.Invalid.code: 422,
+    errors.CommandIdReused.code: 422,
+    errors.NotSignedIn.code: 401,
+    errors.NotAllowed.code: 403,
+    errors.NotFound.code: 404,
+    errors.Locked.code: 409,
+    errors.Unresolved.code: 409,
+    errors.Stale.code: 412,
+    errors.VersionRequired.code: 428,
+    errors.TooLarge.code: 413,
+    errors.TooMany.code: 429,
+}
+REFUSED = 409
+"""A command that the run answered with no."""
+NO_FACTS: Mapping[str, Any] = {}
+
+
+class Problem(BaseModel):
+    """What every 4xx and 5xx answer looks like; further members carry the facts."""
+
+    model_config = ConfigDict(extra="allow")
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+
+
+def problem(status: int, code: str, detail: str, facts: Mapping[str, Any] = NO_FACTS) -> JSONResponse:
+    body = {
+        **facts,
+        "type": f"urn:dealwright:problem:{code}",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": detail,
+        "code": code,
+    }
+    headers = {"WWW-Authenticate": "Bearer"} if status == 401 else {}
+    if retry := facts.get("retry_after"):
+        headers["Retry-After"] = str(retry)
+    return JSONResponse(body, status, headers, media_type="application/problem+json")
+
+
+def of_refusal(refusal: errors.Refusal) -> JSONResponse:
+    return problem(STATUS.get(refusal.code, REFUSED), refusal.code, refusal.sentence, refusal.facts)
+
+
+def of_outcome(outcome: Outcome, command: str) -> JSONResponse:
+    return problem(REFUSED, outcome.code, outcome.sentence, {**outcome.facts, "command": command})
+
+
+def install(app: FastAPI) -> None:
+    @app.exception_handler(errors.Refusal)
+    async def refused(_: Request, error: errors.Refusal) -> JSONResponse:
+        return of_refusal(error)
+
+    @app.exception_handler(RequestValidationError)
+    async def unreadable(_: Request, error: RequestValidationError) -> JSONResponse:
+        found = [
+            {
+                "field": ".".join(str(p) for p in item["loc"][1:]) or str(item["loc"][0]),
+                "problem": item["msg"],
+            }
+            for item in error.errors()[:50]
+        ]
+        return problem(422, "invalid", f"{found[0]['field']}: {found[0]['problem']}", {"errors": found})
+
+    @app.exception_handler(HTTPException)
+    async def plain(_: Request, error: HTTPException) -> JSONResponse:
+        status = HTTPStatus(error.status_code)
+        response = problem(status, status.name.lower(), str(error.detail))
+        response.headers.update(error.headers or {})
+        return response
+
+    @app.exception_handler(Exception)
+    async def broken(request: Request, error: Exception) -> JSONResponse:
+        log.exception("broken", path=request.url.path, exc_info=error)
+        return problem(500, "internal", "Something broke on our side. It was logged; nothing was changed half-way.")
+
+
+def answers(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The problems an endpoint can answer with, for the OpenAPI document."""
+    content = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    return {
+        status: {"description": HTTPStatus(status).phrase, "model": Problem, "content": content} for status in statuses
+    }

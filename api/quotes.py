@@ -1,0 +1,194 @@
+"""Quotes over HTTP."""
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Body, Query, Response
+from pydantic import BaseModel
+
+from api.problems import answers
+from api.requests import (
+    AHouse,
+    Cursor,
+    Done,
+    IfMatch,
+    Limit,
+    Page,
+    PathId,
+    Pending,
+    answered,
+    keys_of,
+    needs,
+    needs_caller,
+    paged,
+    set_etag,
+)
+from domain.approvals.evaluation import Finding
+from domain.approvals.plan import Nobody, PlannedApproval
+from domain.approvals.round import Round
+from domain.audit import Entry
+from domain.errors import Invalid
+from domain.people import Person
+from domain.quotes import Quote, QuoteStatus
+from domain.values import Text
+from services.commands import Caller
+from services.quotes import read_quote
+from storage.quotes import QuoteSummary, StoredQuote
+
+router = APIRouter(prefix="/v1/quotes", tags=["quotes"])
+Reader = Annotated[Person, needs("quotes.read")]
+Writer = Annotated[Caller, needs_caller("quotes.write")]
+Submitter = Annotated[Caller, needs_caller("quotes.submit")]
+Recaller = Annotated[Caller, needs_caller("quotes.recall")]
+ON_COMMAND: dict[int | str, dict[str, Any]] = {
+    202: {"model": Pending, "description": "Written down; ask the receipt"},
+    **answers(401, 403, 404, 409, 412, 422, 429),
+}
+
+
+class Sums(BaseModel):
+    list_total: Decimal
+    net_total: Decimal
+    discount_percent: Decimal | None
+    currency: str
+
+
+class QuoteOut(BaseModel):
+    """A quote with its state and its sums."""
+
+    quote: Quote
+    version: int
+    status: QuoteStatus
+    digest: str
+    round: int
+    sums: Sums
+    flags: list[dict[str, str]]
+    created_at: datetime
+    changed_at: datetime
+
+
+class PreviewOut(BaseModel):
+    """The approvals a draft would need, and why."""
+
+    sums: Sums
+    policy_version: int
+    approvals: list[PlannedApproval]
+    unresolved: list[Nobody]
+    after: dict[str, tuple[str, ...]]
+    names: dict[str, str]
+
+
+class Comment(BaseModel):
+    comment: Text = ""
+
+
+class RoundOut(BaseModel):
+    run: str
+    round: Round
+    reasons: dict[str, tuple[str, ...]]
+    names: dict[str, str]
+
+
+def sums_of(quote: Quote) -> Sums:
+    return Sums(
+        list_total=quote.list_total, net_total=quote.net_total, discount_percent=quote.discount_percent,
+        currency=quote.currency,
+    )  # fmt: skip
+
+
+def shown(stored: StoredQuote) -> QuoteOut:
+    return QuoteOut(
+        quote=stored.quote, version=stored.version, status=stored.status, digest=stored.quote.digest,
+        round=stored.round, sums=sums_of(stored.quote), flags=list(stored.flags), created_at=stored.created_at,
+        changed_at=stored.changed_at,
+    )  # fmt: skip
+
+
+@router.put("/{id}", responses={201: {"model": QuoteOut}, **answers(401, 403, 404, 409, 412, 413, 422, 428, 429)})
+async def put(
+    house: AHouse, caller: Writer, id: PathId, response: Response, body: Annotated[dict[str, Any], Body()],
+    expected: IfMatch,
+) -> QuoteOut:  # fmt: skip
+    """Create a quote, or replace the version named in `If-Match`. Unknown fields are kept under `custom`."""
+    if body.setdefault("id", id) != id:
+        raise Invalid.field("id", "is not the id in the address")
+    stored, new = await house.quotes.put(caller, read_quote(body), expected)
+    response.status_code = 201 if new else 200
+    set_etag(response, stored.version)
+    return shown(stored)
+
+
+@router.get("/{id}", responses=answers(401, 403, 404, 422))
+async def get(house: AHouse, person: Reader, id: PathId, response: Response) -> QuoteOut:
+    stored = await house.quotes.get(person, id)
+    set_etag(response, stored.version)
+    return shown(stored)
+
+
+@router.get("", responses=answers(401, 403, 422))
+async def list_quotes(
+    house: AHouse, person: Reader, limit: Limit = 50, cursor: Cursor = None, status: QuoteStatus | None = None
+) -> Page[QuoteSummary]:
+    """The quotes you can see, by id."""
+    after = keys_of(cursor, 1)
+    found = await house.quotes.listed(person, status, after[0] if after else "", limit + 1)
+    return paged(found, limit, lambda quote: (quote.id,))
+
+
+@router.post("/{id}/preview", responses=answers(401, 403, 404, 422))
+async def preview(
+    house: AHouse, person: Annotated[Person, needs("quotes.read")], id: PathId,
+    edits: Annotated[dict[str, Any] | None, Body()] = None,
+) -> PreviewOut:  # fmt: skip
+    """Which approvals the quote would need with these edits, and why. Nothing is saved."""
+    found = await house.quotes.preview(person, id, edits or {})
+    return PreviewOut(
+        sums=sums_of(found.quote), policy_version=found.policy_version, approvals=list(found.plan.approvals),
+        unresolved=list(found.plan.unresolved), after=found.plan.after, names=found.names,
+    )  # fmt: skip
+
+
+@router.get("/{id}/explain", responses=answers(401, 403, 404, 422))
+async def explain(house: AHouse, person: Reader, id: PathId) -> list[Finding]:
+    """Every rule with every condition's tested value, and why it fires or does not."""
+    return (await house.quotes.preview(person, id, {})).findings
+
+
+@router.post("/{id}/submit", response_model=Done, responses=ON_COMMAND)
+async def submit(house: AHouse, caller: Submitter, id: PathId, expected: IfMatch) -> Response:
+    """Ask for the approvals that the quote needs as it stands."""
+    return answered(await house.quotes.submit(caller, id, expected))
+
+
+@router.post("/{id}/recall", response_model=Done, responses=ON_COMMAND)
+async def recall(house: AHouse, caller: Recaller, id: PathId, body: Comment | None = None) -> Response:
+    """Take a pending submission back."""
+    return answered(await house.quotes.recall(caller, id, body.comment if body else ""))
+
+
+@router.get("/{id}/rounds", responses=answers(401, 403, 404, 422))
+async def rounds(house: AHouse, person: Reader, id: PathId) -> list[RoundOut]:
+    """Every round of approvals, newest first."""
+    found = await house.quotes.rounds(person, id)
+    return [
+        RoundOut(
+            run=f"quote:{id}:approval:{round.number}", round=round, names=names,
+            reasons={a.id: p.reasons for a, p in zip(round.approvals, plan.approvals, strict=True)},
+        )
+        for round, plan, names in found
+    ]  # fmt: skip
+
+
+@router.get("/{id}/audit", responses=answers(401, 403, 404, 422))
+async def audit(
+    house: AHouse,
+    person: Reader,
+    id: PathId,
+    limit: Limit = 100,
+    cursor: Annotated[int, Query(ge=0, le=10**9)] = 0,
+) -> Page[Entry]:
+    """Everything that ever happened to the quote, in order."""
+    found = await house.quotes.audit(person, id, cursor, limit + 1)
+    shown = found[:limit]
+    return Page(items=shown, next_cursor=str(shown[-1].seq) if len(found) > limit else None)

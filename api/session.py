@@ -1,0 +1,36 @@
+"""Signing in, and who one is."""
+
+from typing import Annotated
+
+from fastapi import APIRouter
+from pydantic import BaseModel, Field
+
+from api.problems import answers
+from api.requests import AHouse, APerson
+from domain.people import Person
+from services.access import LONGEST_PASSWORD
+
+router = APIRouter(prefix="/v1", tags=["session"])
+
+
+class SignIn(BaseModel):
+    user: Annotated[str, Field(max_length=64)]
+    password: Annotated[str, Field(max_length=LONGEST_PASSWORD)]
+
+
+class Token(BaseModel):
+    access_token: str
+    token_type: str = "bearer"
+
+
+@router.post("/auth/token", responses=answers(401, 422, 429))
+async def sign_in(house: AHouse, asked: SignIn) -> Token:
+    """A bearer token for a local account."""
+    token, _ = await house.access.sign_in(asked.user, asked.password)
+    return Token(access_token=token)
+
+
+@router.get("/me", responses=answers(401))
+async def me(person: APerson) -> Person:
+    """Who the token belongs to."""
+    return person

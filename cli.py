@@ -1,0 +1,332 @@
+"""`dealwright …`: the command line. Each command reads its options, calls a service, and shows what came of it."""
+
+import asyncio
+import json
+import os
+import signal
+import threading
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import typer
+from rich.console import Console
+from rich.panel import Panel
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+import logs
+from composition import House, build
+from domain.approvals.exchange import read_policy, write_policy
+from domain.audit import HeadMark, flaws
+from domain.errors import Refusal
+from services.importing import Imports
+from services.samples import SYSTEM, load
+from settings import Settings, settings
+from stack import CannotStart, Ports, Stack
+from storage import migrate as migrations_
+from storage import trail
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="Approvals, orders and deals on durable workflows.")
+imports = typer.Typer(no_args_is_help=True, help="Bring data over from other systems.")
+policy = typer.Typer(no_args_is_help=True, help="Check, publish and export approval policies.")
+audit = typer.Typer(no_args_is_help=True, help="The audit trail.")
+users = typer.Typer(no_args_is_help=True, help="Accounts, passwords and API keys.")
+for name, group in (("import", imports), ("policy", policy), ("audit", audit), ("users", users)):
+    app.add_typer(group, name=name)
+
+screen, errors = Console(), Console(stderr=True)
+T = TypeVar("T")
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+HomeOption = Annotated[Path, typer.Option(help="Where everything is kept.")]
+DEFAULT_HOME = Path(".home")
+
+
+def fail(sentence: str) -> typer.Exit:
+    """One clear line, and an exit code that is not 0."""
+    errors.print(f"[bold red]error[/] {sentence}", highlight=False, soft_wrap=True)
+    return typer.Exit(1)
+
+
+def found_settings(home: Path) -> Settings:
+    """The environment's settings; without one, those of the stack in `home`."""
+    if "DEALWRIGHT_SECRET" not in os.environ:
+        if not (home / "secret.key").exists():
+            raise fail(f"There is no Dealwright in {home}/ and none in the environment. Start one: make run")
+        os.environ.update(Stack(home.resolve(), saved_ports(home)).environment())
+    return settings()
+
+
+def saved_ports(home: Path) -> Ports:
+    file = home / "ports.json"
+    return Ports(**json.loads(file.read_text())) if file.exists() else Ports()
+
+
+def with_house(home: Path, act: Callable[[House], Awaitable[T]]) -> T:
+    """Run one act against the database and the engine of `home` or the environment."""
+    found = found_settings(home)
+    logs.configure(json=False, level=40)
+
+    async def run() -> T:
+        house = build(found)
+        try:
+            return await act(house)
+        finally:
+            await house.close()
+
+    try:
+        return asyncio.run(run())
+    except Refusal as refusal:
+        for item in refusal.facts.get("errors", [])[:20]:
+            errors.print(f"  [red]{item['field']}[/]: {item['problem']}", highlight=False, soft_wrap=True)
+        raise fail(refusal.sentence) from None
+
+
+@contextmanager
+def progress(text: str) -> Iterator[Callable[[str], None]]:
+    """A line that moves while something takes long."""
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Progress(*columns, console=errors, transient=True) as bar:
+        task = bar.add_task(text)
+        yield lambda step: bar.update(task, description=f"{text}: {step}"[:100])
+
+
+@app.command()
+def dev(
+    home: HomeOption = DEFAULT_HOME,
+    api_port: Annotated[int, typer.Option(help="API and console")] = Ports.api,
+    temporal_port: Annotated[int, typer.Option(help="The engine")] = Ports.temporal,
+    ui_port: Annotated[int, typer.Option(help="The engine's UI")] = Ports.ui,
+    mail_port: Annotated[int, typer.Option(help="The mail catcher")] = Ports.mail,
+    samples: Annotated[bool, typer.Option(help="Load the sample company into an empty database")] = True,
+) -> None:
+    """Run everything in one terminal: engine with UI, database, worker, API, console. Ctrl-C stops all of it."""
+    home = home.resolve()
+    home.mkdir(parents=True, exist_ok=True)
+    ports = Ports(api_port, temporal_port, ui_port, mail_port)
+    stack = Stack(home, ports)
+    stop = threading.Event()
+    for name in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(name, lambda *_: stop.set())
+    try:
+        with progress("Starting") as say, stack.running(say):
+            (home / "ports.json").write_text(json.dumps(vars(ports)))
+            os.environ.update(stack.environment())
+            if samples:
+                say("the sample company")
+                with_house(home, load_samples)
+            say("ready")
+            errors.print(welcome(stack, samples))
+            while not stop.wait(1):
+                for died in stack.revive():
+                    errors.print(f"[yellow]{died} died and was started again; see {home / died}.log")
+            say("stopping")
+    except CannotStart as error:
+        raise fail(str(error)) from None
+    errors.print("Stopped. Everything is kept in", str(home))
+
+
+async def load_samples(house: House) -> None:
+    if await load(house.office, house.access):
+        folder = Path(__file__).parent / "samples" / "salesforce"
+        await Imports(house.office).salesforce(SYSTEM, folder, "rita", "EUR")
+
+
+def welcome(stack: Stack, samples: bool) -> Panel:
+    grid = Table.grid(padding=(0, 2))
+    grid.add_row("Console", f"[link]{stack.api_url}[/]")
+    grid.add_row("API", f"{stack.api_url}/docs")
+    grid.add_row("Temporal UI", stack.ui_url)
+    grid.add_row("Mailbox", f"{stack.api_url}/mailbox")
+    if samples:
+        grid.add_row("Sign in as", "rita (rep), dora, fabio, omar (approvers), adam (admin), otto (ops)")
+        grid.add_row("Password", "dealwright-demo")
+        grid.add_row("Next", "Sign in as rita, open a quote, submit it; then as dora approve it from the inbox.")
+    return Panel(grid, title="Dealwright is running", subtitle="Ctrl-C stops everything", border_style="green")
+
+
+@app.command()
+def tour(home: Annotated[Path | None, typer.Option(help="Keep the throw-away stack here")] = None) -> None:
+    """Play the whole story against a throw-away stack, checking every step; exit 0 only if all of it held."""
+    from tour import play
+
+    if not play(home, screen):
+        raise typer.Exit(1)
+
+
+@app.command()
+def migrate(home: HomeOption = DEFAULT_HOME) -> None:
+    """Bring the database to the newest version."""
+    migrations_.migrate(found_settings(home).database_url)
+    screen.print("The database is at the newest version.")
+
+
+@app.command()
+def migrations() -> None:
+    """Check that the migrations lead to the tables the code has."""
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        url = f"sqlite:///{folder}/check.db"
+        migrations_.migrate(url)
+        if found := migrations_.differences(url):
+            raise fail(f"The migrations do not lead to the tables: {found[0]}")
+    screen.print("The migrations lead to the tables.")
+
+
+@app.command()
+def samples(home: HomeOption = DEFAULT_HOME) -> None:
+    """Load the sample company into an empty database."""
+    with_house(home, load_samples)
+
+
+@imports.command("salesforce")
+def import_salesforce(
+    folder: Annotated[Path, typer.Argument(help="A folder of CSV files", file_okay=False, exists=True)],
+    owner: Annotated[str, typer.Option(help="The rep who will own the quotes")] = "rita",
+    currency: Annotated[str, typer.Option(help="Where the export names none")] = "USD",
+    home: HomeOption = DEFAULT_HOME,
+    as_json: Json = False,
+) -> None:
+    """Products and quotes out of a Salesforce CPQ export. Running it again changes nothing."""
+    with progress("Importing") as say:
+        report = with_house(home, lambda house: Imports(house.office).salesforce(SYSTEM, folder, owner, currency, say))
+    if as_json:
+        screen.print_json(report.model_dump_json())
+        return
+    table = Table("", "new", "changed", "unchanged", title=f"Imported {folder.name}")
+    for what, counts in (("products", report.products), ("quotes", report.quotes)):
+        table.add_row(what, *(str(counts.get(k, 0)) for k in ("new", "changed", "unchanged")))
+    screen.print(table, f"{report.lines} lines")
+    if report.remarks:
+        notes = Table("file", "record", "field", "what", title="Not taken over as it stood")
+        for remark in report.remarks:
+            notes.add_row(remark.file, remark.record, remark.field, remark.what)
+        screen.print(notes)
+
+
+@policy.command("check")
+def policy_check(
+    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False)], home: HomeOption = DEFAULT_HOME
+) -> None:
+    """Say what forbids publishing a policy."""
+
+    async def check(house: House) -> list[dict[str, str]]:
+        return await house.policies.check(read_policy(file.read_text(errors="replace")))
+
+    found = with_house(home, check)
+    for problem in found:
+        errors.print(f"  [red]{problem['field']}[/]: {problem['problem']}", highlight=False, soft_wrap=True)
+    if found:
+        raise fail(f"{len(found)} problem(s) forbid publishing {file.name}.")
+    screen.print(f"{file.name} can be published.")
+
+
+@policy.command("publish")
+def policy_publish(
+    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False)], home: HomeOption = DEFAULT_HOME
+) -> None:
+    """Publish a policy as the next version of its kind."""
+
+    async def publish(house: House) -> Any:
+        return await house.policies.publish_policy(SYSTEM, read_policy(file.read_text(errors="replace")))
+
+    stored = with_house(home, publish)
+    screen.print(f"Version {stored.version} of the {stored.policy.kind} policy is in force.")
+
+
+@policy.command("export")
+def policy_export(kind: str = "quote", home: HomeOption = DEFAULT_HOME) -> None:
+    """Print the policy in force as YAML."""
+    stored = with_house(home, lambda house: house.policies.current(SYSTEM.person, kind))
+    typer.echo(write_policy(stored.policy), nl=False)
+
+
+@audit.command("verify")
+def audit_verify(
+    heads: Annotated[Path | None, typer.Option(help="Heads exported before: finds a cut tail too")] = None,
+    home: HomeOption = DEFAULT_HOME,
+) -> None:
+    """Walk the audit chain; find an edit, a gap, a swap, and with --heads a cut tail."""
+
+    async def verify(house: House) -> tuple[int, list[str]]:
+        async with house.database.reading() as session:
+            entries = [item async for item in trail.everything(session)]
+        found = [f"{f.subject} #{f.seq}: {f.what}" for f in flaws(house.office.audit_key, entries)]
+        macs = {(entry.subject, entry.seq): mac for entry, mac in entries}
+        for line in heads.read_text().splitlines() if heads else ():
+            mark = HeadMark.model_validate_json(line)
+            if macs.get((mark.subject, mark.seq)) != mark.mac:
+                found.append(f"{mark.subject} #{mark.seq}: was there when the heads were exported, and is not now")
+        return len(entries), found
+
+    count, found = with_house(home, verify)
+    for flaw in found:
+        errors.print(f"  [red]{flaw}[/]", highlight=False)
+    if found:
+        raise fail(f"{len(found)} flaw(s) in {count} entries.")
+    screen.print(f"{count} entries, every one in its place.")
+
+
+@audit.command("heads")
+def audit_heads(out: Path, home: HomeOption = DEFAULT_HOME) -> None:
+    """Write the last entry of every subject to a file; keep it away from the database."""
+
+    async def export(house: House) -> list[HeadMark]:
+        async with house.database.reading() as session:
+            return await trail.heads(session)
+
+    marks = with_house(home, export)
+    out.write_text("".join(mark.model_dump_json() + "\n" for mark in marks))
+    screen.print(f"{len(marks)} heads written to {out}.")
+
+
+@users.command("password")
+def users_password(
+    user: str,
+    password: Annotated[
+        str, typer.Option(prompt=True, hide_input=True, confirmation_prompt=True, envvar="NEW_PASSWORD")
+    ],
+    home: HomeOption = DEFAULT_HOME,
+) -> None:
+    """Give a user a password; what they were signed in with ends."""
+    with_house(home, lambda house: house.access.set_password(SYSTEM, user, password))
+    screen.print(f"{user} has a new password.")
+
+
+@users.command("key")
+def users_key(user: str, note: str = "", home: HomeOption = DEFAULT_HOME) -> None:
+    """Make an API key for a user. It is shown once."""
+    typer.echo(with_house(home, lambda house: house.access.new_key(SYSTEM, user, note)))
+
+
+@users.command("revoke")
+def users_revoke(prefix: str, home: HomeOption = DEFAULT_HOME) -> None:
+    """End an API key: PREFIX is the part between `dw_` and the next underscore."""
+    with_house(home, lambda house: house.access.revoke_key(SYSTEM, prefix))
+    screen.print(f"Key {prefix} is revoked.")
+
+
+@app.command()
+def replay(
+    folder: Annotated[Path | None, typer.Argument(help="Stored histories; without it, the live namespace")] = None,
+    home: HomeOption = DEFAULT_HOME,
+) -> None:
+    """Replay histories against this code: what would a deploy break?"""
+    from replaying import replay_folder, replay_namespace
+
+    with progress("Replaying") as say:
+        if folder:
+            done, broken = asyncio.run(replay_folder(folder, say))
+        else:
+            done, broken = with_house(home, lambda house: replay_namespace(house, say))
+    for id, why in broken:
+        errors.print(f"  [red]{id}[/]: {why}", highlight=False, soft_wrap=True)
+    if broken:
+        raise fail(f"{len(broken)} of {done} histories do not replay.")
+    screen.print(f"{done} histories replayed.")
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,95 @@
+"""Puts the parts together out of the settings. Every process starts here."""
+
+import asyncio
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from temporalio.client import Client
+from temporalio.runtime import Runtime
+
+from activities.sending import Sender, Sweeping
+from services.access import Access
+from services.approvals import Approvals
+from services.commands import CommandPath
+from services.messages import Messages
+from services.office import Office
+from services.people import People
+from services.policies import Policies
+from services.quotes import Quotes
+from services.runs import MACHINES, PROJECTORS, ROUTES
+from settings import Settings
+from storage.database import Database
+from storage.record import Recorder
+from workflows.converter import data_converter
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+class Engine:
+    """One lazy connection to Temporal: an API whose engine is away starts all the same."""
+
+    def __init__(self, settings: Settings, runtime: Runtime | None = None) -> None:
+        self._settings = settings
+        self._runtime = runtime
+        self._client: Client | None = None
+        self._turn = asyncio.Lock()
+
+    async def client(self, lazy: bool = True) -> Client:
+        async with self._turn:
+            if self._client is None:
+                self._client = await Client.connect(
+                    self._settings.temporal_address,
+                    namespace=self._settings.temporal_namespace,
+                    data_converter=data_converter,
+                    lazy=lazy,
+                    runtime=self._runtime,
+                )
+            return self._client
+
+
+@dataclass(frozen=True)
+class House:
+    """Everything a front door or a worker needs, built once."""
+
+    settings: Settings
+    database: Database
+    engine: Engine
+    office: Office
+    sender: Sender
+    sweeping: Sweeping
+    recorder: Recorder
+    access: Access
+    quotes: Quotes
+    approvals: Approvals
+    people: People
+    policies: Policies
+    messages: Messages
+
+    async def close(self) -> None:
+        await self.database.close()
+
+
+def build(settings: Settings, runtime: Runtime | None = None) -> House:
+    database = Database(settings.database_url)
+    engine = Engine(settings, runtime)
+    sender = Sender(engine.client, ROUTES)
+    audit_key = settings.audit_key.get_secret_value().encode()
+    path = CommandPath(database, sender, now, audit_key, MACHINES)
+    office = Office(database, path, now, audit_key, settings.company_currency)
+    return House(
+        settings=settings,
+        database=database,
+        engine=engine,
+        office=office,
+        sender=sender,
+        sweeping=Sweeping(database, sender, now),
+        recorder=Recorder(database, audit_key, now, PROJECTORS, settings.allow_unverified_signals),
+        access=Access(office, settings.secret.get_secret_value(), timedelta(minutes=settings.token_minutes)),
+        quotes=Quotes(office),
+        approvals=Approvals(office),
+        people=People(office),
+        policies=Policies(office),
+        messages=Messages(office),
+    )

@@ -1,0 +1,1 @@
+"""The pages: Jinja2 and htmx, usable without JavaScript."""

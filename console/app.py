@@ -1,0 +1,88 @@
+"""The console: signs people in by cookie, guards its forms, and answers errors as pages."""
+
+from pathlib import Path
+
+from fastapi import FastAPI, Request
+from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
+from starlette.exceptions import HTTPException
+from starlette.middleware.gzip import GZipMiddleware
+from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from api.problems import STATUS, of_refusal, problem
+from composition import House
+from console import pages
+from console.view import page
+from domain.errors import NotFound, NotSignedIn, Refusal
+
+STATIC = Path(__file__).parent / "static"
+POLICY = (
+    "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; frame-ancestors 'none'; "
+    "form-action 'self'"
+)
+HEADERS = {
+    "Content-Security-Policy": POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+}
+API_PATHS = ("/v1/", "/healthz", "/readyz", "/metrics", "/openapi.json", "/docs")
+
+
+class Guard:
+    """Security headers on every page, and no form post from another site: the cookie alone is no proof of intent."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or is_api(scope["path"]):
+            await self._app(scope, receive, send)
+            return
+        request = Request(scope)
+        if request.method == "POST" and _foreign(request):
+            refused = problem(403, "cross_site", "This form was sent from another site and was not accepted.")
+            await refused(scope, receive, send)
+            return
+
+        async def with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] += [(k.lower().encode(), v.encode()) for k, v in HEADERS.items()]
+            await send(message)
+
+        await self._app(scope, receive, with_headers)
+
+
+def is_api(path: str) -> bool:
+    return path.startswith(API_PATHS)
+
+
+def _foreign(request: Request) -> bool:
+    site, origin = request.headers.get("sec-fetch-site"), request.headers.get("origin")
+    if site is not None:
+        return site not in ("same-origin", "none")
+    return origin is not None and origin.split("//")[-1] != request.headers.get("host")
+
+
+def mount(app: FastAPI, house: House) -> None:
+    app.include_router(pages.router, include_in_schema=False)
+    app.mount("/static", StaticFiles(directory=STATIC), name="static")
+    app.add_middleware(GZipMiddleware, minimum_size=600)
+    app.add_middleware(Guard)
+
+    @app.exception_handler(Refusal)
+    async def refused(request: Request, error: Refusal) -> Response:
+        if is_api(request.url.path):
+            return of_refusal(error)
+        if isinstance(error, NotSignedIn):
+            return RedirectResponse(f"/sign-in?next={request.url.path}", 303)
+        return await _error_page(request, error)
+
+    @app.exception_handler(404)
+    async def missing(request: Request, error: HTTPException) -> Response:
+        if is_api(request.url.path):
+            return problem(404, "not_found", "There is nothing at this address.")
+        return await _error_page(request, NotFound("There is nothing at this address."))
+
+
+async def _error_page(request: Request, error: Refusal) -> HTMLResponse | JSONResponse:
+    return page(request, "error.html", None, status_code=STATUS.get(error.code, 409), error=error)

@@ -1,0 +1,242 @@
+"""The pages. Each reads the form, calls the service the API calls, and shows what came of it."""
+
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+from fastapi import APIRouter, Depends, Form, Query, Request
+from fastapi.responses import RedirectResponse, Response
+
+from api.approvals import inbox_place
+from api.requests import AHouse, cursor_of, keys_of
+from composition import now
+from console import draw
+from console.view import Reader, is_htmx, page
+from domain.approvals.round import Round
+from domain.errors import Invalid, NotFound, NotSignedIn, Refusal
+from domain.people import Person, Role
+from domain.permissions import allows
+from domain.values import digest
+from notify.catcher import caught
+from services.commands import Answer, Caller
+
+router = APIRouter()
+COOKIE = "dealwright"
+PAGE = 20
+
+
+async def signed_in(request: Request, house: AHouse) -> Person:
+    token = request.cookies.get(COOKIE)
+    if not token:
+        raise NotSignedIn("Sign in first.")
+    return await house.access.person(token)
+
+
+Me = Annotated[Person, Depends(signed_in)]
+Words = Annotated[str, Form(max_length=4000)]
+Short = Annotated[str, Form(max_length=200)]
+
+
+def caller(person: Person, key: str) -> Caller:
+    """A form carries a key of its own, so that a double click decides once."""
+    return Caller(person=person, channel="console", key=key or None)
+
+
+@router.get("/")
+async def home(me: Me) -> Response:
+    return RedirectResponse("/inbox" if me.has(Role.APPROVER) else "/quotes", 303)
+
+
+@router.get("/sign-in")
+async def sign_in_page(request: Request, next: str = "/") -> Response:
+    return page(request, "sign_in.html", None, next=next, problem="", user="")
+
+
+@router.post("/sign-in")
+async def sign_in(
+    request: Request, house: AHouse, user: Short = "", password: Short = "", next: Short = "/"
+) -> Response:
+    try:
+        token, _ = await house.access.sign_in(user, password)
+    except NotSignedIn as error:
+        facts = {"next": next, "problem": error.sentence, "user": user}
+        return page(request, "sign_in.html", None, status_code=401, **facts)
+    response = RedirectResponse(_own(next), 303)
+    secure = request.url.scheme == "https"
+    life = house.settings.token_minutes * 60
+    response.set_cookie(COOKIE, token, max_age=life, httponly=True, samesite="lax", secure=secure)
+    return response
+
+
+def _own(address: str) -> str:
+    """Only a page of ours: never a way to send people to another site."""
+    parts = urlsplit(address)
+    ours = address.startswith("/") and not address.startswith(("//", "/\\")) and not parts.netloc and not parts.scheme
+    return address if ours and "\\" not in address else "/"
+
+
+@router.post("/sign-out")
+async def sign_out() -> Response:
+    response = RedirectResponse("/sign-in", 303)
+    response.delete_cookie(COOKIE)
+    return response
+
+
+@router.get("/inbox")
+async def inbox(
+    request: Request, house: AHouse, me: Me, cursor: Annotated[str | None, Query(max_length=400)] = None
+) -> Response:
+    found = await house.approvals.inbox(me, inbox_place(cursor), PAGE + 1)
+    shown = found[:PAGE]
+    more = cursor_of(shown[-1].requested_at.isoformat(), shown[-1].approval) if len(found) > PAGE else None
+    count = await house.approvals.waiting_count(me)
+    colleagues = await _colleagues(house, me)
+    return page(
+        request, "inbox.html", me, waiting=shown, count=count, more=more, people=colleagues, now=now(), done=None
+    )
+
+
+async def _colleagues(house: Any, me: Person) -> list[Person]:
+    """Whom an approval can be handed to."""
+    everybody = await house.people.listed(me, "", 200)
+    return [person for person in everybody if person.has(Role.APPROVER) and person.id != me.id]
+
+
+@router.post("/approvals/{id}/{verb}")
+async def decide(
+    request: Request, house: AHouse, me: Me, id: str, verb: str, digest: Short = "", comment: Words = "",
+    to: Short = "", key: Short = "", back: Short = "/inbox",
+) -> Response:  # fmt: skip
+    """Approve, reject or delegate. With htmx the card becomes its answer; without, the page is shown again."""
+    acts = {
+        "approve": lambda: house.approvals.approve(caller(me, key), id, digest, comment),
+        "reject": lambda: house.approvals.reject(caller(me, key), id, digest, comment),
+        "delegate": lambda: house.approvals.delegate(caller(me, key), id, digest, to, comment),
+    }
+    if verb not in acts:
+        raise NotFound("There is no such act.")
+    try:
+        answer = await acts[verb]()
+    except (Invalid, NotFound) as error:
+        return _said(request, me, error.sentence, "bad", back, 422)
+    return _answered(request, me, answer, verb, back)
+
+
+def _answered(request: Request, me: Person, answer: Answer, verb: str, back: str) -> Response:
+    say = Reader(me).say
+    done = {"approve": say("Approved."), "reject": say("Rejected."), "delegate": say("Handed over."),
+            "submit": say("Submitted."), "recall": say("Taken back.")}  # fmt: skip
+    if answer.outcome is None:
+        return _said(
+            request, me, say("Written down. It takes effect as soon as the engine answers."), "wait", back, 202
+        )
+    if not answer.outcome.applied:
+        return _said(request, me, answer.outcome.sentence, "bad", back, 409)
+    return _said(request, me, done[verb], "good", back, 200)
+
+
+def _said(request: Request, me: Person, text: str, tone: str, back: str, status: int) -> Response:
+    if is_htmx(request):
+        return page(request, "_note.html", me, status_code=status, text=text, tone=tone)
+    if tone == "good":
+        return RedirectResponse(_own(back), 303)
+    return page(request, "said.html", me, status_code=status, text=text, tone=tone, back=_own(back))
+
+
+@router.get("/quotes")
+async def quotes(
+    request: Request, house: AHouse, me: Me, cursor: Annotated[str | None, Query(max_length=400)] = None
+) -> Response:
+    after = keys_of(cursor, 1)
+    found = await house.quotes.listed(me, None, after[0] if after else "", PAGE + 1)
+    more = cursor_of(found[PAGE - 1].id) if len(found) > PAGE else None
+    return page(request, "quotes.html", me, quotes=found[:PAGE], more=more)
+
+
+@router.get("/quotes/{id}")
+async def quote(request: Request, house: AHouse, me: Me, id: str) -> Response:
+    stored = await house.quotes.get(me, id)
+    rounds = await house.quotes.rounds(me, id)
+    trail = await house.quotes.audit(me, id, 0, 200)
+    preview, unplannable = None, ""
+    if stored.status.submittable:
+        try:
+            preview = await house.quotes.preview(me, id, {})
+        except Refusal as error:
+            unplannable = error.sentence
+    mine = [a for a in rounds[0][0].requested if me.id in a.holders] if rounds else []
+    facts: dict[str, Any] = {
+        "stored": stored, "quote": stored.quote, "rounds": rounds, "trail": trail, "preview": preview, "mine": mine,
+        "unplannable": unplannable, "people": await _colleagues(house, me) if mine else [],
+        "may_submit": stored.status.submittable and stored.quote.owner == me.id and allows(me, "quotes.submit"),
+        "may_recall": stored.status == "in_approval" and (
+            (stored.quote.owner == me.id and allows(me, "quotes.recall")) or me.has(Role.APPROVALS_ADMIN)
+        ),
+        "picture": _picture(rounds[0][0], rounds[0][2], me) if rounds else None,
+        "plan_picture": _plan_picture(preview, me) if preview else None,
+    }  # fmt: skip
+    return page(request, "quote.html", me, **facts)
+
+
+def _picture(round: Round, names: dict[str, str], me: Person) -> dict[str, Any]:
+    say = Reader(me).say
+    rows = draw.rows_of_round(round, names, say)
+    return {
+        "mark": digest([(a.id, a.status.value, a.holders) for a in round.approvals])[:12],
+        "wide": draw.path_svg(rows, round.status.value, say) if rows else "",
+        "phone": draw.path_svg_phone(rows, say) if rows else "",
+        "rows": rows,
+        "status": round.status.value,
+    }
+
+
+def _plan_picture(preview: Any, me: Person) -> dict[str, Any]:
+    say = Reader(me).say
+    rows = draw.rows_of_plan(preview.plan, preview.names, say)
+    return {
+        "wide": draw.path_svg(rows, "planned", say) if rows else "",
+        "phone": draw.path_svg_phone(rows, say) if rows else "",
+        "rows": rows,
+    }
+
+
+@router.get("/quotes/{id}/path")
+async def path(
+    request: Request, house: AHouse, me: Me, id: str, seen: Annotated[str, Query(max_length=20)] = ""
+) -> Response:
+    """The picture again; 204 while it has not changed, which htmx does not swap."""
+    rounds = await house.quotes.rounds(me, id)
+    if not rounds:
+        return Response(status_code=204)
+    picture = _picture(rounds[0][0], rounds[0][2], me)
+    if picture["mark"] == seen:
+        return Response(status_code=204)
+    return page(request, "_path.html", me, picture=picture, id=id)
+
+
+@router.post("/quotes/{id}/submit")
+async def submit(request: Request, house: AHouse, me: Me, id: str, key: Short = "") -> Response:
+    return await _quote_act(request, me, "submit", id, lambda: house.quotes.submit(caller(me, key), id))
+
+
+@router.post("/quotes/{id}/recall")
+async def recall(request: Request, house: AHouse, me: Me, id: str, comment: Words = "", key: Short = "") -> Response:
+    return await _quote_act(request, me, "recall", id, lambda: house.quotes.recall(caller(me, key), id, comment))
+
+
+async def _quote_act(request: Request, me: Person, verb: str, id: str, act: Any) -> Response:
+    back = f"/quotes/{id}"
+    try:
+        answer = await act()
+    except Refusal as error:
+        return _said(request, me, error.sentence, "bad", back, 409)
+    return _answered(request, me, answer, verb, back)
+
+
+@router.get("/mailbox")
+async def mailbox(request: Request, house: AHouse, me: Me) -> Response:
+    """What development's mail server caught: everybody's mail, so only where it is switched on."""
+    folder = house.settings.mail_catcher
+    if not folder:
+        raise NotFound("There is no mailbox here: mail goes to people.")
+    return page(request, "mailbox.html", me, letters=list(caught(Path(folder))))

@@ -1,0 +1,67 @@
+"""How pages are made: the templates, and what every page knows."""
+
+from datetime import datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from babel.dates import format_datetime, format_timedelta
+from fastapi import Request
+from fastapi.responses import HTMLResponse
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+
+from console import draw
+from domain.money import formatted
+from domain.people import Person, Role
+from texts import locale_of, translator
+
+environment = Environment(
+    loader=FileSystemLoader(Path(__file__).parent / "templates"),
+    autoescape=select_autoescape(["html"]),
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+environment.globals.update(chain_name=draw.chain_name, Role=Role)
+
+
+class Reader:
+    """Formats for one person: their language and their clock."""
+
+    def __init__(self, person: Person | None) -> None:
+        language = person.language.value if person else "en"
+        self.language, self.locale = language, locale_of(language)
+        self.say = translator(language)
+        try:
+            self.zone = ZoneInfo(person.time_zone if person else "UTC")
+        except (ZoneInfoNotFoundError, ValueError):
+            self.zone = ZoneInfo("UTC")
+
+    def money(self, amount: Decimal, currency: str) -> str:
+        return formatted(amount, currency, self.locale)
+
+    def percent(self, value: Decimal | None) -> str:
+        return "–" if value is None else f"{value:.1f} %"
+
+    def when(self, at: datetime | None) -> str:
+        return format_datetime(at.astimezone(self.zone), "medium", locale=self.locale) if at else ""
+
+    def ago(self, at: datetime, now: datetime) -> str:
+        return format_timedelta(at - now, add_direction=True, locale=self.locale)
+
+    def status(self, status: str) -> str:
+        return self.say(status.replace("_", " ").capitalize())
+
+
+def page(
+    request: Request, template: str, person: Person | None, *, status_code: int = 200, **facts: Any
+) -> HTMLResponse:
+    """A page, or a piece of one, for one reader."""
+    read = Reader(person)
+    context = {"request": request, "me": person, "read": read, "_": read.say, **facts}
+    return HTMLResponse(environment.get_template(template).render(context), status_code)
+
+
+def is_htmx(request: Request) -> bool:
+    return request.headers.get("hx-request") == "true"

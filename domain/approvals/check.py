@@ -1,0 +1,213 @@
+"""What must be right before a policy is published. Each problem names the place and says what to do."""
+
+from collections.abc import Iterator
+from datetime import date
+from decimal import Decimal
+
+from domain.approvals import operators
+from domain.approvals.expression import BadExpression, parse
+from domain.approvals.operators import Operator
+from domain.approvals.policy import Aggregate, Condition, Filter, Policy, Rule, Variable, Who
+from domain.approvals.subject import KNOWN_FIELDS, KNOWN_LINE_FIELDS, FieldType
+from domain.people import Directory
+from domain.quotes import problem
+from domain.values import Testable
+
+Problems = Iterator[dict[str, str]]
+
+
+def problems(policy: Policy, directory: Directory) -> list[dict[str, str]]:
+    """Everything that forbids publishing the policy; empty when it may be published."""
+    if policy.kind not in KNOWN_FIELDS:
+        return [problem("kind", f"{policy.kind!r} is not one of {', '.join(KNOWN_FIELDS)}")]
+    return [
+        *_repeated("variables", [v.name for v in policy.variables]),
+        *_repeated("chains", [c.name for c in policy.chains]),
+        *_repeated("rules", [r.name for r in policy.rules]),
+        *_variables(policy),
+        *_chains(policy),
+        *(p for rule in policy.rules for p in _rule(rule, policy, directory)),
+    ]
+
+
+def _repeated(place: str, names: list[str]) -> Problems:
+    for name in sorted({name for name in names if names.count(name) > 1}):
+        yield problem(f"{place}.{name}", "is defined more than once")
+
+
+def cycle(edges: dict[str, tuple[str, ...]]) -> list[str] | None:
+    """A way from a name back to itself, or None."""
+    done: set[str] = set()
+
+    def walk(name: str, way: list[str]) -> list[str] | None:
+        if name in way:
+            return [*way[way.index(name) :], name]
+        if name in done:
+            return None
+        for following in edges.get(name, ()):
+            if found := walk(following, [*way, name]):
+                return found
+        done.add(name)
+        return None
+
+    return next((found for name in edges if (found := walk(name, []))), None)
+
+
+def _variables(policy: Policy) -> Problems:
+    names = {v.name for v in policy.variables}
+    for variable in policy.variables:
+        place = f"variables.{variable.name}"
+        yield from _variable(variable, place, policy.kind)
+        if variable.plus and variable.plus not in names:
+            yield problem(f"{place}.plus", f"there is no variable {variable.plus!r}")
+    if found := cycle({v.name: (v.plus,) for v in policy.variables if v.plus}):
+        yield problem(f"variables.{found[0]}.plus", f"goes round in a circle: {' → '.join(found)}")
+
+
+def _variable(variable: Variable, place: str, kind: str) -> Problems:
+    wanted = ("list", "net") if variable.aggregate is Aggregate.DISCOUNT else ("field",)
+    for name in ("field", "list", "net"):
+        given = getattr(variable, name)
+        if name in wanted and given is None and variable.aggregate is not Aggregate.COUNT:
+            yield problem(f"{place}.{name}", f"is needed for {variable.aggregate}")
+        if name not in wanted and given is not None:
+            yield problem(f"{place}.{name}", f"does not belong to {variable.aggregate}")
+        known = KNOWN_LINE_FIELDS[kind].get(given or "")
+        if known and known is not FieldType.NUMBER and variable.aggregate is not Aggregate.COUNT:
+            yield problem(f"{place}.{name}", f"{given} is {known}, and {variable.aggregate} needs numbers")
+    for n, kept in enumerate(variable.where):
+        yield from _comparison(kept, KNOWN_LINE_FIELDS[kind].get(kept.field), f"{place}.where[{n}]")
+
+
+def _chains(policy: Policy) -> Problems:
+    names = {c.name for c in policy.chains} | {rule.chain_name for rule in policy.rules}
+    for chain in policy.chains:
+        for before in chain.after:
+            if before not in names:
+                yield problem(f"chains.{chain.name}.after", f"there is no chain {before!r}")
+    if found := cycle({c.name: c.after for c in policy.chains}):
+        yield problem(f"chains.{found[0]}.after", f"chains wait for each other in a circle: {' → '.join(found)}")
+
+
+def _rule(rule: Rule, policy: Policy, directory: Directory) -> Problems:
+    place = f"rules.{rule.name}"
+    if rule.chain and rule.chain not in {c.name for c in policy.chains}:
+        yield problem(f"{place}.chain", f"there is no chain {rule.chain!r}; add it under chains")
+    if rule.effective_from and rule.effective_to and rule.effective_from > rule.effective_to:
+        yield problem(f"{place}.effective_to", "is before effective_from")
+    yield from _logic(rule, place)
+    for condition in rule.conditions:
+        yield from _condition(condition, policy, f"{place}.conditions.{condition.index}")
+    if rule.ask is None:
+        yield problem(f"{place}.ask", "a rule needs an approver: a user, a group, a field or the manager chain")
+    for name, who in (("ask", rule.ask), ("fallback", rule.fallback)):
+        if who:
+            yield from _who(who, f"{place}.{name}", policy.kind, directory)
+
+
+def _logic(rule: Rule, place: str) -> Problems:
+    indexes = [c.index for c in rule.conditions]
+    for index in sorted({i for i in indexes if indexes.count(i) > 1}):
+        yield problem(f"{place}.conditions.{index}", "is numbered twice")
+    if rule.logic in ("all", "any"):
+        return
+    try:
+        used = parse(rule.logic).indexes()
+    except BadExpression as error:
+        yield problem(f"{place}.logic", str(error))
+        return
+    for index in sorted(used - set(indexes)):
+        yield problem(f"{place}.logic", f"speaks of condition {index}, which the rule does not have")
+
+
+def _condition(condition: Condition, policy: Policy, place: str) -> Problems:
+    if bool(condition.field) == bool(condition.variable):
+        yield problem(place, "tests exactly one of a field or a variable")
+        return
+    others = [condition.other_field, condition.other_variable]
+    if sum(x is not None for x in (*others, condition.value)) > 1:
+        yield problem(place, "compares with exactly one of a value, a variable or a field")
+    names = {v.name for v in policy.variables}
+    for part, name in (("variable", condition.variable), ("other_variable", condition.other_variable)):
+        if name and name not in names:
+            yield problem(f"{place}.{part}", f"there is no variable {name!r}")
+    tested = FieldType.NUMBER if condition.variable else KNOWN_FIELDS[policy.kind].get(condition.field or "")
+    if any(others):
+        yield from _other(condition, tested, policy.kind, place)
+    else:
+        yield from _comparison(condition, tested, place)
+
+
+def _other(condition: Condition, tested: FieldType | None, kind: str, place: str) -> Problems:
+    other = FieldType.NUMBER if condition.other_variable else KNOWN_FIELDS[kind].get(condition.other_field or "")
+    if condition.operator in operators.UNARY:
+        yield problem(f"{place}.operator", f"{condition.operator} compares with nothing")
+    elif tested and other and tested is not other:
+        yield problem(place, f"compares {tested} with {other}, which can never agree")
+    elif not _fits(condition.operator, tested):
+        yield problem(f"{place}.operator", f"{condition.operator} does not work on {tested}")
+
+
+def _fits(operator: Operator, tested: FieldType | None) -> bool:
+    if tested is None:
+        return True
+    if operator in operators.ORDERINGS:
+        return tested in (FieldType.NUMBER, FieldType.DATE)
+    if operator in operators.TEXT_ONLY:
+        return tested is FieldType.TEXT
+    if operator in operators.CONTAININGS:
+        return tested in (FieldType.TEXT, FieldType.TEXTS)
+    return True
+
+
+def _comparison(test: Condition | Filter, tested: FieldType | None, place: str) -> Problems:
+    """A test against a written value: the operator suits the field's type, and the value the operator."""
+    operator, value = test.operator, test.value
+    if operator in operators.UNARY:
+        if value is not None:
+            yield problem(f"{place}.value", f"{operator} compares with nothing; leave the value out")
+    elif operator in operators.LISTINGS:
+        if not isinstance(value, tuple) or not value:
+            yield problem(f"{place}.value", f"{operator} needs a list of values")
+    elif not _fits(operator, tested):
+        yield problem(f"{place}.operator", f"{operator} does not work on {tested}")
+    elif value is None and operator not in (Operator.EQUALS, Operator.NOT_EQUALS):
+        yield problem(f"{place}.value", f"{operator} needs a value to compare with")
+    elif operator in operators.ORDERINGS and tested is None and not _is(value, FieldType.NUMBER, FieldType.DATE):
+        yield problem(f"{place}.value", f"{operator} needs a number or a date")
+    elif value is not None and tested and operator not in operators.CONTAININGS and not _is(value, tested):
+        yield problem(f"{place}.value", f"must be {tested}, as the tested one is")
+
+
+def _is(value: Testable, *types: FieldType) -> bool:
+    found = {
+        FieldType.BOOL: isinstance(value, bool),
+        FieldType.NUMBER: isinstance(value, Decimal) and not isinstance(value, bool),
+        FieldType.DATE: isinstance(value, date),
+        FieldType.TEXT: isinstance(value, str),
+        FieldType.TEXTS: isinstance(value, tuple),
+    }
+    return any(found[t] for t in types)
+
+
+def _who(who: Who, place: str, kind: str, directory: Directory) -> Problems:
+    if len(who.kinds) != 1:
+        yield problem(place, "names exactly one of user, group, field or manager")
+        return
+    if who.user and directory.active(who.user) is None:
+        yield problem(f"{place}.user", f"{who.user!r} is not an active user")
+    if who.group:
+        group = directory.groups.get(who.group)
+        if group is None:
+            yield problem(f"{place}.group", f"there is no group {who.group!r}")
+        elif not any(directory.active(member) for member in group.members):
+            yield problem(f"{place}.group", f"group {who.group!r} has no active member")
+        elif isinstance(who.quorum, int) and who.quorum > len(group.members):
+            yield problem(f"{place}.quorum", f"{who.quorum} of a group of {len(group.members)} can never agree")
+    elif who.quorum != "any":
+        yield problem(f"{place}.quorum", "belongs to a group")
+    known = KNOWN_FIELDS[kind].get(who.field or who.manager or "")
+    if who.manager and known not in (None, FieldType.NUMBER):
+        yield problem(f"{place}.manager", f"{who.manager} is {known}, and an approval limit needs an amount")
+    if who.field and known not in (None, FieldType.TEXT):
+        yield problem(f"{place}.field", f"{who.field} is {known}, and a user's id is text")

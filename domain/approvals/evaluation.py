@@ -1,0 +1,163 @@
+"""Evaluating a policy: which rules fire on a subject, and why. A function of subject, policy, status and day only."""
+
+from collections.abc import Mapping
+from datetime import date
+from decimal import Decimal
+from typing import Any
+
+from domain.approvals import operators
+from domain.approvals.expression import parse
+from domain.approvals.policy import Aggregate, Condition, Filter, Policy, Rule, Variable
+from domain.approvals.subject import Subject, testable
+from domain.quotes import discount_of
+from domain.values import Testable, Value, plain_number
+
+
+class Tested(Value):
+    """One condition's outcome, in words a person can check."""
+
+    index: int
+    name: str
+    tested: str
+    sign: str
+    compared: str
+    holds: bool
+
+    @property
+    def sentence(self) -> str:
+        return f"{self.name} {self.tested} {self.sign} {self.compared}".rstrip()
+
+
+class Finding(Value):
+    """Why a rule fired or did not: `why` is conditions, no_conditions, override, inactive, not_effective or
+    excluded_status."""
+
+    rule: str
+    title: str
+    fired: bool
+    why: str
+    tests: tuple[Tested, ...] = ()
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """The conditions that made it fire."""
+        if self.why == "conditions":
+            return tuple(test.sentence for test in self.tests if test.holds) or ("its condition does not hold",)
+        return ({"no_conditions": "always", "override": "overridden by its field"}.get(self.why, self.why),)
+
+
+class Facts:
+    """The figures of one subject under one policy; each variable is gathered once, when first asked for."""
+
+    def __init__(self, subject: Subject, policy: Policy) -> None:
+        self._fields = subject.fields
+        self._lines = subject.lines
+        self._variables = {variable.name: variable for variable in policy.variables}
+        self._gathered: dict[str, Decimal | None] = {}
+
+    def field(self, name: str) -> Testable:
+        return testable(self._fields.get(name))
+
+    def variable(self, name: str) -> Decimal | None:
+        if name not in self._gathered:
+            self._gathered[name] = self._gather(self._variables[name])
+        return self._gathered[name]
+
+    def _gather(self, variable: Variable) -> Decimal | None:
+        lines = [line for line in self._lines if all(_keeps(f, line) for f in variable.where)]
+        found = aggregated(variable, lines)
+        if variable.plus is None:
+            return found
+        more = self.variable(variable.plus)
+        return found if more is None else more if found is None else found + more
+
+
+def _keeps(kept: Filter, line: Mapping[str, Any]) -> bool:
+    return operators.holds(kept.operator, testable(line.get(kept.field)), kept.value)
+
+
+def _numbers(lines: list[dict[str, Any]], field: str | None) -> list[Decimal]:
+    values = (testable(line.get(field or "")) for line in lines)
+    return [value for value in values if isinstance(value, Decimal)]
+
+
+def aggregated(variable: Variable, lines: list[dict[str, Any]]) -> Decimal | None:
+    """Sum and count of nothing are 0; min, max and average of nothing and the discount of a zero list are null."""
+    if variable.aggregate is Aggregate.DISCOUNT:
+        return discount_of(
+            sum(_numbers(lines, variable.list), Decimal(0)), sum(_numbers(lines, variable.net), Decimal(0))
+        )
+    if variable.aggregate is Aggregate.COUNT:
+        counted = lines if variable.field is None else [ln for ln in lines if ln.get(variable.field) is not None]
+        return Decimal(len(counted))
+    numbers = _numbers(lines, variable.field)
+    if variable.aggregate is Aggregate.SUM:
+        return sum(numbers, Decimal(0))
+    if not numbers:
+        return None
+    if variable.aggregate is Aggregate.AVERAGE:
+        return sum(numbers, Decimal(0)) / len(numbers)
+    return min(numbers) if variable.aggregate is Aggregate.MIN else max(numbers)
+
+
+def shown(value: Testable) -> str:
+    """A value in a reason: numbers to at most four places, nothing as `blank`."""
+    if isinstance(value, Decimal):
+        return plain_number(round(value, 4))
+    if operators.is_blank(value):
+        return "blank"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, tuple):
+        return ", ".join(value)
+    return str(value)
+
+
+def evaluate(policy: Policy, subject: Subject, status: str, today: date) -> list[Finding]:
+    """What every rule says about the subject, in the policy's order."""
+    facts = Facts(subject, policy)
+    return [_finding(rule, facts, status, today) for rule in policy.rules]
+
+
+def _finding(rule: Rule, facts: Facts, status: str, today: date) -> Finding:
+    closed = _gate(rule, status, today)
+    if closed:
+        return Finding(rule=rule.name, title=rule.heading, fired=False, why=closed)
+    tests = tuple(_tested(condition, facts) for condition in rule.conditions)
+    if rule.override_field and facts.field(rule.override_field) is True:
+        return Finding(rule=rule.name, title=rule.heading, fired=True, why="override", tests=tests)
+    why = "conditions" if rule.conditions else "no_conditions"
+    return Finding(rule=rule.name, title=rule.heading, fired=_fires(rule, tests), why=why, tests=tests)
+
+
+def _gate(rule: Rule, status: str, today: date) -> str | None:
+    if not rule.active:
+        return "inactive"
+    if (rule.effective_from and today < rule.effective_from) or (rule.effective_to and today > rule.effective_to):
+        return "not_effective"
+    return "excluded_status" if status in rule.excluded_statuses else None
+
+
+def _fires(rule: Rule, tests: tuple[Tested, ...]) -> bool:
+    if not tests or rule.logic == "all":
+        return all(test.holds for test in tests)
+    if rule.logic == "any":
+        return any(test.holds for test in tests)
+    return parse(rule.logic).holds({test.index: test.holds for test in tests})
+
+
+def _tested(condition: Condition, facts: Facts) -> Tested:
+    tested = facts.field(condition.field) if condition.field else facts.variable(condition.variable or "")
+    compared: Testable = condition.value
+    if condition.other_field:
+        compared = facts.field(condition.other_field)
+    elif condition.other_variable:
+        compared = facts.variable(condition.other_variable)
+    return Tested(
+        index=condition.index,
+        name=condition.tested_name,
+        tested=shown(tested),
+        sign=operators.sign(condition.operator),
+        compared="" if condition.operator in operators.UNARY else shown(compared),
+        holds=operators.holds(condition.operator, tested, compared),
+    )

@@ -1,0 +1,98 @@
+"""A policy as YAML: what people read, keep in a repository and exchange. Export of an import is the same text."""
+
+from decimal import Decimal
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from domain.approvals.policy import Policy
+from domain.errors import Invalid
+from domain.values import plain_number
+
+MAX_BYTES = 1_000_000
+
+
+class _Loader(yaml.SafeLoader):
+    """Plain YAML only: no tags that build objects, no aliases (a few lines of those can unfold to gigabytes)."""
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            event = self.peek_event()  # type: ignore[no-untyped-call]
+            raise yaml.composer.ComposerError(None, None, "aliases are not allowed", event.start_mark)
+        return super().compose_node(parent, index)
+
+
+def _decimal(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> Decimal | float:
+    text = str(loader.construct_scalar(node)).replace("_", "")
+    try:
+        return Decimal(text)
+    except ArithmeticError:
+        return float("nan")
+
+
+_Loader.add_constructor("tag:yaml.org,2002:float", _decimal)
+
+
+class _Dumper(yaml.SafeDumper):
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+def _number(dumper: yaml.SafeDumper, number: Decimal) -> yaml.ScalarNode:
+    text = plain_number(number)
+    return dumper.represent_scalar("tag:yaml.org,2002:float" if "." in text else "tag:yaml.org,2002:int", text)
+
+
+_Dumper.add_representer(Decimal, _number)
+
+
+def read_policy(text: str) -> Policy:
+    """The policy a YAML text describes. Raises Invalid naming the line, or each field, that is wrong."""
+    if len(text.encode(errors="replace")) > MAX_BYTES:
+        raise Invalid.field("policy", f"longer than {MAX_BYTES:,} bytes")
+    try:
+        data = yaml.load(text, _Loader)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        mark = getattr(error, "problem_mark", None)
+        place = f"line {mark.line + 1}, column {mark.column + 1}" if mark else "policy"
+        raise Invalid.field(place, getattr(error, "problem", None) or "is not YAML") from None
+    if not isinstance(data, dict):
+        raise Invalid.field("policy", "must be a mapping with kind, variables, chains and rules")
+    try:
+        return Policy.model_validate(_indexed(data))
+    except ValidationError as error:
+        raise invalid_fields("the policy cannot be read", error) from None
+
+
+def _indexed(data: dict[str, Any]) -> dict[str, Any]:
+    """Conditions without an index are counted from 1."""
+    for rule in data.get("rules") or []:
+        conditions = rule.get("conditions") if isinstance(rule, dict) else None
+        for n, condition in enumerate(conditions if isinstance(conditions, list) else [], 1):
+            if isinstance(condition, dict):
+                condition.setdefault("index", n)
+    return data
+
+
+def write_policy(policy: Policy) -> str:
+    """The one YAML text of a policy: fields in their declared order, defaults left out."""
+    data = policy.model_dump(exclude_defaults=True)
+    return yaml.dump(_listed(data), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110)
+
+
+def _listed(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _listed(item) for key, item in value.items()}
+    if isinstance(value, tuple | list):
+        return [_listed(item) for item in value]
+    return str(value) if isinstance(value, str) else value
+
+
+def invalid_fields(sentence: str, error: ValidationError) -> Invalid:
+    """A pydantic error as our own: each field by its path, each problem in words, never the input itself."""
+    errors = [
+        {"field": ".".join(str(p) for p in item["loc"]) or "body", "problem": item["msg"]}
+        for item in error.errors(include_url=False, include_input=False, include_context=False)[:50]
+    ]
+    return Invalid(f"{sentence}: {errors[0]['field']}: {errors[0]['problem']}", errors)

@@ -1,0 +1,112 @@
+"""Custom rule logic: conditions by their index, joined by AND, OR, NOT and parentheses."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+TOKEN = re.compile(r"\s*(?:(?P<index>\d{1,4})|(?P<word>[A-Za-z]+)|(?P<sign>[()]))")
+MAX_LENGTH = 2_000
+MAX_DEPTH = 50
+
+
+class BadExpression(ValueError):
+    """The expression cannot be read; `place` is the position of the character, counted from 1."""
+
+    def __init__(self, what: str, place: int) -> None:
+        super().__init__(f"{what} (at character {place})")
+        self.place = place
+
+
+@dataclass(frozen=True)
+class Node:
+    """`test` holds a condition's index; `not` has one part, `and` and `or` have two or more."""
+
+    kind: Literal["test", "not", "and", "or"]
+    index: int = 0
+    parts: tuple["Node", ...] = ()
+
+    def holds(self, outcomes: Mapping[int, bool]) -> bool:
+        if self.kind == "test":
+            return outcomes[self.index]
+        if self.kind == "not":
+            return not self.parts[0].holds(outcomes)
+        together = all if self.kind == "and" else any
+        return together(part.holds(outcomes) for part in self.parts)
+
+    def indexes(self) -> set[int]:
+        return {self.index} if self.kind == "test" else set().union(*(part.indexes() for part in self.parts))
+
+
+@dataclass
+class _Reader:
+    tokens: list[tuple[str, int]]
+    at: int = 0
+    depth: int = 0
+
+    def peek(self) -> str:
+        return self.tokens[self.at][0]
+
+    @property
+    def place(self) -> int:
+        return self.tokens[self.at][1]
+
+    def take(self, word: str) -> bool:
+        if self.peek() == word:
+            self.at += 1
+            return True
+        return False
+
+    def joined(self, word: Literal["OR", "AND"]) -> Node:
+        below = self.unit if word == "AND" else lambda: self.joined("AND")
+        parts = [below()]
+        while self.take(word):
+            parts.append(below())
+        return parts[0] if len(parts) == 1 else Node("and" if word == "AND" else "or", parts=tuple(parts))
+
+    def unit(self) -> Node:
+        self.depth += 1
+        if self.depth > MAX_DEPTH:
+            raise BadExpression(f"nested more than {MAX_DEPTH} deep", self.place)
+        node = self._unit()
+        self.depth -= 1
+        return node
+
+    def _unit(self) -> Node:
+        token, place = self.peek(), self.place
+        if self.take("NOT"):
+            return Node("not", parts=(self.unit(),))
+        if self.take("("):
+            inner = self.joined("OR")
+            if not self.take(")"):
+                raise BadExpression(f"expected ')' but found {self.peek() or 'the end'}", self.place)
+            return inner
+        if token.isdigit():
+            self.at += 1
+            return Node("test", int(token))
+        raise BadExpression(f"expected a condition's number, NOT or '(' but found {token or 'the end'}", place)
+
+
+def parse(text: str) -> Node:
+    """Read `1 AND (2 OR NOT 3)`; AND binds closer than OR. Raises BadExpression with the place."""
+    if len(text) > MAX_LENGTH:
+        raise BadExpression(f"longer than {MAX_LENGTH} characters", MAX_LENGTH)
+    reader = _Reader(_tokens(text))
+    node = reader.joined("OR")
+    if reader.peek():
+        raise BadExpression(f"did not expect {reader.peek()} here", reader.place)
+    return node
+
+
+def _tokens(text: str) -> list[tuple[str, int]]:
+    tokens, at = [], 0
+    end = len(text.rstrip())
+    while at < end:
+        found = TOKEN.match(text, at)
+        word = found and (found["index"] or found["word"] or found["sign"])
+        if not found or not word or (found["word"] and word.upper() not in ("AND", "OR", "NOT")):
+            place = at + len(text[at:]) - len(text[at:].lstrip())
+            raise BadExpression(f"did not expect {text[place : place + 10]!r}", place + 1)
+        tokens.append((word.upper(), found.end() - len(word) + 1))
+        at = found.end()
+    return [*tokens, ("", end + 1)]

@@ -1,0 +1,84 @@
+"""A round in words: what ops reads in the Temporal UI without opening an event."""
+
+from datetime import datetime
+
+from domain.approvals.round import Approval, ApprovalStatus, Round
+from domain.values import Value
+
+MARKS = {
+    ApprovalStatus.WAITING: "○",
+    ApprovalStatus.REQUESTED: "⏳",
+    ApprovalStatus.APPROVED: "✅",
+    ApprovalStatus.REJECTED: "❌",
+    ApprovalStatus.COVERED: "✅",
+    ApprovalStatus.REVOKED: "➖",
+    ApprovalStatus.EXPIRED: "⌛",
+}
+
+
+class Visible(Value):
+    """The search attributes of a run: what its list in the Temporal UI can be filtered by."""
+
+    status: str
+    customer: str
+    waiting_on: tuple[str, ...] = ()
+    waiting_since: datetime | None = None
+    due: datetime | None = None
+
+
+def visible(round: Round) -> Visible:
+    since = [a.requested_at for a in round.requested if a.requested_at]
+    return Visible(
+        status=round.status.value,
+        customer=round.customer[:100],
+        waiting_on=tuple(round.waiting_on) if round.running else (),
+        waiting_since=min(since) if since and round.running else None,
+        due=round.due,
+    )
+
+
+def details(round: Round) -> str:
+    """Markdown: how it stands, who holds what since when, and what comes next."""
+    lines = [
+        f"**{round.title}**",
+        "",
+        f"Round {round.number}: **{round.status}**. {next_sentence(round)}",
+        "",
+    ]
+    if round.approvals:
+        lines += ["| | step | approval | who | since |", "|---|---|---|---|---|"]
+        lines += [_row(a) for a in sorted(round.approvals, key=lambda a: (a.chain, a.order))]
+    lines += ["", f"Submitted by {round.submitter}, policy version {round.policy_version}."]
+    return "\n".join(lines)
+
+
+def _row(approval: Approval) -> str:
+    who = ", ".join(_cell(s.holder) + (f" → {_cell(s.by)}" if s.by else "") for s in approval.seats)
+    if approval.needed != len(approval.seats):
+        who += f" ({approval.needed} of {len(approval.seats)})"
+    since = approval.decided_at or approval.requested_at
+    when = f"{since:%Y-%m-%d %H:%M} UTC" if since else ""
+    place = f"{_cell(approval.chain)} {approval.step}"
+    return f"| {MARKS[approval.status]} {approval.status} | {place} | {_cell(approval.title)} | {who} | {when} |"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")
+
+
+def next_sentence(round: Round) -> str:
+    if not round.running:
+        return "Nothing more will happen in this round."
+    if round.opened_at is None:
+        return "It is about to be opened."
+    until = f" Expires at {round.due:%Y-%m-%d %H:%M} UTC unless decided." if round.due else ""
+    return f"Waiting on {', '.join(round.waiting_on)}.{until}"
+
+
+def timer_summary(round: Round) -> str:
+    return f"expires unless {', '.join(round.waiting_on)[:100]} decides"
+
+
+def record_summary(verbs: list[tuple[str, str]]) -> str:
+    """What one record stores: `approve by ana`."""
+    return ", ".join(f"{verb} by {actor or 'unknown'}" for verb, actor in verbs)[:200]

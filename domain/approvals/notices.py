@@ -1,0 +1,59 @@
+"""Who must be told what when a round moves on: one notice per person and wave, however many rules ask them."""
+
+from domain.approvals.round import Approval, ApprovalStatus, Round, RoundStatus
+from domain.runs import Act
+from domain.values import Id, Value, short_id
+
+
+class Notice(Value):
+    """`id` is the same however often it is worked out, so that nobody is told twice."""
+
+    id: Id
+    person: str
+    template: str
+    """requested, delegated, recalled or finished."""
+    approvals: tuple[str, ...] = ()
+
+
+def notices(run: str, before: Round, after: Round, acts: list[Act]) -> list[Notice]:
+    """What the step from `before` to `after` gives people to know."""
+    handed = {str(act.outcome.facts.get("to")) for act in acts if act.outcome.code in ("delegated", "reassigned")}
+    asked: dict[str, list[str]] = {}
+    for approval in after.requested:
+        earlier = before.approval(approval.id)
+        for holder in approval.holders:
+            if holder not in _asked(earlier):
+                asked.setdefault(holder, []).append(approval.id)
+    found = [
+        _notice(run, after.seq, person, "delegated" if person in handed else "requested", approvals)
+        for person, approvals in asked.items()
+    ]
+    if before.running and not after.running:
+        found += _ending(run, before, after)
+    return found
+
+
+def _ending(run: str, before: Round, after: Round) -> list[Notice]:
+    told = [
+        _notice(run, after.seq, person, "finished", []) for person in dict.fromkeys((after.submitter, *_owner(after)))
+    ]
+    if after.status is RoundStatus.RECALLED:
+        told += [_notice(run, after.seq, person, "recalled", []) for person in before.waiting_on]
+    return told
+
+
+def _owner(round: Round) -> tuple[str, ...]:
+    return round.barred[1:2]
+
+
+def _asked(approval: Approval | None) -> list[str]:
+    return approval.holders if approval and approval.status is ApprovalStatus.REQUESTED else []
+
+
+def _notice(run: str, seq: int, person: str, template: str, approvals: list[str]) -> Notice:
+    return Notice(
+        id=short_id("m", run, seq, person, template),
+        person=person,
+        template=template,
+        approvals=tuple(approvals),
+    )

@@ -1,0 +1,451 @@
+"""The rules of one round: who may decide what, when, and what follows. Values in, values out.
+
+`apply` is total: the workflow applies a command before anybody has checked that it is genuine."""
+
+from collections.abc import Callable, Iterable
+from datetime import timedelta
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any
+
+from domain.approvals.plan import Plan
+from domain.runs import Command, Outcome, RunState, is_expiry
+from domain.values import Instant, Value, short_id
+
+
+class RoundStatus(StrEnum):
+    NEW = "new"
+    PENDING = "pending"
+    APPROVED = "approved"
+    REJECTED = "rejected"
+    RECALLED = "recalled"
+    EXPIRED = "expired"
+
+
+class ApprovalStatus(StrEnum):
+    WAITING = "waiting"
+    REQUESTED = "requested"
+    APPROVED = "approved"
+    REJECTED = "rejected"
+    COVERED = "covered"
+    REVOKED = "revoked"
+    EXPIRED = "expired"
+
+    @property
+    def settled(self) -> bool:
+        return self in (ApprovalStatus.APPROVED, ApprovalStatus.COVERED)
+
+    @property
+    def open(self) -> bool:
+        return self in (ApprovalStatus.WAITING, ApprovalStatus.REQUESTED)
+
+
+class Vote(StrEnum):
+    APPROVED = "approved"
+    REJECTED = "rejected"
+
+
+class Seat(Value):
+    """One person who may decide an approval, and their vote once it is given."""
+
+    holder: str
+    vote: Vote | None = None
+    by: str | None = None
+    """Who gave it, when it was not the holder."""
+    at: Instant | None = None
+    comment: str = ""
+
+
+class Approval(Value):
+    id: str
+    rule: str
+    title: str
+    chain: str
+    step: int
+    tier: int = 0
+    seats: tuple[Seat, ...]
+    needed: int
+    explicit: bool = False
+    expire_after_hours: Decimal | None = None
+    status: ApprovalStatus = ApprovalStatus.WAITING
+    requested_at: Instant | None = None
+    decided_at: Instant | None = None
+    due: Instant | None = None
+    covered_by: str | None = None
+
+    @property
+    def order(self) -> tuple[int, int]:
+        return self.step, self.tier
+
+    @property
+    def holders(self) -> list[str]:
+        """Who is still asked."""
+        return [seat.holder for seat in self.seats if seat.vote is None]
+
+    def seat_of(self, person: str) -> Seat | None:
+        return next((seat for seat in self.seats if seat.holder == person), None)
+
+
+class Round(RunState):
+    subject_kind: str
+    subject_id: str
+    number: int
+    digest: str
+    title: str
+    customer: str
+    submitter: str
+    barred: tuple[str, ...]
+    policy_version: int
+    approvals: tuple[Approval, ...]
+    after: dict[str, tuple[str, ...]] = {}
+    status: RoundStatus = RoundStatus.NEW
+    opened_at: Instant | None = None
+    closed_at: Instant | None = None
+
+    @property
+    def running(self) -> bool:
+        return self.status in (RoundStatus.NEW, RoundStatus.PENDING)
+
+    @property
+    def requested(self) -> list[Approval]:
+        return [a for a in self.approvals if a.status is ApprovalStatus.REQUESTED]
+
+    @property
+    def waiting_on(self) -> list[str]:
+        """Everybody who is asked now, once each, in the order they were asked."""
+        return list(dict.fromkeys(holder for a in self.requested for holder in a.holders))
+
+    def approval(self, wanted: object) -> Approval | None:
+        return next((a for a in self.approvals if a.id == wanted), None)
+
+
+def new_round(
+    run: str, plan: Plan, *, kind: str, id: str, number: int, digest: str, title: str, customer: str,
+    submitter: str, barred: tuple[str, ...], policy_version: int,
+) -> Round:  # fmt: skip
+    """The round at sequence number 0: everything waits until it is opened."""
+    approvals = tuple(
+        Approval(
+            id=short_id("a", run, n), rule=p.rule, title=p.title, chain=p.chain, step=p.step, tier=p.tier,
+            seats=tuple(Seat(holder=s) for s in p.seats), needed=p.needed, explicit=p.explicit,
+            expire_after_hours=p.expire_after_hours,
+        )
+        for n, p in enumerate(plan.approvals)
+    )  # fmt: skip
+    return Round(
+        subject_kind=kind, subject_id=id, number=number, digest=digest, title=title, customer=customer,
+        submitter=submitter, barred=barred, policy_version=policy_version, approvals=approvals, after=plan.after,
+    )  # fmt: skip
+
+
+Decided = tuple[Round, Outcome]
+
+
+def apply(round: Round, command: Command, at: Instant) -> Decided:
+    """The round after the command, and what came of it. Every command takes a sequence number, refused or not."""
+    after, outcome = _apply(round, command, at)
+    after = after.model_copy(update={"seq": round.seq + 1})
+    return after.model_copy(update={"due": _due(after)}), outcome
+
+
+def _apply(round: Round, command: Command, at: Instant) -> Decided:
+    if command.verb == "open" and round.status is RoundStatus.NEW:
+        opened = _request_next(round.model_copy(update={"status": RoundStatus.PENDING, "opened_at": at}), at)
+        return opened, _done("opened", state=opened.status, waiting_on=opened.waiting_on)
+    if round.status is not RoundStatus.PENDING:
+        return round, _refused(
+            "round_closed",
+            "This round is not open for decisions." if round.running else f"This round already ended: {round.status}.",
+            state=round.status,
+            closed_at=round.closed_at and round.closed_at.isoformat(),
+        )
+    handler = HANDLERS.get(command.verb)
+    if handler is None or (command.verb == "expire" and not is_expiry(command)):
+        return round, _refused("unknown_verb", "This round does not know that act.")
+    return handler(round, command, at)
+
+
+def _done(code: str, sentence: str = "", **facts: Any) -> Outcome:
+    return Outcome(applied=True, code=code, sentence=sentence, facts=facts)
+
+
+def _refused(code: str, sentence: str, **facts: Any) -> Outcome:
+    return Outcome(applied=False, code=code, sentence=sentence, facts=facts)
+
+
+def _text(value: object, longest: int = 4000) -> str:
+    return value[:longest] if isinstance(value, str) else ""
+
+
+# --- deciding -------------------------------------------------------------------------------------------------------
+
+
+def _addressed(round: Round, command: Command) -> Approval | Outcome:
+    """The approval a decision names, if it is this actor's turn to decide it."""
+    approval = round.approval(command.payload.get("approval"))
+    if approval is None:
+        return _refused("unknown_approval", "This round has no such approval.")
+    shown = command.payload.get("digest")
+    if shown is not None and shown != round.digest:
+        return _refused("stale_version", "What you saw is not what is in approval now. Open it again.")
+    holder = command.on_behalf_of or command.actor
+    if command.actor in round.barred:
+        return _refused("own_submission", "You submitted, own or edited this, so somebody else must decide it.")
+    seat = approval.seat_of(holder)
+    if seat is None:
+        return _refused("not_an_approver", "This approval is not yours to decide.")
+    if seat.vote or not approval.status.open:
+        return _already(approval, seat)
+    if approval.status is ApprovalStatus.WAITING:
+        return _refused("not_your_turn", "An earlier step must be decided first.", step=approval.step)
+    return approval
+
+
+def _already(approval: Approval, seat: Seat | None) -> Outcome:
+    last = seat if seat and seat.vote else max((s for s in approval.seats if s.at), key=_when, default=None)
+    return _refused(
+        "already_decided",
+        f"This was already decided: {approval.status}." if not approval.status.open else "You already decided this.",
+        state=approval.status,
+        by=last and (last.by or last.holder),
+        at=last and last.at and last.at.isoformat(),
+    )
+
+
+def _when(seat: Seat) -> float:
+    return seat.at.timestamp() if seat.at else 0.0
+
+
+def _voted(approval: Approval, command: Command, vote: Vote, at: Instant) -> Approval:
+    """The approval with this vote, settled when enough approved or too many rejected."""
+    holder = command.on_behalf_of or command.actor
+    given = {"vote": vote, "by": command.actor if command.on_behalf_of else None, "at": at}
+    given["comment"] = _text(command.payload.get("comment"))
+    seats = tuple(s.model_copy(update=given) if s.holder == holder else s for s in approval.seats)
+    votes = [s.vote for s in seats]
+    update: dict[str, Any] = {"seats": seats}
+    if votes.count(Vote.APPROVED) >= approval.needed:
+        update |= {"status": ApprovalStatus.APPROVED, "decided_at": at, "due": None}
+    elif len(seats) - votes.count(Vote.REJECTED) < approval.needed:
+        update |= {"status": ApprovalStatus.REJECTED, "decided_at": at, "due": None}
+    return approval.model_copy(update=update)
+
+
+def _approve(round: Round, command: Command, at: Instant) -> Decided:
+    addressed = _addressed(round, command)
+    if isinstance(addressed, Outcome):
+        return round, addressed
+    decided = _voted(addressed, command, Vote.APPROVED, at)
+    after = _with(round, decided)
+    if decided.status is ApprovalStatus.APPROVED:
+        after = _request_next(_cover(after, decided, at), at)
+    return after, _done("approved", approval=decided.id, approval_state=decided.status, state=after.status)
+
+
+def _reject(round: Round, command: Command, at: Instant) -> Decided:
+    addressed = _addressed(round, command)
+    if isinstance(addressed, Outcome):
+        return round, addressed
+    if not _text(command.payload.get("comment")).strip():
+        return round, _refused("comment_required", "Say why you reject: a comment is required.", field="comment")
+    decided = _voted(addressed, command, Vote.REJECTED, at)
+    after = _with(round, decided)
+    if decided.status is ApprovalStatus.REJECTED:
+        after = _close(after, RoundStatus.REJECTED, at)
+    return after, _done("rejected", approval=decided.id, approval_state=decided.status, state=after.status)
+
+
+# --- handing over ---------------------------------------------------------------------------------------------------
+
+
+def _delegate(round: Round, command: Command, at: Instant) -> Decided:
+    addressed = _addressed(round, command)
+    if isinstance(addressed, Outcome):
+        return round, addressed
+    return _hand_over(round, addressed, command.on_behalf_of or command.actor, command, at, "delegated")
+
+
+def _reassign(round: Round, command: Command, at: Instant) -> Decided:
+    approval = round.approval(command.payload.get("approval"))
+    if approval is None:
+        return round, _refused("unknown_approval", "This round has no such approval.")
+    if not approval.status.open:
+        return round, _already(approval, None)
+    wanted = command.payload.get("from")
+    holders = approval.holders
+    holder = wanted if isinstance(wanted, str) else holders[0] if len(holders) == 1 else None
+    if holder not in holders:
+        return round, _refused(
+            "not_an_approver",
+            "Say in `from` whose place is taken: one who has not decided yet.",
+            holders=holders,
+        )
+    return _hand_over(round, approval, holder, command, at, "reassigned")
+
+
+def _hand_over(round: Round, approval: Approval, holder: str, command: Command, at: Instant, code: str) -> Decided:
+    """`holder`'s seat goes to another person, and the clock restarts."""
+    to = _text(command.payload.get("to"), 64)
+    if not to:
+        return round, _refused("invalid", "Say in `to` who takes over.", field="to")
+    if to in round.barred:
+        return round, _refused("own_submission", f"{to} submitted, owns or edited this and cannot decide it.", to=to)
+    if approval.seat_of(to):
+        return round, _refused("already_an_approver", f"{to} is asked for this approval already.", to=to)
+    seats = tuple(Seat(holder=to) if s.holder == holder else s for s in approval.seats)
+    moved = approval.model_copy(update={"seats": seats})
+    if moved.status is ApprovalStatus.REQUESTED:
+        moved = _requested(moved, at)
+    facts = {"from": holder, "to": to, "approval": moved.id}
+    return _with(round, moved), _done(code, f"{to} is asked instead of {holder}.", **facts)
+
+
+# --- ending ---------------------------------------------------------------------------------------------------------
+
+
+def _recall(round: Round, command: Command, at: Instant) -> Decided:
+    if command.actor != round.submitter and command.payload.get("authority") != "approvals_admin":
+        return round, _refused("not_the_submitter", "Only the submitter or an approvals admin can recall it.")
+    after = _close(round, RoundStatus.RECALLED, at)
+    return after, _done("recalled", state=after.status)
+
+
+def _expire(round: Round, command: Command, at: Instant) -> Decided:
+    late = [a for a in round.requested if a.due and a.due <= at]
+    if not late:
+        return round, _refused("not_due", "Nothing is due yet.")
+    for approval in late:
+        update = {"status": ApprovalStatus.EXPIRED, "decided_at": at, "due": None}
+        round = _with(round, approval.model_copy(update=update))
+    after = _close(round, RoundStatus.EXPIRED, at)
+    return after, _done("expired", state=after.status, approvals=[a.id for a in late])
+
+
+HANDLERS: dict[str, Callable[[Round, Command, Instant], Decided]] = {
+    "approve": _approve,
+    "reject": _reject,
+    "delegate": _delegate,
+    "reassign": _reassign,
+    "recall": _recall,
+    "expire": _expire,
+}
+
+
+def _close(round: Round, status: RoundStatus, at: Instant) -> Round:
+    """The round ends; what was still open is revoked."""
+    approvals = tuple(
+        a.model_copy(update={"status": ApprovalStatus.REVOKED, "decided_at": at, "due": None}) if a.status.open else a
+        for a in round.approvals
+    )
+    return round.model_copy(update={"status": status, "closed_at": at, "approvals": approvals})
+
+
+# --- the path -------------------------------------------------------------------------------------------------------
+
+
+def _with(round: Round, changed: Approval) -> Round:
+    return round.model_copy(update={"approvals": tuple(changed if a.id == changed.id else a for a in round.approvals)})
+
+
+def _current(round: Round, chain: str) -> list[Approval]:
+    """The approvals of the chain's lowest step that is not settled."""
+    unsettled = [a for a in round.approvals if a.chain == chain and not a.status.settled]
+    lowest = min((a.order for a in unsettled), default=None)
+    return [a for a in unsettled if a.order == lowest]
+
+
+def _following(round: Round, chain: str) -> list[Approval]:
+    """The approvals of the step directly after the chain's current one."""
+    current = _current(round, chain)
+    later = [a for a in round.approvals if a.chain == chain and current and a.order > current[0].order]
+    lowest = min((a.order for a in later), default=None)
+    return [a for a in later if a.order == lowest]
+
+
+def _chains(round: Round) -> list[str]:
+    return list(dict.fromkeys(a.chain for a in round.approvals))
+
+
+def _complete(round: Round, chain: str) -> bool:
+    return all(a.status.settled for a in round.approvals if a.chain == chain)
+
+
+def _ready(round: Round, chain: str) -> bool:
+    return all(_complete(round, before) for before in round.after.get(chain, ()))
+
+
+def _requested(approval: Approval, at: Instant) -> Approval:
+    hours = approval.expire_after_hours
+    due = at + timedelta(seconds=float(hours * 3600)) if hours is not None else None
+    return approval.model_copy(update={"status": ApprovalStatus.REQUESTED, "requested_at": at, "due": due})
+
+
+def _request_next(round: Round, at: Instant) -> Round:
+    """Ask whoever is next in each chain that is ready; approve the round when nothing is left."""
+    for chain in _chains(round):
+        if _ready(round, chain):
+            for approval in _current(round, chain):
+                if approval.status is ApprovalStatus.WAITING:
+                    round = _with(round, _requested(approval, at))
+    if all(a.status.settled for a in round.approvals):
+        return round.model_copy(update={"status": RoundStatus.APPROVED, "closed_at": at})
+    return round
+
+
+def _cover(round: Round, decided: Approval, at: Instant) -> Round:
+    """One decision covers its holders' other approvals of the same and the directly following step of any chain.
+
+    A covered approval counts as given, so a run of steps of one person needs one decision; a step of somebody else in
+    between ends the run. Only approvals that this person alone holds are covered, and none that is `explicit`."""
+    for holder in _sole(decided):
+        reach = [*_reach(round, decided)]
+        while reach:
+            approval = reach.pop()
+            known = round.approval(approval.id)
+            if known and known.status.open and not known.explicit and _sole(known) == [holder]:
+                update = {
+                    "status": ApprovalStatus.COVERED,
+                    "decided_at": at,
+                    "due": None,
+                    "covered_by": decided.id,
+                }
+                round = _with(round, known.model_copy(update=update))
+                reach.extend(_next_in_chain(round, known))
+    return round
+
+
+def _reach(round: Round, decided: Approval) -> Iterable[Approval]:
+    yield from _next_in_chain(round, decided)
+    for chain in _chains(round):
+        if chain != decided.chain and _ready(round, chain):
+            yield from _current(round, chain)
+            yield from _following(round, chain)
+
+
+def _next_in_chain(round: Round, approval: Approval) -> list[Approval]:
+    """The same step's others, and the step directly after, in the approval's own chain."""
+    same = [a for a in round.approvals if a.chain == approval.chain and a.order == approval.order]
+    later = [a for a in round.approvals if a.chain == approval.chain and a.order > approval.order]
+    lowest = min((a.order for a in later), default=None)
+    return [*same, *(a for a in later if a.order == lowest)]
+
+
+def _sole(approval: Approval) -> list[str]:
+    return [approval.seats[0].holder] if len(approval.seats) == 1 else []
+
+
+def _due(round: Round) -> Instant | None:
+    """The next instant at which time itself acts on the round."""
+    return min((a.due for a in round.requested if a.due), default=None) if round.running else None
+
+
+class RoundMachine:
+    """The approval round as a kind of run."""
+
+    kind = "approval_round"
+    state = Round
+    verbs: tuple[str, ...] = ("open", "approve", "reject", "delegate", "reassign", "recall")
+
+    @staticmethod
+    def apply(state: Round, command: Command, at: Instant) -> Decided:
+        return apply(state, command, at)

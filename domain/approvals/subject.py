@@ -1,0 +1,85 @@
+"""What is approved, reduced to what a policy can test: typed fields and lines, and a digest that binds decisions."""
+
+from collections.abc import Mapping
+from datetime import date
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any
+
+from domain.quotes import Quote
+from domain.values import Testable, Value
+
+
+class FieldType(StrEnum):
+    NUMBER = "number"
+    TEXT = "text"
+    BOOL = "bool"
+    DATE = "date"
+    TEXTS = "texts"
+
+
+N, T, D = FieldType.NUMBER, FieldType.TEXT, FieldType.DATE
+
+KNOWN_FIELDS: dict[str, dict[str, FieldType]] = {
+    "quote": {
+        **dict.fromkeys(("id", "customer", "customer_id", "currency", "owner", "payment_terms", "partner"), T),
+        **dict.fromkeys(("list_total", "net_total", "list_total_original", "net_total_original"), N),
+        **dict.fromkeys(("discount_percent", "line_count", "term_months"), N),
+        "order_by": D,
+    }
+}
+KNOWN_LINE_FIELDS: dict[str, dict[str, FieldType]] = {
+    "quote": {
+        **dict.fromkeys(("id", "product", "name", "family", "billing", "recognition", "requires", "group", "sla"), T),
+        **dict.fromkeys(("quantity", "list_price", "discount_percent", "list_total", "net_total", "term_months"), N),
+        "requested_date": D,
+    }
+}
+KINDS = tuple(KNOWN_FIELDS)
+
+
+class Subject(Value):
+    """A thing to be approved, as a policy sees it."""
+
+    kind: str
+    id: str
+    version: int
+    digest: str
+    title: str
+    customer: str
+    owner: str
+    editors: tuple[str, ...] = ()
+    fields: dict[str, Any]
+    lines: list[dict[str, Any]] = []
+
+
+def testable(value: object) -> Testable:
+    """A value out of JSON as a policy sees it: numbers as decimals, lists as texts."""
+    if isinstance(value, bool) or value is None or isinstance(value, Decimal | date | str):
+        return value
+    if isinstance(value, int | float):
+        return Decimal(str(value))
+    if isinstance(value, list | tuple):
+        return tuple(str(item) for item in value)
+    return str(value)
+
+
+def quote_subject(quote: Quote, version: int, rates: Mapping[str, Decimal], editors: tuple[str, ...]) -> Subject:
+    return Subject(
+        kind="quote",
+        id=quote.id,
+        version=version,
+        digest=quote.digest,
+        title=quote_title(quote),
+        customer=quote.customer.name,
+        owner=quote.owner,
+        editors=editors,
+        fields=quote.testable(rates),
+        lines=quote.testable_lines(rates),
+    )
+
+
+def quote_title(quote: Quote) -> str:
+    """`Quote Q-1 · Acme · 27.5 % · 120,000.00 EUR`: what ops and approvers read first."""
+    off = "" if quote.discount_percent is None else f" · {quote.discount_percent.quantize(Decimal('0.1'))} %"
+    return f"Quote {quote.id} · {quote.customer.name}{off} · {quote.net_total:,.2f} {quote.currency}"

@@ -1,0 +1,70 @@
+"""Who may do what, as data: act × role × the rows it reaches. API, console and docs read this one table."""
+
+from enum import StrEnum
+
+from domain.people import Person, Role
+
+
+class Reach(StrEnum):
+    """Which rows an allowed act reaches."""
+
+    ALL = "all"
+    OWN = "own"
+    """Quotes the person owns."""
+    INVOLVED = "involved"
+    """Subjects that wait or waited on the person."""
+    SELF = "self"
+
+
+R = Role
+TABLE: dict[str, dict[Role, Reach]] = {
+    "quotes.read": {
+        R.REP: Reach.OWN,
+        R.APPROVER: Reach.INVOLVED,
+        R.APPROVALS_ADMIN: Reach.ALL,
+        R.OPS: Reach.ALL,
+        R.ADMIN: Reach.ALL,
+    },
+    "quotes.write": {R.REP: Reach.OWN},
+    "quotes.submit": {R.REP: Reach.OWN},
+    "quotes.recall": {R.REP: Reach.OWN, R.APPROVALS_ADMIN: Reach.ALL},
+    "approvals.read": {
+        R.REP: Reach.OWN,
+        R.APPROVER: Reach.INVOLVED,
+        R.APPROVALS_ADMIN: Reach.ALL,
+        R.OPS: Reach.ALL,
+        R.ADMIN: Reach.ALL,
+    },
+    "approvals.decide": {R.APPROVER: Reach.INVOLVED},
+    "approvals.reassign": {R.APPROVALS_ADMIN: Reach.ALL},
+    "inbox.read": {R.APPROVER: Reach.SELF},
+    "receipts.read": dict.fromkeys(Role, Reach.SELF),
+    "people.read": dict.fromkeys((R.REP, R.APPROVER, R.APPROVALS_ADMIN, R.OPS, R.ADMIN), Reach.ALL),
+    "people.write": {R.ADMIN: Reach.ALL},
+    "groups.read": dict.fromkeys((R.APPROVALS_ADMIN, R.OPS, R.ADMIN), Reach.ALL),
+    "groups.write": {R.APPROVALS_ADMIN: Reach.ALL},
+    "policies.read": dict.fromkeys((R.APPROVALS_ADMIN, R.OPS, R.ADMIN), Reach.ALL),
+    "policies.write": {R.APPROVALS_ADMIN: Reach.ALL},
+    "messages.read": dict.fromkeys((R.OPS, R.ADMIN), Reach.ALL),
+    "messages.retry": {R.OPS: Reach.ALL},
+}
+
+VERB_ACTS = {
+    "open": "quotes.submit",
+    "recall": "quotes.recall",
+    "approve": "approvals.decide",
+    "reject": "approvals.decide",
+    "delegate": "approvals.decide",
+    "reassign": "approvals.reassign",
+}
+"""The act behind each signal of an approval round."""
+
+
+def reaches(person: Person, act: str) -> set[Reach]:
+    """The rows this person's roles reach with the act; empty when they may not do it at all."""
+    roles = TABLE[act]
+    return {roles[role] for role in person.roles if role in roles} if person.active else set()
+
+
+def allows(person: Person, act: str) -> bool:
+    return bool(reaches(person, act))

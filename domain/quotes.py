@@ -1,0 +1,270 @@
+"""A quote: what is offered to a customer, its sums, and the states it goes through."""
+
+from collections.abc import Mapping
+from datetime import date
+from decimal import Decimal
+from enum import StrEnum
+from functools import cached_property
+from typing import Annotated, Any, Self
+
+from pydantic import Field, model_validator
+
+from domain.errors import Invalid
+from domain.money import converted, minor_unit, rounded
+from domain.values import Amount, Custom, Id, Name, StorableText, Value, Word, digest
+
+MAX_LINES = 2_000
+HUNDRED = Decimal(100)
+
+Quantity = Annotated[Amount, Field(gt=0)]
+Price = Annotated[Amount, Field(ge=0)]
+Percent = Annotated[Amount, Field(ge=0, le=100)]
+Months = Annotated[int, Field(ge=1, le=1200)]
+
+
+class Billing(StrEnum):
+    ONE_TIME = "one_time"
+    RECURRING = "recurring"
+
+
+class Recognition(StrEnum):
+    DELIVERY = "delivery"
+    RATABLE = "ratable"
+    MILESTONE = "milestone"
+
+
+class QuoteStatus(StrEnum):
+    DRAFT = "draft"
+    IN_APPROVAL = "in_approval"
+    APPROVED = "approved"
+    REJECTED = "rejected"
+    RECALLED = "recalled"
+    EXPIRED = "expired"
+
+    @property
+    def submittable(self) -> bool:
+        return self not in (QuoteStatus.IN_APPROVAL, QuoteStatus.APPROVED)
+
+
+def gather_unknown(data: Any, known: Mapping[str, Any]) -> Any:
+    """Fields we do not know are kept under `custom`: they may mean something to the company's policy."""
+    if not isinstance(data, Mapping):
+        return data
+    unknown = {key: value for key, value in data.items() if key not in known}
+    if not unknown:
+        return data
+    held = data.get("custom")
+    kept = {key: value for key, value in data.items() if key in known}
+    return {**kept, "custom": {**(held if isinstance(held, Mapping) else {}), **unknown}}
+
+
+class Place(Value):
+    """Where something is delivered."""
+
+    name: StorableText = ""
+    street: StorableText = ""
+    city: StorableText = ""
+    region: StorableText = ""
+    postal_code: Word = ""
+    country: Word = ""
+    time_zone: Word = ""
+
+
+class Customer(Value):
+    id: Id
+    name: Name
+
+
+class QuoteLine(Value):
+    """One product on a quote. Its net total follows from quantity, list price, discount and term."""
+
+    id: Id
+    product: Id
+    name: StorableText = ""
+    family: Word | None = None
+    quantity: Quantity
+    list_price: Price
+    discount_percent: Percent = Decimal(0)
+    net_price: Price | None = None
+    net_total: Price | None = None
+    billing: Billing = Billing.ONE_TIME
+    term_months: Months | None = None
+    recognition: Recognition = Recognition.DELIVERY
+    requires: Id | None = None
+    severable: bool = False
+    group: Word | None = None
+    ship_to: Place | None = None
+    requested_date: date | None = None
+    sla: Word | None = None
+    fields: Custom = {}
+    custom: Custom = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _gather(cls, data: Any) -> Any:
+        return gather_unknown(data, cls.model_fields)
+
+    def periods(self, quote_term: int | None) -> int:
+        """How many times the price is paid: once, or each month of the term."""
+        return (self.term_months or quote_term or 1) if self.billing is Billing.RECURRING else 1
+
+
+class LineSums(Value):
+    list_total: Decimal
+    net_total: Decimal
+
+
+class Quote(Value):
+    id: Id
+    customer: Customer
+    currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")]
+    owner: Id
+    order_by: date | None = None
+    term_months: Months | None = None
+    payment_terms: Word | None = None
+    partner: Id | None = None
+    fields: Custom = {}
+    lines: Annotated[tuple[QuoteLine, ...], Field(max_length=MAX_LINES)] = ()
+    custom: Custom = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _gather(cls, data: Any) -> Any:
+        return gather_unknown(data, cls.model_fields)
+
+    @cached_property
+    def line_sums(self) -> tuple[LineSums, ...]:
+        """For each line its list and net total in the quote's currency, rounded once per line.
+
+        33.45 × 0.85 × 24 is 682.38; rounding the unit price first would lose six cents."""
+        return tuple(self._sums(line) for line in self.lines)
+
+    def _sums(self, line: QuoteLine) -> LineSums:
+        full = line.quantity * line.list_price * line.periods(self.term_months)
+        net = full * (HUNDRED - line.discount_percent) / HUNDRED
+        return LineSums(
+            list_total=rounded(full, self.currency),
+            net_total=rounded(net, self.currency) if line.net_total is None else line.net_total,
+        )
+
+    @cached_property
+    def list_total(self) -> Decimal:
+        return sum((s.list_total for s in self.line_sums), Decimal(0))
+
+    @cached_property
+    def net_total(self) -> Decimal:
+        return sum((s.net_total for s in self.line_sums), Decimal(0))
+
+    @cached_property
+    def discount_percent(self) -> Decimal | None:
+        return discount_of(self.list_total, self.net_total)
+
+    @cached_property
+    def digest(self) -> str:
+        """Binds an approval to exactly this content."""
+        return digest(self.model_dump())
+
+    def checked(self, keep_source_figures: bool = False) -> Self:
+        """The quote itself, or Invalid naming each field that contradicts another.
+
+        An import may keep its source's line totals (`keep_source_figures`); everybody else's must agree with
+        quantity × list price × (1 − discount) × term to less than a minor unit."""
+        unit = minor_unit(self.currency)
+        problems: list[dict[str, str]] = []
+        seen: dict[str, int] = {}
+        for n, line in enumerate(self.lines):
+            where = f"lines[{n}]"
+            if line.id in seen:
+                problems.append(problem(f"{where}.id", f"{line.id!r} is also the id of lines[{seen[line.id]}]"))
+            seen.setdefault(line.id, n)
+            if not keep_source_figures:
+                problems.extend(self._contradictions(line, where, unit))
+        problems.extend(
+            problem(f"lines[{n}].requires", f"there is no other line {line.requires!r} in this quote")
+            for n, line in enumerate(self.lines)
+            if line.requires and (line.requires not in seen or line.requires == line.id)
+        )
+        if problems:
+            raise Invalid(f"the quote cannot be stored: {problems[0]['field']} {problems[0]['problem']}", problems)
+        return self
+
+    def contradictions(self) -> list[dict[str, str]]:
+        """The figures an import kept although they do not follow from the line."""
+        unit = minor_unit(self.currency)
+        return [p for n, line in enumerate(self.lines) for p in self._contradictions(line, f"lines[{n}]", unit)]
+
+    def _contradictions(self, line: QuoteLine, where: str, unit: Decimal) -> list[dict[str, str]]:
+        unit_net = line.list_price * (HUNDRED - line.discount_percent) / HUNDRED
+        expected = unit_net * line.quantity * line.periods(self.term_months)
+        found = []
+        if line.net_price is not None and abs(line.net_price - unit_net) >= unit:
+            found.append(
+                problem(f"{where}.net_price", f"{line.net_price} contradicts list price and discount ({unit_net})")
+            )
+        if line.net_total is not None and abs(line.net_total - expected) >= unit:
+            found.append(
+                problem(
+                    f"{where}.net_total",
+                    f"{line.net_total} contradicts quantity × list price × (1 − discount) × term"
+                    f" ({rounded(expected, self.currency)})",
+                )
+            )
+        return found
+
+    def testable(self, rates: Mapping[str, Decimal]) -> dict[str, Any]:
+        """The header fields a policy can test; amounts in the company's currency, `…_original` in the quote's."""
+        return {
+            **self.custom,
+            **self.fields,
+            "id": self.id,
+            "customer": self.customer.name,
+            "customer_id": self.customer.id,
+            "currency": self.currency,
+            "owner": self.owner,
+            "order_by": self.order_by,
+            "term_months": None if self.term_months is None else Decimal(self.term_months),
+            "payment_terms": self.payment_terms,
+            "partner": self.partner,
+            "list_total": converted(self.list_total, self.currency, rates),
+            "net_total": converted(self.net_total, self.currency, rates),
+            "list_total_original": self.list_total,
+            "net_total_original": self.net_total,
+            "discount_percent": self.discount_percent,
+            "line_count": Decimal(len(self.lines)),
+        }
+
+    def testable_lines(self, rates: Mapping[str, Decimal]) -> list[dict[str, Any]]:
+        """The fields of each line that a variable can gather; amounts in the company's currency."""
+        rate = converted(Decimal(1), self.currency, rates)
+        return [
+            {
+                **line.custom,
+                **line.fields,
+                "id": line.id,
+                "product": line.product,
+                "name": line.name,
+                "family": line.family,
+                "quantity": line.quantity,
+                "list_price": line.list_price * rate,
+                "discount_percent": line.discount_percent,
+                "list_total": sums.list_total * rate,
+                "net_total": sums.net_total * rate,
+                "billing": line.billing.value,
+                "term_months": None if line.term_months is None else Decimal(line.term_months),
+                "recognition": line.recognition.value,
+                "requires": line.requires,
+                "group": line.group,
+                "requested_date": line.requested_date,
+                "sla": line.sla,
+            }
+            for line, sums in zip(self.lines, self.line_sums, strict=True)
+        ]
+
+
+def problem(field: str, what: str) -> dict[str, str]:
+    return {"field": field, "problem": what}
+
+
+def discount_of(full: Decimal, net: Decimal) -> Decimal | None:
+    """(1 − net/list) × 100; null for a list of zero."""
+    return None if full == 0 else (1 - net / full) * HUNDRED

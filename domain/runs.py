@@ -1,0 +1,143 @@
+"""What every kind of run shares: commands, their outcomes, and what a workflow asks the record to store.
+
+A run is one durable workflow over one state. Its rules are a `Machine`; the command path around it
+(service, signal, record, sweeper) knows nothing of what the state means."""
+
+from collections.abc import Mapping
+from typing import Any, Generic, Protocol, TypeVar
+
+from domain.values import Instant, Value, canonical, digest, short_id
+
+
+class Command(Value):
+    """One act somebody asks of a run. `id` is unique for ever: sent twice, it takes effect once."""
+
+    id: str
+    run: str
+    actor: str
+    verb: str
+    payload: dict[str, Any] = {}
+    on_behalf_of: str | None = None
+    channel: str = "api"
+
+    @property
+    def body(self) -> str:
+        """What must agree for two commands of one id to be the same command."""
+        return digest([self.run, self.actor, self.on_behalf_of, self.verb, self.payload])
+
+    @property
+    def key(self) -> str:
+        """A forgery under a genuine id has another body, hence another key, and cannot displace it."""
+        return f"{self.id}|{self.body[:16]}"
+
+
+class Outcome(Value):
+    """What came of a command: applied or refused, with a code, a sentence and the facts."""
+
+    applied: bool
+    code: str
+    sentence: str = ""
+    facts: dict[str, Any] = {}
+
+
+class Act(Value):
+    """A command, what came of it, and when."""
+
+    command: Command
+    outcome: Outcome
+    at: Instant
+
+
+class RunState(Value):
+    """What a machine needs to know about any state: its number, its due instant, whether it still runs."""
+
+    seq: int = 0
+    due: Instant | None = None
+
+    @property
+    def running(self) -> bool:
+        raise NotImplementedError
+
+
+S = TypeVar("S", bound=RunState)
+
+
+class Machine(Protocol, Generic[S]):
+    """The rules of one kind of run. `apply` is total: it never raises, whatever the command holds."""
+
+    kind: str
+    state: type[S]
+    verbs: tuple[str, ...]
+
+    def apply(self, state: S, command: Command, at: Instant) -> tuple[S, Outcome]: ...
+
+
+class Head(Value):
+    """The state of a run as recorded: how a workflow starts, and what it adopts after each record."""
+
+    run: str
+    kind: str
+    state: dict[str, Any]
+    settled: list[str] = []
+    """Keys of the proposed commands that need no more work."""
+
+
+class Proposal(Value):
+    """What a workflow asks to record: `acts` lead from the state at sequence number `base` to `after`."""
+
+    run: str
+    kind: str
+    base: int
+    acts: list[Act]
+    after: dict[str, Any]
+
+
+CLOCK = "clock"
+"""The actor of a timer's act."""
+
+
+def expiry(run: str, seq: int) -> Command:
+    """The timer's own command: no signal may ask for it, and its id is the same however often it is retried."""
+    return Command(id=f"{run}:expire:{seq + 1}", run=run, actor=CLOCK, verb="expire", channel="timer")
+
+
+def is_expiry(command: Command) -> bool:
+    return command.verb == "expire" and command.channel == "timer"
+
+
+CHANNELS = ("api", "console", "mail", "link", "chat", "cli")
+"""The doors through which a command can be written down."""
+
+NOT_A_FIELD = ("id", "actor", "on_behalf_of", "channel")
+
+
+def read_command(run: str, verb: str, verbs: tuple[str, ...], data: Any, arrival: int) -> Command:
+    """Whatever a signal carries becomes a command; what cannot be read becomes one that will be refused.
+
+    `data` is decoded JSON. Front doors send `{id, actor, payload, …}`; people at the Temporal UI or CLI send their
+    fields flat: `{"approval": …, "actor": …}`. `arrival` tells two such signals apart."""
+    known = verb if verb in verbs else "unknown"
+    if not isinstance(data, Mapping) or not _is_word(data.get("actor")) or not _storable(data):
+        return Command(id=short_id("malformed", run, verb, arrival), run=run, actor="", verb=known, channel="signal")
+    payload, id, behalf, channel = (data.get(name) for name in ("payload", "id", "on_behalf_of", "channel"))
+    return Command(
+        id=id if isinstance(id, str) and _is_word(id) else short_id("signal", run, verb, arrival),
+        run=run,
+        actor=data["actor"],
+        verb=known,
+        payload=payload if isinstance(payload, dict) else {k: v for k, v in data.items() if k not in NOT_A_FIELD},
+        on_behalf_of=behalf if isinstance(behalf, str) and _is_word(behalf) else None,
+        channel=channel if isinstance(channel, str) and channel in CHANNELS else "signal",
+    )
+
+
+def _is_word(value: object) -> bool:
+    return isinstance(value, str) and 0 < len(value) <= 64 and value.isprintable()
+
+
+def _storable(data: Mapping[str, Any]) -> bool:
+    """Whether every database can keep it: no lone surrogates, no NUL, no depth that breaks a reader."""
+    try:
+        return "\\u0000" not in canonical(data) and bool(canonical(data).encode())
+    except (TypeError, ValueError, RecursionError):
+        return False

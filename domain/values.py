@@ -1,0 +1,79 @@
+"""The base of every value, the bounded types they are made of, and their canonical form."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
+
+ID_PATTERN = r"^[A-Za-z0-9._-]{1,64}$"
+
+Id = Annotated[str, StringConstraints(pattern=ID_PATTERN)]
+Name = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+Text = Annotated[str, StringConstraints(max_length=4000)]
+Word = Annotated[str, StringConstraints(max_length=64)]
+Amount = Annotated[Decimal, Field(max_digits=28, decimal_places=12, allow_inf_nan=False)]
+Instant = AwareDatetime
+
+
+class Value(BaseModel):
+    """A frozen fact. Unknown fields are an error, so that a typing mistake is not silently dropped."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def _storable(text: str) -> str:
+    if "\x00" in text:
+        raise ValueError("must not contain a NUL character")
+    text.encode()  # a lone surrogate cannot be stored: UnicodeEncodeError is a ValueError
+    return text
+
+
+Testable = Decimal | bool | date | str | tuple[str, ...] | None
+"""What a policy can test: a number, a truth, a day, a text, several texts, or nothing."""
+
+StorableText = Annotated[str, AfterValidator(_storable), StringConstraints(max_length=4000)]
+Scalar = bool | Amount | StorableText | None
+Custom = Annotated[
+    Mapping[
+        Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_]{0,63}$")],
+        Scalar | Annotated[list[Annotated[StorableText, StringConstraints(max_length=200)]], Field(max_length=100)],
+    ],
+    Field(max_length=200),
+]
+"""Fields a company adds of its own: flat, bounded, testable in policies."""
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, BaseModel):
+        return value.model_dump()
+    if isinstance(value, Decimal):
+        return plain_number(value)
+    if isinstance(value, date | datetime):
+        return value.isoformat()
+    raise TypeError(f"{type(value).__name__} has no canonical form")
+
+
+def plain_number(number: Decimal) -> str:
+    """The shortest plain notation: 1.50 and 1.5 are the same number, so they read the same."""
+    text = format(number, "f")
+    text = text.rstrip("0").rstrip(".") if "." in text else text
+    return "0" if text in ("-0", "") else text
+
+
+def canonical(value: Any) -> str:
+    """One text for equal values: sorted keys, no spaces, numbers in their shortest notation."""
+    return json.dumps(value, default=_plain, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def digest(value: Any) -> str:
+    """SHA-256 of the canonical form, in hex."""
+    return hashlib.sha256(canonical(value).encode()).hexdigest()
+
+
+def short_id(prefix: str, *parts: object) -> str:
+    """A stable id out of other names: the same parts always give the same id."""
+    return f"{prefix}-{hashlib.sha256('|'.join(map(str, parts)).encode()).hexdigest()[:16]}"

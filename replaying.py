@@ -1,0 +1,59 @@
+"""Replays workflow histories against the code at hand."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from temporalio.client import WorkflowHistory
+from temporalio.worker import Replayer
+
+from composition import House
+from worker import RUNNER
+from workflows.approval_round import ApprovalRound
+from workflows.command_sweep import CommandSweep
+from workflows.converter import data_converter
+from workflows.notification_delivery import NotificationDelivery
+
+WORKFLOWS = [ApprovalRound, CommandSweep, NotificationDelivery]
+TYPES = ("ApprovalRound", "NotificationDelivery")
+Broken = list[tuple[str, str]]
+
+
+def replayer() -> Replayer:
+    return Replayer(workflows=WORKFLOWS, data_converter=data_converter, workflow_runner=RUNNER)
+
+
+async def _replay(history: WorkflowHistory, broken: Broken) -> None:
+    result = await replayer().replay_workflow(history, raise_on_replay_failure=False)
+    if result.replay_failure:
+        broken.append((history.workflow_id, str(result.replay_failure)[:300]))
+
+
+async def replay_folder(folder: Path, say: Callable[[str], None]) -> tuple[int, Broken]:
+    """Every `*.json` in the folder; the file's name is the workflow's id, with `_` for `:`."""
+    broken: Broken = []
+    stored = stored_histories(folder)
+    for history in stored:
+        say(history.workflow_id)
+        await _replay(history, broken)
+    return len(stored), broken
+
+
+def stored_histories(folder: Path) -> list[WorkflowHistory]:
+    return [
+        WorkflowHistory.from_json(file.stem.replace("_", ":"), file.read_text())
+        for file in sorted(folder.glob("*.json"))
+    ]
+
+
+async def replay_namespace(house: House, say: Callable[[str], None]) -> tuple[int, Broken]:
+    """Every run of ours that the engine still knows, running or closed."""
+    client = await house.engine.client(lazy=False)
+    broken: Broken = []
+    done = 0
+    kinds = ", ".join(f"'{kind}'" for kind in TYPES)
+    async for run in client.list_workflows(f"WorkflowType IN ({kinds})"):
+        say(run.id)
+        history = await client.get_workflow_handle(run.id, run_id=run.run_id).fetch_history()
+        await _replay(history, broken)
+        done += 1
+    return done, broken

@@ -1,0 +1,109 @@
+"""Approvals: what waits on a person, and deciding it."""
+
+from datetime import datetime
+
+from domain.approvals.plan import Plan
+from domain.approvals.round import Approval, Round
+from domain.errors import Invalid, NotFound
+from domain.people import Person, Role
+from domain.permissions import Reach
+from domain.quotes import Quote
+from domain.runs import Command
+from domain.values import Value
+from services.commands import Answer, Caller
+from services.office import Office, authorise
+from storage import people, quotes, rounds
+from storage.rounds import Waiting
+
+
+class Shown(Value):
+    """One approval as its reader sees it: with its round, and the quote it is about."""
+
+    approval: Approval
+    reasons: tuple[str, ...]
+    asked: str
+    notes: tuple[str, ...]
+    round: Round
+    run: str
+    quote: Quote
+    names: dict[str, str]
+
+
+class Approvals:
+    def __init__(self, office: Office) -> None:
+        self._office = office
+
+    async def inbox(self, person: Person, after: tuple[datetime, str] | None, limit: int) -> list[Waiting]:
+        """What waits on this person, longest waiting first."""
+        authorise(person, "inbox.read")
+        async with self._office.database.reading() as session:
+            return await rounds.inbox(session, person.id, after, limit)
+
+    async def waiting_count(self, person: Person, most: int = 100) -> int:
+        async with self._office.database.reading() as session:
+            return await rounds.waiting_count(session, person.id, most)
+
+    async def get(self, person: Person, id: str) -> Shown:
+        reach = authorise(person, "approvals.read")
+        async with self._office.database.reading() as session:
+            found = await rounds.run_of_approval(session, id)
+            if found is None:
+                raise NotFound(f"There is no approval {id!r} that you can see.")
+            row, run = found
+            stored = await quotes.load(session, row.subject_id)
+            if stored is None or not (
+                Reach.ALL in reach
+                or (Reach.OWN in reach and stored.quote.owner == person.id)
+                or (
+                    Reach.INVOLVED in reach
+                    and await rounds.involved(session, person.id, row.subject_kind, row.subject_id)
+                )
+            ):
+                raise NotFound(f"There is no approval {id!r} that you can see.")
+            round, plan = Round.model_validate(run.state), Plan.model_validate(run.opening["plan"])
+            approval, planned = round.approvals[row.number], plan.approvals[row.number]
+            names = await rounds.names(session, {s.holder for a in round.approvals for s in a.seats})
+        return Shown(
+            approval=approval, reasons=planned.reasons, asked=planned.asked, notes=planned.notes, round=round,
+            run=run.id, quote=stored.quote, names=names,
+        )  # fmt: skip
+
+    async def approve(self, caller: Caller, id: str, digest: str, comment: str = "") -> Answer:
+        authorise(caller.person, "approvals.decide")
+        return await self._ask(caller, "approve", id, digest=digest, comment=comment)
+
+    async def reject(self, caller: Caller, id: str, digest: str, comment: str) -> Answer:
+        authorise(caller.person, "approvals.decide")
+        if not comment.strip():
+            raise Invalid.field("comment", "say why you reject")
+        return await self._ask(caller, "reject", id, digest=digest, comment=comment)
+
+    async def delegate(self, caller: Caller, id: str, digest: str, to: str, reason: str = "") -> Answer:
+        """Hand one approval over. Raises Invalid when `to` cannot decide anything."""
+        authorise(caller.person, "approvals.decide")
+        await self._fit(to)
+        return await self._ask(caller, "delegate", id, digest=digest, to=to, comment=reason)
+
+    async def reassign(self, caller: Caller, id: str, to: str, holder: str | None, reason: str = "") -> Answer:
+        """An admin moves one approval from its holder to another person."""
+        authorise(caller.person, "approvals.reassign")
+        await self._fit(to)
+        moved = {"from": holder} if holder else {}
+        return await self._ask(caller, "reassign", id, to=to, comment=reason, authority="approvals_admin", **moved)
+
+    async def _fit(self, to: str) -> None:
+        async with self._office.database.reading() as session:
+            person = await people.load_person(session, to)
+        if person is None or not person.has(Role.APPROVER):
+            raise Invalid.field("to", f"{to!r} is not an active person with the role approver")
+
+    async def _ask(self, caller: Caller, verb: str, id: str, **payload: str) -> Answer:
+        async with self._office.database.reading() as session:
+            found = await rounds.run_of_approval(session, id)
+        if found is None:
+            raise NotFound(f"There is no approval {id!r}.")
+        command = Command(
+            id=caller.command_id, run=found[1].id, actor=caller.person.id, verb=verb, channel=caller.channel,
+            payload={"approval": id, **payload},
+        )  # fmt: skip
+        return await self._office.path.ask(command)

@@ -1,0 +1,87 @@
+"""Takes an export over: products and quotes, once however often it is run."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from domain.errors import Invalid
+from domain.people import Role
+from domain.quotes import QuoteStatus
+from domain.values import Value
+from services.commands import Caller
+from services.office import Office
+from services.salesforce import QUOTES, Remark, read_export
+from storage import people, quotes
+from storage.quotes import StoredQuote
+
+
+class ImportReport(Value):
+    """What an import did, and what it could not take over and why."""
+
+    products: dict[str, int]
+    quotes: dict[str, int]
+    lines: int
+    remarks: list[Remark]
+
+
+class Imports:
+    def __init__(self, office: Office) -> None:
+        self._office = office
+
+    async def salesforce(
+        self, caller: Caller, folder: Path, owner: str, currency: str, step: Callable[[str], None] = lambda _: None
+    ) -> ImportReport:
+        """All of the export in one transaction, or nothing of it. Raises Invalid."""
+        step("reading")
+        export = read_export(folder, owner, currency)
+        office = self._office
+        made: dict[str, dict[str, int]] = {"products": {}, "quotes": {}}
+        remarks = list(export.remarks)
+        async with office.database.writing() as session:
+            person = await people.load_person(session, owner)
+            if person is None or not person.has(Role.REP):
+                raise Invalid.field("owner", f"{owner!r} is not an active person with the role rep")
+            for product in export.products:
+                step(product.name)
+                done = await quotes.save_product(
+                    session, product.id, code=product.code, name=product.name, family=product.family,
+                    active=product.active, fields=product.fields,
+                )  # fmt: skip
+                _count(made["products"], done)
+            for quote in export.quotes:
+                step(quote.id)
+                known = await quotes.load(session, quote.id, lock=True)
+                if known and known.status not in (QuoteStatus.DRAFT, QuoteStatus.RECALLED, QuoteStatus.REJECTED):
+                    if known.quote != quote:
+                        what = f"is {known.status.value} here and was not changed"
+                        remarks.append(Remark(file=QUOTES, record=quote.id, field="", what=what))
+                    _count(made["quotes"], "unchanged")
+                    continue
+                flags = tuple(quote.contradictions())
+                if known and known.quote == quote:
+                    _count(made["quotes"], "unchanged")
+                    continue
+                now = office.clock()
+                fresh = StoredQuote(
+                    quote=quote,
+                    version=0,
+                    status=QuoteStatus.DRAFT,
+                    round=0,
+                    editors=(),
+                    created_at=now,
+                    changed_at=now,
+                )
+                update = {"quote": quote, "status": QuoteStatus.DRAFT, "flags": flags, "changed_at": now}
+                stored = (known or fresh).model_copy(update=update)
+                stored = stored.model_copy(update={"version": stored.version + 1})
+                await quotes.save(session, stored)
+                await office.note(
+                    session, caller, f"quote:{quote.id}", "imported", quote.digest, version=stored.version
+                )
+                _count(made["quotes"], "changed" if known else "new")
+                remarks += [Remark(file=QUOTES, record=quote.id, field=f["field"], what=f["problem"]) for f in flags]
+        lines = sum(len(quote.lines) for quote in export.quotes)
+        return ImportReport(products=made["products"], quotes=made["quotes"], lines=lines, remarks=remarks)
+
+
+def _count(counts: dict[str, int], what: str) -> None:
+    counts[what] = counts.get(what, 0) + 1

@@ -1,0 +1,43 @@
+"""What every use case is given: the record, the command path, the clock and the company's own facts."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from domain.audit import Entry
+from domain.errors import NotAllowed
+from domain.people import Person
+from domain.permissions import Reach, reaches
+from services.commands import Caller, CommandPath
+from storage import trail
+from storage.database import Database
+
+
+@dataclass(frozen=True)
+class Office:
+    database: Database
+    path: CommandPath
+    clock: Callable[[], datetime]
+    audit_key: bytes
+    company_currency: str
+
+    async def note(
+        self, session: AsyncSession, caller: Caller, subject: str, verb: str, digest: str = "", **facts: Any
+    ) -> None:
+        """Write an act that needs no workflow into the subject's trail, in the transaction that does it."""
+        entry = Entry(
+            subject=subject, seq=0, at=self.clock(), actor=caller.person.id, verb=verb, channel=caller.channel,
+            applied=True, code=verb, digest=digest, facts=facts,
+        )  # fmt: skip
+        await trail.append(session, self.audit_key, [entry])
+
+
+def authorise(person: Person, act: str) -> set[Reach]:
+    """The rows the person's roles reach with this act. Raises NotAllowed when they reach none."""
+    found = reaches(person, act)
+    if not found:
+        raise NotAllowed("Your roles do not allow this. Ask an admin if you need it.", act=act)
+    return found

@@ -1,0 +1,89 @@
+"""People and groups."""
+
+from typing import Any, TypeVar
+
+from domain.errors import Invalid, NotFound
+from domain.people import Group, Person
+from services.commands import Caller
+from services.office import Office, authorise
+from services.versions import next_version
+from storage import people
+
+T = TypeVar("T")
+
+
+class People:
+    def __init__(self, office: Office) -> None:
+        self._office = office
+
+    async def get(self, person: Person, id: str) -> Person:
+        authorise(person, "people.read")
+        async with self._office.database.reading() as session:
+            return _found(await people.load_person(session, id), "user", id)
+
+    async def listed(self, person: Person, after: str, limit: int) -> list[Person]:
+        authorise(person, "people.read")
+        async with self._office.database.reading() as session:
+            return await people.list_people(session, after, limit)
+
+    async def put(self, caller: Caller, wanted: Person, expected: int | None) -> Person:
+        """Create or change a person. Raises Invalid, Stale, VersionRequired."""
+        authorise(caller.person, "people.write")
+        office = self._office
+        async with office.database.writing() as session:
+            known = await people.load_person(session, wanted.id)
+            stored = wanted.model_copy(update={"version": next_version(known.version if known else None, expected)})
+            if wanted.manager:
+                await self._check_manager(session, wanted)
+            await people.save_person(session, stored)
+            changes = changed(known, stored)
+            await office.note(session, caller, f"user:{wanted.id}", "edited" if known else "created", **changes)
+        return stored
+
+    async def _check_manager(self, session: Any, wanted: Person) -> None:
+        if wanted.manager == wanted.id:
+            raise Invalid.field("manager", "nobody manages themselves")
+        directory = await people.directory(session, {str(wanted.manager)}, set())
+        if wanted.manager not in directory.people:
+            raise Invalid.field("manager", f"there is no user {wanted.manager!r}")
+        if any(m.id == wanted.id for m in directory.managers(str(wanted.manager))):
+            raise Invalid.field("manager", f"{wanted.manager} is managed by {wanted.id} already")
+
+    async def get_group(self, person: Person, id: str) -> Group:
+        authorise(person, "groups.read")
+        async with self._office.database.reading() as session:
+            return _found(await people.load_group(session, id), "group", id)
+
+    async def list_groups(self, person: Person, after: str, limit: int) -> list[Group]:
+        authorise(person, "groups.read")
+        async with self._office.database.reading() as session:
+            return await people.list_groups(session, after, limit)
+
+    async def put_group(self, caller: Caller, wanted: Group, expected: int | None) -> Group:
+        """Create or change a group. Raises Invalid when a member is unknown or named twice."""
+        authorise(caller.person, "groups.write")
+        office = self._office
+        async with office.database.writing() as session:
+            known = await people.load_group(session, wanted.id)
+            stored = wanted.model_copy(update={"version": next_version(known.version if known else None, expected)})
+            if len(set(wanted.members)) != len(wanted.members):
+                raise Invalid.field("members", "a person is named twice")
+            directory = await people.directory(session, set(wanted.members), set())
+            if missing := [m for m in wanted.members if m not in directory.people]:
+                raise Invalid.field("members", f"there is no user {missing[0]!r}")
+            await people.save_group(session, stored)
+            changes = changed(known, stored)
+            await office.note(session, caller, f"group:{wanted.id}", "edited" if known else "created", **changes)
+        return stored
+
+
+def _found(value: T | None, what: str, id: str) -> T:
+    if value is None:
+        raise NotFound(f"There is no {what} {id!r}.")
+    return value
+
+
+def changed(known: Person | Group | None, stored: Person | Group) -> dict[str, Any]:
+    """What the trail says of a change: each field that differs, before and after."""
+    was, now = (known.model_dump(mode="json") if known else {}), stored.model_dump(mode="json")
+    return {"changed": {name: [was.get(name), value] for name, value in now.items() if was.get(name) != value}}

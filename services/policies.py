@@ -1,0 +1,78 @@
+"""Policies: a draft anybody may break, published versions that nobody can."""
+
+from domain.approvals.check import problems
+from domain.approvals.policy import Policy
+from domain.errors import Invalid, NotFound
+from domain.people import Person
+from services.commands import Caller
+from services.office import Office, authorise
+from services.versions import next_version
+from storage import people, policies
+from storage.policies import StoredPolicy
+
+
+class Policies:
+    def __init__(self, office: Office) -> None:
+        self._office = office
+
+    async def current(self, person: Person, kind: str) -> StoredPolicy:
+        authorise(person, "policies.read")
+        async with self._office.database.reading() as session:
+            return _found(await policies.current(session, kind), kind)
+
+    async def versions(self, person: Person, kind: str, before: int, limit: int) -> list[StoredPolicy]:
+        authorise(person, "policies.read")
+        async with self._office.database.reading() as session:
+            return await policies.versions(session, kind, before, limit)
+
+    async def draft(self, person: Person, kind: str) -> StoredPolicy:
+        authorise(person, "policies.read")
+        async with self._office.database.reading() as session:
+            return _found(await policies.draft(session, kind), kind)
+
+    async def put_draft(self, caller: Caller, policy: Policy, expected: int | None) -> StoredPolicy:
+        """Replace the draft; `expected` is the revision the caller saw. A draft may still have problems."""
+        authorise(caller.person, "policies.write")
+        office = self._office
+        async with office.database.writing() as session:
+            known = await policies.draft(session, policy.kind)
+            next_version(known.revision if known else None, expected)
+            return await policies.save_draft(session, policy, caller.person.id, office.clock())
+
+    async def publish(self, caller: Caller, kind: str) -> StoredPolicy:
+        """Make the draft the next version, which every later submission is evaluated with. Raises Invalid."""
+        authorise(caller.person, "policies.write")
+        async with self._office.database.reading() as session:
+            draft = _found(await policies.draft(session, kind), kind)
+        return await self.publish_policy(caller, draft.policy)
+
+    async def publish_policy(self, caller: Caller, policy: Policy) -> StoredPolicy:
+        """Publish a policy as the next version; the same policy again stays the version it is."""
+        authorise(caller.person, "policies.write")
+        office = self._office
+        if found := await self.check(policy):
+            raise Invalid(f"the policy cannot be published: {found[0]['field']}: {found[0]['problem']}", found)
+        async with office.database.writing() as session:
+            newest = await policies.current(session, policy.kind)
+            if newest and newest.hash == policy.hash:
+                return newest
+            version = newest.version + 1 if newest else 1
+            stored = await policies.publish(session, policy, version, caller.person.id, office.clock())
+            facts = {"version": version, "hash": policy.hash}
+            await office.note(session, caller, f"policy:{policy.kind}", "published", policy.hash, **facts)
+        return stored
+
+    async def check(self, policy: Policy) -> list[dict[str, str]]:
+        """Everything that forbids publishing the policy."""
+        named = [who for _, who in policy.people_named()]
+        async with self._office.database.reading() as session:
+            directory = await people.directory(
+                session, {who.user for who in named if who.user}, {who.group for who in named if who.group}
+            )
+        return problems(policy, directory)
+
+
+def _found(stored: StoredPolicy | None, kind: str) -> StoredPolicy:
+    if stored is None:
+        raise NotFound(f"There is no policy for {kind!r}.")
+    return stored

@@ -1,0 +1,283 @@
+"""Quotes: drafting, previewing, submitting, recalling, reading."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from pydantic import ValidationError
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from domain.approvals.evaluation import Finding
+from domain.approvals.exchange import invalid_fields
+from domain.approvals.plan import Plan, barred_people, plan
+from domain.approvals.round import Round, new_round
+from domain.approvals.subject import Subject, quote_subject
+from domain.audit import Entry
+from domain.errors import CommandIdReused, Invalid, Locked, NotAllowed, NotFound, Unresolved
+from domain.money import known_currencies
+from domain.people import Person
+from domain.permissions import Reach
+from domain.quotes import Quote, QuoteStatus
+from domain.runs import Command, Head
+from domain.values import Value
+from services.commands import Answer, Caller
+from services.office import Office, authorise
+from services.versions import next_version
+from storage import people, policies, quotes, record, rounds, trail
+from storage.policies import StoredPolicy
+from storage.quotes import QuoteSummary, StoredQuote, round_run
+
+
+class Preview(Value):
+    """What a draft would need if it were submitted now."""
+
+    quote: Quote
+    policy_version: int
+    plan: Plan
+    findings: list[Finding]
+    names: dict[str, str] = {}
+
+
+def read_quote(data: Any) -> Quote:
+    """A quote out of JSON. Raises Invalid naming each field."""
+    try:
+        quote = Quote.model_validate(data)
+    except ValidationError as error:
+        raise invalid_fields("the quote cannot be read", error) from None
+    if quote.currency not in known_currencies():
+        raise Invalid.field("currency", f"{quote.currency!r} is not an ISO 4217 currency code")
+    return quote
+
+
+class Quotes:
+    def __init__(self, office: Office) -> None:
+        self._office = office
+
+    async def put(self, caller: Caller, quote: Quote, expected: int | None) -> tuple[StoredQuote, bool]:
+        """Create or replace a draft; `expected` is the version the caller saw. Says whether it is new.
+
+        An approved quote becomes a draft again. Raises Invalid, NotAllowed, Locked, Stale, VersionRequired."""
+        authorise(caller.person, "quotes.write")
+        if quote.owner != caller.person.id:
+            raise NotAllowed("owner: you can only keep quotes of your own.", field="owner")
+        quote.checked()
+        office = self._office
+        async with office.database.writing() as session:
+            known = await quotes.load(session, quote.id, lock=True)
+            if known and known.quote.owner != caller.person.id:
+                raise NotAllowed("This id belongs to somebody else's quote.", field="id")
+            version = next_version(known.version if known else None, expected)
+            if known and known.quote == quote and known.status is not QuoteStatus.APPROVED:
+                return known, False
+            stored = _edited(known, quote, version, caller.person.id, office.clock())
+            await quotes.save(session, stored)
+            verb = "edited" if known else "drafted"
+            facts = {"version": stored.version, "was": known.status.value if known else None}
+            await office.note(session, caller, f"quote:{quote.id}", verb, quote.digest, **facts)
+        return stored, known is None
+
+    async def get(self, person: Person, id: str) -> StoredQuote:
+        async with self._office.database.reading() as session:
+            return await self.visible(session, person, id)
+
+    async def visible(self, session: AsyncSession, person: Person, id: str) -> StoredQuote:
+        """The quote, if this person may see it; otherwise it does not exist for them."""
+        reach = authorise(person, "quotes.read")
+        stored = await quotes.load(session, id)
+        if stored and (
+            Reach.ALL in reach
+            or (Reach.OWN in reach and stored.quote.owner == person.id)
+            or (Reach.INVOLVED in reach and await rounds.involved(session, person.id, "quote", id))
+        ):
+            return stored
+        raise NotFound(f"There is no quote {id!r} that you can see.")
+
+    async def listed(self, person: Person, status: str | None, after: str, limit: int) -> list[QuoteSummary]:
+        reach = authorise(person, "quotes.read")
+        everything = Reach.ALL in reach
+        async with self._office.database.reading() as session:
+            return await quotes.listed(
+                session,
+                owner=person.id if Reach.OWN in reach and not everything else None,
+                involving=person.id if Reach.INVOLVED in reach and not everything else None,
+                status=status,
+                after=after,
+                limit=limit,
+            )
+
+    async def preview(self, person: Person, id: str, edits: Mapping[str, Any]) -> Preview:
+        """The plan for the draft with these edits, without saving anything."""
+        office = self._office
+        editors: tuple[str, ...] = ()
+        status = QuoteStatus.DRAFT
+        async with office.database.reading() as session:
+            stored = await quotes.load(session, id)
+            if stored is None:
+                authorise(person, "quotes.write")
+                quote = read_quote({**edits, "id": id, "owner": person.id})
+            else:
+                stored = await self.visible(session, person, id)
+                quote = read_quote(merged(stored.quote, edits)) if edits else stored.quote
+                editors, status = stored.editors, stored.status
+            if edits or stored is None:
+                quote.checked()
+            policy, _, found, findings = await self._plan(session, quote, editors, status, quote.owner)
+            ids = {seat for a in found.approvals for seat in a.seats}
+            names = await rounds.names(session, ids)
+        return Preview(quote=quote, policy_version=policy.version, plan=found, findings=findings, names=names)
+
+    async def submit(self, caller: Caller, id: str, expected: int | None = None) -> Answer:
+        """Open a round of approvals on the quote as it stands.
+
+        Raises NotFound, NotAllowed, Locked, Stale, Unresolved, CommandIdReused."""
+        reach = authorise(caller.person, "quotes.submit")
+        office = self._office
+        async with office.database.writing() as session:
+            stored = await quotes.load(session, id, lock=True)
+            if stored is None or (Reach.ALL not in reach and stored.quote.owner != caller.person.id):
+                raise NotFound(f"There is no quote {id!r} of yours.")
+            if known := await self._known_opening(session, caller, id):
+                command, head = known
+            else:
+                if expected is not None:
+                    next_version(stored.version, expected)
+                command, head = await self._open(session, caller, stored)
+        return await office.path.carry(command, head)
+
+    async def _known_opening(self, session: AsyncSession, caller: Caller, id: str) -> tuple[Command, Head] | None:
+        """The submission already written down under the caller's key."""
+        known = await record.written(session, caller.command_id) if caller.key else None
+        if known and (known[0].verb != "open" or not known[0].run.startswith(f"quote:{id}:approval:")):
+            raise CommandIdReused("This Idempotency-Key was used before for another request. Use a new one.")
+        return known
+
+    async def _open(self, session: AsyncSession, caller: Caller, stored: StoredQuote) -> tuple[Command, Head]:
+        office, quote, submitter = self._office, stored.quote, caller.person.id
+        if not stored.status.submittable:
+            state = stored.status.value
+            raise Locked(f"The quote is {state.replace('_', ' ')}; it cannot be submitted now.", state=state)
+        policy, subject, found, _ = await self._plan(session, quote, stored.editors, stored.status, submitter)
+        if found.unresolved:
+            nobody = found.unresolved[0]
+            raise Unresolved(
+                f"Rule {nobody.rule!r} finds nobody to ask: {nobody.why}. An approvals admin can help.",
+                rules=[u.model_dump() for u in found.unresolved],
+            )
+        number = stored.round + 1
+        run_id = round_run(quote.id, number)
+        round = new_round(
+            run_id, found, kind="quote", id=quote.id, number=number, digest=subject.digest, title=subject.title,
+            customer=subject.customer, submitter=submitter, barred=barred_people(subject, submitter),
+            policy_version=policy.version,
+        )  # fmt: skip
+        now = office.clock()
+        update = {"status": QuoteStatus.IN_APPROVAL, "round": number, "editors": (), "changed_at": now}
+        await quotes.save(session, stored.model_copy(update=update))
+        head = await rounds.open_round(session, run_id, round, found, now)
+        command = Command(
+            id=caller.command_id, run=run_id, actor=submitter, verb="open", channel=caller.channel,
+            payload={"digest": subject.digest},
+        )  # fmt: skip
+        await record.write_down(session, command, now)
+        return command, head
+
+    async def recall(self, caller: Caller, id: str, comment: str = "") -> Answer:
+        """Take a submission back while it is pending."""
+        reach = authorise(caller.person, "quotes.recall")
+        async with self._office.database.reading() as session:
+            stored = await quotes.load(session, id)
+        if stored is None or (Reach.ALL not in reach and stored.quote.owner != caller.person.id):
+            raise NotFound(f"There is no quote {id!r} that you can recall.")
+        if stored.round == 0:
+            raise Locked("The quote was never submitted.", state=stored.status.value)
+        payload = {"comment": comment} | ({"authority": "approvals_admin"} if Reach.ALL in reach else {})
+        return await self._office.path.ask(
+            Command(
+                id=caller.command_id,
+                run=stored.run,
+                actor=caller.person.id,
+                verb="recall",
+                payload=payload,
+                channel=caller.channel,
+            )
+        )
+
+    async def rounds(self, person: Person, id: str) -> list[tuple[Round, Plan, dict[str, str]]]:
+        """Every round of the quote, newest first, with the names of the people in it."""
+        async with self._office.database.reading() as session:
+            await self.visible(session, person, id)
+            found = await rounds.rounds_of(session, f"quote:{id}")
+            return [(round, plan_, await rounds.names(session, _people_in(round))) for round, plan_ in found]
+
+    async def audit(self, person: Person, id: str, after: int, limit: int) -> list[Entry]:
+        async with self._office.database.reading() as session:
+            await self.visible(session, person, id)
+            return await trail.of_subject(session, f"quote:{id}", after, limit)
+
+    async def _plan(
+        self,
+        session: AsyncSession,
+        quote: Quote,
+        editors: tuple[str, ...],
+        status: QuoteStatus,
+        submitter: str,
+    ) -> tuple[StoredPolicy, Subject, Plan, list[Finding]]:
+        office = self._office
+        policy = await policies.current(session, "quote")
+        if policy is None:
+            raise NotFound("No approval policy for quotes is published yet. An approvals admin must publish one.")
+        today = office.clock().date()
+        rates = (await people.rates(session, office.company_currency)).on(today)
+        subject = quote_subject(quote, 0, rates, editors)
+        named = [who for _, who in policy.policy.people_named()]
+        asked = {str(subject.fields.get(who.field)) for who in named if who.field}
+        asked |= {who.user for who in named if who.user} | {submitter}
+        groups = {who.group for who in named if who.group}
+        directory = await people.directory(session, asked, groups)
+        found, findings = plan(policy.policy, subject, directory, submitter, status.value, today)
+        return policy, subject, found, findings
+
+
+def _people_in(round: Round) -> set[str]:
+    seats = [seat for approval in round.approvals for seat in approval.seats]
+    return {round.submitter, *(s.holder for s in seats), *(s.by for s in seats if s.by)}
+
+
+def _edited(known: StoredQuote | None, quote: Quote, version: int, editor: str, at: datetime) -> StoredQuote:
+    if known is None:
+        return StoredQuote(
+            quote=quote,
+            version=version,
+            status=QuoteStatus.DRAFT,
+            round=0,
+            editors=(editor,),
+            created_at=at,
+            changed_at=at,
+        )
+    if known.status is QuoteStatus.IN_APPROVAL:
+        raise Locked("The quote is in approval and cannot be edited. Recall it first.", state=known.status.value)
+    return known.model_copy(
+        update={
+            "quote": quote,
+            "version": version,
+            "status": QuoteStatus.DRAFT,
+            "editors": tuple(dict.fromkeys((*known.editors, editor))),
+            "flags": (),
+            "changed_at": at,
+        }
+    )
+
+
+def merged(quote: Quote, edits: Mapping[str, Any]) -> dict[str, Any]:
+    """The quote's JSON with edits laid over it: header fields replace, lines are matched by id and merged."""
+    body = quote.model_dump(mode="json")
+    lines = edits.get("lines")
+    if isinstance(lines, list):
+        by_id = {line.get("id"): line for line in lines if isinstance(line, Mapping)}
+        kept = [{**_unsummed(line), **by_id.pop(line["id"], {})} for line in body["lines"]]
+        edits = {**edits, "lines": [*kept, *by_id.values()]}
+    return {**body, **edits, "id": quote.id, "owner": quote.owner}
+
+
+def _unsummed(line: dict[str, Any]) -> dict[str, Any]:
+    return {**line, "net_total": None, "net_price": None}

@@ -1,0 +1,27 @@
+"""Each kind of run: its rules, its lists, and how the engine starts it. A new kind is one line in each table."""
+
+from typing import Any
+
+from activities.contracts import APPROVAL_ROUND, APPROVALS_QUEUE
+from activities.sending import Route, Router
+from domain.approvals import narrate
+from domain.approvals.round import Round, RoundMachine
+from domain.runs import Head, Machine
+from storage.record import Projector
+from storage.rounds import project_round
+from workflows.search import at_start
+
+
+def _approval_round(head: Head) -> Route:
+    round = Round.model_validate(head.state)
+    return Route(
+        workflow=APPROVAL_ROUND,
+        task_queue=APPROVALS_QUEUE,
+        summary=round.title[:200],
+        attributes=at_start(narrate.visible(round)),
+    )
+
+
+MACHINES: dict[str, Machine[Any]] = {RoundMachine.kind: RoundMachine()}
+PROJECTORS: dict[str, Projector] = {RoundMachine.kind: project_round}
+ROUTES: dict[str, Router] = {RoundMachine.kind: _approval_round}

@@ -1,0 +1,43 @@
+"""Every setting, from the environment with the prefix `DEALWRIGHT_`. Read by the composition roots only."""
+
+from functools import lru_cache
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    model_config = SettingsConfigDict(env_prefix="DEALWRIGHT_", extra="ignore")
+
+    database_url: str = "sqlite+aiosqlite:///dealwright.db"
+    temporal_address: str = "127.0.0.1:7233"
+    temporal_namespace: str = "default"
+    temporal_ui_url: str = "http://127.0.0.1:8233"
+    base_url: str = "http://127.0.0.1:8080"
+    """Where people reach the console; links in mails start with it."""
+
+    secret: SecretStr = Field(min_length=32)
+    """Signs tokens."""
+    audit_key: SecretStr = Field(min_length=32)
+    """Seals the audit chain. Keep it where nobody who can write to the database can read it."""
+    token_minutes: int = Field(default=480, ge=1)
+
+    company_currency: str = Field(default="EUR", pattern=r"^[A-Z]{3}$")
+    smtp_host: str = "127.0.0.1"
+    smtp_port: int = 1025
+    smtp_username: str = ""
+    smtp_password: SecretStr = SecretStr("")
+    smtp_start_tls: bool = False
+    mail_from: str = "dealwright@localhost"
+    mail_catcher: str | None = None
+    """Folder of the development mailbox; its page is served when this is set."""
+
+    allow_unverified_signals: bool = False
+    requests_per_minute: int = Field(default=1_200, ge=1)
+    sign_ins_per_minute: int = Field(default=10, ge=1)
+    json_logs: bool = True
+
+
+@lru_cache
+def settings() -> Settings:
+    return Settings()

@@ -1,0 +1,238 @@
+"""The processes of one running Dealwright on one machine: engine, worker, API with console, and a mail catcher."""
+
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import sysconfig
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+
+from notify.catcher import catcher
+from storage.migrate import migrate
+from workflows.search import TYPES
+
+HOST = "127.0.0.1"
+ENGINE_FLAGS = [
+    "--sqlite-pragma", "journal_mode=wal", "--sqlite-pragma", "synchronous=1",
+    "--dynamic-config-value", "matching.numTaskqueueReadPartitions=1",
+    "--dynamic-config-value", "matching.numTaskqueueWritePartitions=1",
+    "--log-level", "error",
+]  # fmt: skip
+START_SECONDS, STOP_SECONDS = 60.0, 15.0
+
+
+class CannotStart(Exception):
+    """Something is in the way; the text says what, and what to do."""
+
+
+@dataclass(frozen=True)
+class Ports:
+    api: int = 8080
+    temporal: int = 7233
+    ui: int = 8233
+    mail: int = 1025
+
+    @classmethod
+    def free(cls) -> "Ports":
+        """Ports nobody uses now, for a stack of one's own."""
+        holders = [socket.create_server((HOST, 0)) for _ in range(4)]
+        numbers = [holder.getsockname()[1] for holder in holders]
+        for holder in holders:
+            holder.close()
+        return cls(*numbers)
+
+
+@dataclass
+class Child:
+    """One process of ours, in a group of its own so that Ctrl-C reaches only the parent."""
+
+    name: str
+    command: list[str]
+    environment: dict[str, str]
+    log: Path
+    process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        with self.log.open("ab") as out:  # a file, never a pipe: an unread pipe would wedge the child
+            self.process = subprocess.Popen(
+                self.command, env=self.environment, stdout=out, stderr=out, stdin=subprocess.DEVNULL,
+                start_new_session=True,
+            )  # fmt: skip
+
+    @property
+    def alive(self) -> bool:
+        return self.process is not None and self.process.poll() is None
+
+    def kill(self) -> None:
+        """As a crash would: SIGKILL, nothing finished."""
+        if self.process:
+            self.process.kill()
+            self.process.wait()
+
+    def stop(self) -> None:
+        if self.process and self.alive:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                self.kill()
+
+    def last_words(self) -> str:
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-15:]) if self.log.exists() else ""
+
+
+@dataclass
+class Stack:
+    home: Path
+    ports: Ports = field(default_factory=Ports)
+    database_url: str = ""
+    settings: dict[str, str] = field(default_factory=dict)
+    """Further settings for the processes, over those of the stack."""
+    children: dict[str, Child] = field(default_factory=dict)
+
+    @property
+    def api_url(self) -> str:
+        return f"http://{HOST}:{self.ports.api}"
+
+    @property
+    def ui_url(self) -> str:
+        return f"http://{HOST}:{self.ports.ui}"
+
+    @property
+    def mailbox(self) -> Path:
+        return self.home / "mail"
+
+    @property
+    def outer_engine(self) -> str | None:
+        """An engine that runs already, if the environment names one."""
+        return os.environ.get("DEALWRIGHT_TEMPORAL_ADDRESS")
+
+    def environment(self) -> dict[str, str]:
+        """What the processes, and commands about this stack, find in their environment."""
+        keys = self._secrets()
+        found = {
+            **os.environ,
+            "DEALWRIGHT_DATABASE_URL": self.database_url or f"sqlite+aiosqlite:///{self.home / 'dealwright.db'}",
+            "DEALWRIGHT_TEMPORAL_ADDRESS": self.outer_engine or f"{HOST}:{self.ports.temporal}",
+            "DEALWRIGHT_TEMPORAL_UI_URL": self.ui_url,
+            "DEALWRIGHT_BASE_URL": self.api_url,
+            "DEALWRIGHT_SMTP_PORT": str(self.ports.mail),
+            "DEALWRIGHT_MAIL_CATCHER": str(self.mailbox),
+            "DEALWRIGHT_ALLOW_UNVERIFIED_SIGNALS": "1",
+            "DEALWRIGHT_SECRET": keys["secret"],
+            "DEALWRIGHT_AUDIT_KEY": keys["audit_key"],
+        }
+        return {**found, **self.settings}
+
+    def _secrets(self) -> dict[str, str]:
+        """Made once per home, readable by its owner only, beside the database and not in it."""
+        self.home.mkdir(parents=True, exist_ok=True)
+        found = {}
+        for name in ("secret", "audit_key"):
+            file = self.home / f"{name}.key"
+            if not file.exists():
+                file.touch(mode=0o600)
+                file.write_text(secrets.token_urlsafe(48))
+            found[name] = file.read_text().strip()
+        return found
+
+    def prepare(self) -> None:
+        """Migrate the database, and know how to start each process."""
+        environment = self.environment()
+        migrate(environment["DEALWRIGHT_DATABASE_URL"])
+        python = [sys.executable]
+        commands = {
+            "engine": self._engine_command(),
+            "worker": [*python, str(Path(__file__).with_name("worker.py")), "--queue", "all"],
+            "api": [*python, "-m", "uvicorn", "--factory", "web:application", "--host", HOST,
+                    "--port", str(self.ports.api), "--no-access-log", "--log-level", "warning"],
+        }  # fmt: skip
+        if self.outer_engine:
+            del commands["engine"]
+        for name, command in commands.items():
+            self.children[name] = Child(name, command, environment, self.home / f"{name}.log")
+
+    def check_ports(self) -> None:
+        wanted = {"api": self.ports.api, "temporal": self.ports.temporal, "ui": self.ports.ui, "mail": self.ports.mail}
+        if self.outer_engine:
+            del wanted["temporal"], wanted["ui"]
+        for name, port in wanted.items():
+            with socket.socket() as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                try:
+                    probe.bind((HOST, port))
+                except OSError as error:
+                    raise CannotStart(
+                        f"Port {port} is taken ({error.strerror}). Stop what uses it, or choose another: --{name}-port"
+                    ) from None
+
+    def _engine_command(self) -> list[str]:
+        scripts = Path(sysconfig.get_path("scripts")) / "temporal"
+        binary = str(scripts) if scripts.exists() else shutil.which("temporal")
+        if binary is None:
+            raise CannotStart("The engine's program `temporal` is missing. Run `make setup` again.")
+        attributes = [part for name, kind in TYPES.items() for part in ("--search-attribute", f"{name}={kind}")]
+        return [
+            binary, "server", "start-dev", "--ip", HOST, "--ui-ip", HOST, "--port", str(self.ports.temporal),
+            "--ui-port", str(self.ports.ui), "--db-filename", str(self.home / "temporal.db"),
+            *ENGINE_FLAGS, *attributes,
+        ]  # fmt: skip
+
+    def start(self, say: Callable[[str], None] = lambda _: None) -> None:
+        """Start everything and wait until it is ready. Raises CannotStart."""
+        say("bringing the database up to date")
+        self.prepare()
+        for name, child in self.children.items():
+            say(f"starting {name}")
+            child.start()
+        say("waiting until everything answers")
+        self.wait_ready()
+
+    def wait_ready(self) -> None:
+        until = time.monotonic() + START_SECONDS
+        while not self.ready():
+            for child in self.children.values():
+                if not child.alive:
+                    raise CannotStart(f"{child.name} ended at once. The end of {child.log}:\n{child.last_words()}")
+            if time.monotonic() > until:
+                raise CannotStart(f"Not ready after {START_SECONDS:.0f} s. See the logs in {self.home}")
+            time.sleep(0.1)
+
+    def ready(self) -> bool:
+        try:
+            return httpx.get(f"{self.api_url}/readyz", timeout=3).status_code == 200
+        except httpx.HTTPError:
+            return False
+
+    def revive(self) -> list[str]:
+        """Start again whatever died; says which."""
+        died = [child for child in self.children.values() if not child.alive]
+        for child in died:
+            child.start()
+        return [child.name for child in died]
+
+    def stop(self) -> None:
+        """End what was started, the engine last."""
+        for child in reversed(self.children.values()):
+            child.stop()
+
+    @contextmanager
+    def running(self, say: Callable[[str], None] = lambda _: None) -> Iterator["Stack"]:
+        self.check_ports()
+        mail = catcher(self.mailbox, self.ports.mail, HOST)
+        mail.start()
+        try:
+            self.start(say)
+            yield self
+        finally:
+            self.stop()
+            mail.stop()

@@ -1,0 +1,85 @@
+"""Connections. Writers take turns on SQLite (BEGIN IMMEDIATE); readers never see what is not committed."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from sqlalchemy import event
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+RETRY_SECONDS = 0.02
+
+
+class Database:
+    """One database, by URL: `sqlite+aiosqlite:///file` or `postgresql+psycopg://…`."""
+
+    def __init__(self, url: str, pool: int = 10) -> None:
+        self.url = url
+        self._sqlite = url.startswith("sqlite")
+        self._turn = asyncio.Lock()
+        if self._sqlite:
+            self._writer = _sqlite(url, 1, "BEGIN IMMEDIATE")
+            self._reader = _sqlite(url, 4, "BEGIN")
+        else:
+            # Prepared statements are kept on the server by name; a pooler between would lose them, so none are made.
+            options = {"prepare_threshold": None}
+            self._writer = create_async_engine(url, pool_size=pool, max_overflow=pool, connect_args=options)
+            self._reader = self._writer
+
+    async def close(self) -> None:
+        await self._writer.dispose()
+        await self._reader.dispose()
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[AsyncSession]:
+        async with AsyncSession(self._reader, expire_on_commit=False) as session:
+            yield session
+
+    @asynccontextmanager
+    async def writing(self) -> AsyncIterator[AsyncSession]:
+        """One transaction: committed at the end of the block, or nothing of it."""
+        if not self._sqlite:
+            async with AsyncSession(self._writer, expire_on_commit=False) as session, session.begin():
+                yield session
+            return
+        async with self._turn, AsyncSession(self._writer, expire_on_commit=False) as session:
+            await _begin(session)
+            yield session
+            await session.commit()
+
+
+async def _begin(session: AsyncSession) -> None:
+    """Wait for SQLite's writer lock in small pauses: a time limit can cancel these, and not a wait inside SQLite."""
+    while True:
+        try:
+            await session.connection()
+        except OperationalError as error:
+            if "locked" not in str(error):
+                raise
+            await session.rollback()
+            await asyncio.sleep(RETRY_SECONDS)
+        else:
+            return
+
+
+def _sqlite(url: str, size: int, begin: str) -> AsyncEngine:
+    engine = create_async_engine(
+        url, pool_size=size, max_overflow=0, connect_args={"isolation_level": None, "timeout": 0.2}
+    )
+
+    @event.listens_for(engine.sync_engine, "connect")
+    def configure(connection: Any, _: Any) -> None:
+        cursor = connection.cursor()
+        # WAL with synchronous=FULL: an acknowledged command survives a power cut, not only a crash of the process.
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=200"):
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+
+    @event.listens_for(engine.sync_engine, "begin")
+    def start(connection: Any) -> None:
+        connection.exec_driver_sql(begin)
+
+    return engine

@@ -1,0 +1,108 @@
+"""People, groups, keys and rates."""
+
+from datetime import date, datetime
+from decimal import Decimal
+
+from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from domain.money import Rates
+from domain.people import Directory, Group, Person
+from storage.tables import ApiKeyRow, GroupRow, PersonRow, RateRow
+
+
+def person_of(row: PersonRow) -> Person:
+    return Person.model_validate(row.model_dump(exclude={"password_hash", "tokens_valid_from"}))
+
+
+def group_of(row: GroupRow) -> Group:
+    return Group.model_validate(row.model_dump())
+
+
+async def load_person(session: AsyncSession, id: str) -> Person | None:
+    row = await session.get(PersonRow, id)
+    return person_of(row) if row else None
+
+
+async def save_person(session: AsyncSession, person: Person) -> None:
+    """Store the person as given; a password and issued tokens stay as they are."""
+    row = await session.get(PersonRow, person.id) or PersonRow(id=person.id, name=person.name, roles=[])
+    for name, value in person.model_dump(mode="python", exclude={"id"}).items():
+        setattr(row, name, [str(r) for r in value] if name == "roles" else value)
+    session.add(row)
+
+
+async def login_of(session: AsyncSession, id: str) -> tuple[Person, str | None, datetime | None] | None:
+    """A person with their password's hash and the instant before which tokens no longer count."""
+    row = await session.get(PersonRow, id)
+    return (person_of(row), row.password_hash, row.tokens_valid_from) if row else None
+
+
+async def set_password(session: AsyncSession, id: str, hash: str, at: datetime) -> None:
+    """A new password also ends every token issued before."""
+    row = await session.get_one(PersonRow, id)
+    row.password_hash, row.tokens_valid_from = hash, at
+
+
+async def list_people(session: AsyncSession, after: str, limit: int, active: bool | None = None) -> list[Person]:
+    query = select(PersonRow).where(PersonRow.id > after).order_by(col(PersonRow.id)).limit(limit)
+    if active is not None:
+        query = query.where(PersonRow.active == active)
+    return [person_of(row) for row in (await session.exec(query)).all()]
+
+
+async def load_group(session: AsyncSession, id: str) -> Group | None:
+    row = await session.get(GroupRow, id)
+    return group_of(row) if row else None
+
+
+async def save_group(session: AsyncSession, group: Group) -> None:
+    row = await session.get(GroupRow, group.id) or GroupRow(id=group.id, name=group.name, members=[])
+    row.name, row.members, row.version = group.name, list(group.members), group.version
+    session.add(row)
+
+
+async def list_groups(session: AsyncSession, after: str, limit: int) -> list[Group]:
+    query = select(GroupRow).where(GroupRow.id > after).order_by(col(GroupRow.id)).limit(limit)
+    return [group_of(row) for row in (await session.exec(query)).all()]
+
+
+async def directory(session: AsyncSession, people: set[str], groups: set[str]) -> Directory:
+    """These people and groups, the groups' members, and everybody's managers above them: what a plan needs to know."""
+    named = (await session.exec(select(GroupRow).where(col(GroupRow.id).in_(groups)))).all() if groups else []
+    found: dict[str, Person] = {}
+    wanted = people.union(*(row.members for row in named))
+    while wanted:
+        rows = (await session.exec(select(PersonRow).where(col(PersonRow.id).in_(wanted)))).all()
+        found |= {row.id: person_of(row) for row in rows}
+        wanted = {row.manager for row in rows if row.manager} - set(found)
+    return Directory(people=found, groups={row.id: group_of(row) for row in named})
+
+
+async def add_key(session: AsyncSession, prefix: str, secret_hash: str, person: str, note: str, at: datetime) -> None:
+    session.add(ApiKeyRow(prefix=prefix, secret_hash=secret_hash, person=person, note=note, created_at=at))
+
+
+async def key_owner(session: AsyncSession, prefix: str) -> tuple[str, str] | None:
+    """The person and the secret's hash of a key that is not revoked."""
+    row = await session.get(ApiKeyRow, prefix)
+    return (row.person, row.secret_hash) if row and row.revoked_at is None else None
+
+
+async def revoke_key(session: AsyncSession, prefix: str, at: datetime) -> bool:
+    row = await session.get(ApiKeyRow, prefix)
+    if row is None:
+        return False
+    row.revoked_at = row.revoked_at or at
+    return True
+
+
+async def rates(session: AsyncSession, company_currency: str) -> Rates:
+    table: dict[str, dict[date, Decimal]] = {}
+    for row in (await session.exec(select(RateRow))).all():
+        table.setdefault(row.currency, {})[date.fromisoformat(row.valid_from)] = row.rate
+    return Rates(company_currency, table)
+
+
+async def set_rate(session: AsyncSession, currency: str, valid_from: date, rate: Decimal) -> None:
+    await session.merge(RateRow(currency=currency, valid_from=valid_from.isoformat(), rate=rate))

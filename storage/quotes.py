@@ -1,0 +1,144 @@
+"""Quotes and products: rows to domain and back."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement
+from sqlmodel import col, or_, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from domain.quotes import Quote, QuoteStatus
+from domain.values import Value
+from storage.tables import ProductRow, QuoteRow, SeatRow
+
+
+class StoredQuote(Value):
+    """A quote with what the system knows about it."""
+
+    quote: Quote
+    version: int
+    status: QuoteStatus
+    round: int
+    editors: tuple[str, ...]
+    flags: tuple[dict[str, str], ...] = ()
+    created_at: datetime
+    changed_at: datetime
+
+    @property
+    def run(self) -> str:
+        """The workflow id of the newest round."""
+        return round_run(self.quote.id, self.round)
+
+
+def round_run(quote: str, number: int) -> str:
+    return f"quote:{quote}:approval:{number}"
+
+
+class QuoteSummary(Value):
+    id: str
+    status: QuoteStatus
+    version: int
+    owner: str
+    customer: str
+    currency: str
+    net_total: Any
+    discount_percent: Any
+    changed_at: datetime
+
+
+def stored_of(row: QuoteRow) -> StoredQuote:
+    return StoredQuote(
+        quote=Quote.model_validate(row.body), version=row.version, status=QuoteStatus(row.status), round=row.round,
+        editors=tuple(row.editors), flags=tuple(row.flags), created_at=row.created_at, changed_at=row.changed_at,
+    )  # fmt: skip
+
+
+async def load(session: AsyncSession, id: str, lock: bool = False) -> StoredQuote | None:
+    row = await session.get(QuoteRow, id, with_for_update=True if lock else None)
+    return stored_of(row) if row else None
+
+
+async def save(session: AsyncSession, stored: StoredQuote) -> None:
+    quote = stored.quote
+    row = await session.get(QuoteRow, quote.id)
+    if row is None:
+        row = QuoteRow.model_validate({"id": quote.id, "created_at": stored.created_at, **_columns(stored)})
+        session.add(row)
+        return
+    for name, value in _columns(stored).items():
+        setattr(row, name, value)
+
+
+def _columns(stored: StoredQuote) -> dict[str, Any]:
+    quote = stored.quote
+    return {
+        "version": stored.version, "status": stored.status.value, "round": stored.round,
+        "digest": quote.digest, "owner": quote.owner, "customer_id": quote.customer.id,
+        "customer": quote.customer.name, "currency": quote.currency, "net_total": quote.net_total,
+        "discount_percent": quote.discount_percent, "editors": list(stored.editors), "flags": list(stored.flags),
+        "body": quote.model_dump(mode="json"), "changed_at": stored.changed_at,
+    }  # fmt: skip
+
+
+async def listed(
+    session: AsyncSession,
+    *,
+    owner: str | None,
+    involving: str | None,
+    status: str | None,
+    after: str,
+    limit: int,
+) -> list[QuoteSummary]:
+    """Quotes by id. With `owner` and `involving` given: those the person owns or was asked about."""
+    query = select(QuoteRow).where(QuoteRow.id > after).order_by(col(QuoteRow.id)).limit(limit)
+    rows: list[ColumnElement[bool]] = []
+    if owner:
+        rows.append(col(QuoteRow.owner) == owner)
+    if involving:
+        asked = select(SeatRow.approval).where(
+            SeatRow.holder == involving,
+            SeatRow.subject_kind == "quote",
+            SeatRow.subject_id == QuoteRow.id,
+            col(SeatRow.first_asked_at).is_not(None),
+        )
+        rows.append(asked.exists())
+    if rows:
+        query = query.where(or_(*rows))
+    if status:
+        query = query.where(QuoteRow.status == status)
+    return [
+        QuoteSummary(
+            id=r.id, status=QuoteStatus(r.status), version=r.version, owner=r.owner, customer=r.customer,
+            currency=r.currency, net_total=r.net_total, discount_percent=r.discount_percent, changed_at=r.changed_at,
+        )
+        for r in (await session.exec(query)).all()
+    ]  # fmt: skip
+
+
+async def save_product(
+    session: AsyncSession,
+    id: str,
+    *,
+    code: str,
+    name: str,
+    family: str | None,
+    active: bool,
+    fields: dict[str, Any],
+) -> str:
+    """Store a product; says whether it is `new`, `changed` or `unchanged`."""
+    values: dict[str, Any] = {
+        "code": code,
+        "name": name,
+        "family": family,
+        "active": active,
+        "fields": fields,
+    }
+    row = await session.get(ProductRow, id)
+    if row is None:
+        session.add(ProductRow(id=id, **values))
+        return "new"
+    if all(getattr(row, key) == value for key, value in values.items()):
+        return "unchanged"
+    for key, value in values.items():
+        setattr(row, key, value)
+    return "changed"

@@ -1,0 +1,211 @@
+"""Approval rounds: opening one, and keeping its lists true."""
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+from sqlmodel import col, func, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from domain.approvals.notices import notices
+from domain.approvals.plan import Plan
+from domain.approvals.round import Approval, ApprovalStatus, Round, RoundStatus
+from domain.quotes import QuoteStatus
+from domain.runs import Head, Proposal
+from domain.values import Value
+from storage.tables import ApprovalRow, MessageRow, PersonRow, QuoteRow, RunRow, SeatRow
+
+
+def round_subject(round: Round) -> str:
+    return f"{round.subject_kind}:{round.subject_id}"
+
+
+async def open_round(session: AsyncSession, run: str, round: Round, plan: Plan, at: datetime) -> Head:
+    """The run at sequence number 0, with the plan it was opened with and a row for each approval."""
+    row = RunRow(
+        id=run,
+        kind="approval_round",
+        subject=round_subject(round),
+        state=round.model_dump(mode="json"),
+        opening={"plan": plan.model_dump(mode="json")},
+        opened_at=at,
+    )
+    session.add(row)
+    for n, (approval, planned) in enumerate(zip(round.approvals, plan.approvals, strict=True)):
+        session.add(
+            ApprovalRow(
+                id=approval.id,
+                run=run,
+                subject_kind=round.subject_kind,
+                subject_id=round.subject_id,
+                number=n,
+                rule=approval.rule,
+                title=approval.title,
+                chain=approval.chain,
+                step=approval.step,
+                tier=approval.tier,
+                needed=approval.needed,
+                status=approval.status.value,
+                reasons=list(planned.reasons),
+            )
+        )
+        session.add_all(_seats(round, approval))
+    return Head(run=run, kind=row.kind, state=row.state)
+
+
+def _seats(round: Round, approval: Approval) -> Iterable[SeatRow]:
+    asked = approval.status is ApprovalStatus.REQUESTED
+    for seat in approval.seats:
+        asked_at = approval.requested_at if asked and seat.vote is None else None
+        yield SeatRow(
+            approval=approval.id, holder=seat.holder, subject_kind=round.subject_kind,
+            subject_id=round.subject_id, vote=seat.vote and seat.vote.value,
+            decided_by=seat.by or (seat.holder if seat.vote else None), decided_at=seat.at, comment=seat.comment,
+            asked_at=asked_at, first_asked_at=asked_at,
+        )  # fmt: skip
+
+
+async def project_round(
+    session: AsyncSession, run: RunRow, before: dict[str, Any], proposal: Proposal, at: datetime
+) -> None:
+    """Approvals, seats, messages and the subject's status follow the round's new state."""
+    was, now = Round.model_validate(before), Round.model_validate(proposal.after)
+    changed = [a for a in now.approvals if a != was.approval(a.id)]
+    await _update_approvals(session, now, changed)
+    for notice in notices(run.id, was, now, proposal.acts):
+        session.add(
+            MessageRow(
+                id=notice.id,
+                person=notice.person,
+                template=notice.template,
+                subject=run.subject,
+                run=run.id,
+                data={"approvals": list(notice.approvals)},
+                next_at=at,
+                created_at=at,
+            )
+        )
+    run.running, run.due = now.running, now.due
+    if was.running and not now.running and now.subject_kind == "quote":
+        quote = await session.get_one(QuoteRow, now.subject_id, with_for_update=True)
+        quote.status, quote.changed_at = ENDED[now.status].value, at
+
+
+ENDED = {
+    RoundStatus.APPROVED: QuoteStatus.APPROVED,
+    RoundStatus.REJECTED: QuoteStatus.REJECTED,
+    RoundStatus.RECALLED: QuoteStatus.RECALLED,
+    RoundStatus.EXPIRED: QuoteStatus.EXPIRED,
+}
+
+
+async def _update_approvals(session: AsyncSession, round: Round, changed: list[Approval]) -> None:
+    if not changed:
+        return
+    ids = [a.id for a in changed]
+    query = select(ApprovalRow).where(col(ApprovalRow.id).in_(ids))
+    rows = {row.id: row for row in (await session.exec(query)).all()}
+    seats = select(SeatRow).where(col(SeatRow.approval).in_(ids))
+    held = {(seat.approval, seat.holder): seat for seat in (await session.exec(seats)).all()}
+    for approval in changed:
+        row = rows[approval.id]
+        row.status, row.due = approval.status.value, approval.due
+        row.requested_at, row.decided_at = approval.requested_at, approval.decided_at
+        wanted = {seat.holder: seat for seat in _seats(round, approval)}
+        for (of, holder), seat in held.items():
+            if of == approval.id and holder not in wanted:
+                # Who handed an approval over keeps sight of the subject: the row stays, and nothing is asked of it.
+                seat.asked_at = None
+        for holder, seat in wanted.items():
+            if (known := held.get((approval.id, holder))) is None:
+                session.add(seat)
+            else:
+                for name in ("vote", "decided_by", "decided_at", "comment", "asked_at"):
+                    setattr(known, name, getattr(seat, name))
+                known.first_asked_at = known.first_asked_at or seat.asked_at
+
+
+class Waiting(Value):
+    """One line of an inbox."""
+
+    approval: str
+    subject: str
+    run: str
+    title: str
+    chain: str
+    step: int
+    rule: str
+    reasons: list[str]
+    requested_at: datetime
+    due: datetime | None
+    digest: str
+    quote: dict[str, Any]
+
+
+async def inbox(session: AsyncSession, person: str, after: tuple[datetime, str] | None, limit: int) -> list[Waiting]:
+    """What waits on a person, longest waiting first: one query, whatever the length of the list."""
+    query = (
+        select(SeatRow, ApprovalRow, QuoteRow)
+        .join(ApprovalRow, col(ApprovalRow.id) == col(SeatRow.approval))
+        .join(QuoteRow, col(QuoteRow.id) == col(ApprovalRow.subject_id))
+        .where(SeatRow.holder == person, SeatRow.subject_kind == "quote", col(SeatRow.asked_at).is_not(None))
+        .order_by(col(SeatRow.asked_at), col(SeatRow.approval))
+        .limit(limit)
+    )
+    if after:
+        at, approval = after
+        later = (col(SeatRow.asked_at) > at) | ((col(SeatRow.asked_at) == at) & (col(SeatRow.approval) > approval))
+        query = query.where(later)
+    return [
+        Waiting(
+            approval=a.id, subject=f"{a.subject_kind}:{a.subject_id}", run=a.run,
+            title=a.title, chain=a.chain, step=a.step, rule=a.rule, reasons=a.reasons,
+            requested_at=s.asked_at or a.requested_at or q.changed_at, due=a.due, digest=q.digest,
+            quote={
+                "id": q.id, "customer": q.customer, "currency": q.currency, "net_total": q.net_total,
+                "discount_percent": q.discount_percent, "owner": q.owner,
+            },
+        )
+        for s, a, q in (await session.exec(query)).all()
+    ]  # fmt: skip
+
+
+async def waiting_count(session: AsyncSession, person: str, most: int) -> int:
+    """How many approvals wait on a person, counted up to `most`."""
+    asked = select(SeatRow.approval).where(SeatRow.holder == person, col(SeatRow.asked_at).is_not(None)).limit(most)
+    return (await session.exec(select(func.count()).select_from(asked.subquery()))).one()
+
+
+async def run_of_approval(session: AsyncSession, approval: str) -> tuple[ApprovalRow, RunRow] | None:
+    query = select(ApprovalRow, RunRow).join(RunRow, col(RunRow.id) == col(ApprovalRow.run))
+    return (await session.exec(query.where(ApprovalRow.id == approval))).first()
+
+
+async def involved(session: AsyncSession, person: str, kind: str, id: str) -> bool:
+    """Whether the subject waits or waited on this person. A later step counts only once it was asked."""
+    query = select(SeatRow.approval).where(
+        SeatRow.holder == person,
+        SeatRow.subject_id == id,
+        SeatRow.subject_kind == kind,
+        col(SeatRow.first_asked_at).is_not(None),
+    )
+    return (await session.exec(query.limit(1))).first() is not None
+
+
+async def rounds_of(session: AsyncSession, subject: str) -> list[tuple[Round, Plan]]:
+    """Every round of a subject, newest first, each with the plan it was opened with."""
+    query = select(RunRow).where(RunRow.subject == subject).order_by(col(RunRow.opened_at).desc()).limit(100)
+    return [
+        (Round.model_validate(row.state), Plan.model_validate(row.opening["plan"]))
+        for row in (await session.exec(query)).all()
+    ]
+
+
+async def names(session: AsyncSession, ids: Iterable[str]) -> dict[str, str]:
+    query = select(PersonRow.id, PersonRow.name).where(col(PersonRow.id).in_(set(ids)))
+    return dict((await session.exec(query)).all())
+
+
+async def round_of(session: AsyncSession, run: str) -> tuple[Round, Plan]:
+    row = await session.get_one(RunRow, run)
+    return Round.model_validate(row.state), Plan.model_validate(row.opening["plan"])

@@ -1,0 +1,243 @@
+"""The tables. Rows stay in this folder; `storage.*` functions turn them into domain values."""
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import JSON, Column, Index, Text, UniqueConstraint
+from sqlmodel import Field, SQLModel
+
+from storage.types import Exact, Moment
+
+
+def moment(*, null: bool = False, index: bool = False) -> Any:
+    return Field(default=None, sa_type=Moment, nullable=null, index=index)
+
+
+def document() -> Any:
+    return Field(sa_type=JSON, nullable=False)
+
+
+class PersonRow(SQLModel, table=True):
+    __tablename__ = "person"
+
+    id: str = Field(primary_key=True, max_length=64)
+    name: str
+    email: str = ""
+    password_hash: str | None = None
+    roles: list[str] = document()
+    manager: str | None = None
+    approval_limit: Decimal | None = Field(default=None, sa_type=Exact)
+    language: str = "en"
+    time_zone: str = "UTC"
+    active: bool = True
+    version: int = 1
+    tokens_valid_from: datetime | None = moment(null=True)
+    """Bearer tokens issued before this instant no longer count."""
+
+
+class GroupRow(SQLModel, table=True):
+    __tablename__ = "approver_group"
+
+    id: str = Field(primary_key=True, max_length=64)
+    name: str
+    members: list[str] = document()
+    version: int = 1
+
+
+class ApiKeyRow(SQLModel, table=True):
+    __tablename__ = "api_key"
+
+    prefix: str = Field(primary_key=True, max_length=16)
+    secret_hash: str
+    person: str = Field(index=True)
+    note: str = ""
+    created_at: datetime = moment()
+    revoked_at: datetime | None = moment(null=True)
+
+
+class RateRow(SQLModel, table=True):
+    """Company units for one unit of `currency`, from a day on."""
+
+    __tablename__ = "rate"
+
+    currency: str = Field(primary_key=True, max_length=3)
+    valid_from: str = Field(primary_key=True, max_length=10)
+    rate: Decimal = Field(sa_type=Exact)
+
+
+class PolicyRow(SQLModel, table=True):
+    """Published versions never change; version 0 is the draft, counted by `revision`."""
+
+    __tablename__ = "policy"
+
+    kind: str = Field(primary_key=True, max_length=64)
+    version: int = Field(primary_key=True)
+    content: str = Field(sa_type=Text)
+    hash: str
+    revision: int = 1
+    changed_at: datetime = moment()
+    changed_by: str
+
+
+class ProductRow(SQLModel, table=True):
+    __tablename__ = "product"
+
+    id: str = Field(primary_key=True, max_length=64)
+    code: str = Field(default="", index=True)
+    name: str
+    family: str | None = None
+    active: bool = True
+    fields: dict[str, Any] = document()
+
+
+class QuoteRow(SQLModel, table=True):
+    __tablename__ = "quote"
+    __table_args__ = (Index("quote_by_owner", "owner", "id"),)
+
+    id: str = Field(primary_key=True, max_length=64)
+    version: int = 1
+    status: str
+    digest: str
+    owner: str
+    customer_id: str = Field(index=True)
+    customer: str
+    currency: str
+    net_total: Decimal = Field(sa_type=Exact)
+    discount_percent: Decimal | None = Field(default=None, sa_type=Exact)
+    round: int = 0
+    """The number of the newest round; 0 before the first."""
+    editors: list[str] = document()
+    """Who edited it since the last round."""
+    body: dict[str, Any] = document()
+    flags: list[dict[str, str]] = document()
+    """Figures kept from an import although they contradict the line."""
+    created_at: datetime = moment()
+    changed_at: datetime = moment()
+
+
+class RunRow(SQLModel, table=True):
+    """One durable run as recorded: its state, and what it was opened with."""
+
+    __tablename__ = "run"
+    __table_args__ = (Index("run_due", "running", "due"),)
+
+    id: str = Field(primary_key=True, max_length=200)
+    kind: str
+    subject: str = Field(index=True, max_length=140)
+    seq: int = 0
+    running: bool = True
+    due: datetime | None = moment(null=True)
+    state: dict[str, Any] = document()
+    opening: dict[str, Any] = document()
+    opened_at: datetime = moment()
+
+
+class CommandRow(SQLModel, table=True):
+    __tablename__ = "command"
+    __table_args__ = (Index("command_unanswered", "answered", "created_at"),)
+
+    id: str = Field(primary_key=True, max_length=200)
+    run: str = Field(index=True, max_length=200)
+    actor: str
+    on_behalf_of: str | None = None
+    verb: str
+    payload: dict[str, Any] = document()
+    body: str
+    channel: str
+    verified: bool = True
+    answered: bool = False
+    outcome: dict[str, Any] | None = Field(default=None, sa_type=JSON, nullable=True)
+    created_at: datetime = moment()
+    answered_at: datetime | None = moment(null=True)
+
+
+class EventRow(SQLModel, table=True):
+    """The append-only audit trail, one chain per subject."""
+
+    __tablename__ = "event"
+    __table_args__ = (UniqueConstraint("run", "run_seq"), UniqueConstraint("command"))
+
+    subject: str = Field(primary_key=True, max_length=140)
+    seq: int = Field(primary_key=True)
+    at: datetime = moment()
+    actor: str
+    on_behalf_of: str | None = None
+    verb: str
+    channel: str
+    applied: bool
+    code: str
+    verified: bool = True
+    command: str | None = Field(default=None, max_length=240)
+    run: str | None = Field(default=None, max_length=200)
+    run_seq: int | None = None
+    digest: str = ""
+    policy_version: int | None = None
+    facts: dict[str, Any] = document()
+    mac: str
+
+
+class ApprovalRow(SQLModel, table=True):
+    """The projection of one approval, for lists."""
+
+    __tablename__ = "approval"
+
+    id: str = Field(primary_key=True, max_length=64)
+    run: str = Field(index=True, max_length=200)
+    subject_kind: str
+    subject_id: str = Field(index=True, max_length=64)
+    number: int
+    """Its place in the round's plan."""
+    rule: str
+    title: str
+    chain: str
+    step: int
+    tier: int
+    needed: int
+    status: str
+    reasons: list[str] = document()
+    requested_at: datetime | None = moment(null=True)
+    decided_at: datetime | None = moment(null=True)
+    due: datetime | None = moment(null=True)
+
+
+class SeatRow(SQLModel, table=True):
+    """Who may decide an approval; `asked_at` is set while it waits on them, so that an inbox is one index range."""
+
+    __tablename__ = "seat"
+    __table_args__ = (
+        Index("seat_inbox", "holder", "asked_at", "approval"),
+        Index("seat_subject", "holder", "subject_id"),
+    )
+
+    approval: str = Field(primary_key=True, max_length=64)
+    holder: str = Field(primary_key=True, max_length=64)
+    subject_kind: str
+    subject_id: str = Field(max_length=64)
+    vote: str | None = None
+    decided_by: str | None = None
+    decided_at: datetime | None = moment(null=True)
+    comment: str = Field(default="", sa_type=Text)
+    asked_at: datetime | None = moment(null=True)
+    first_asked_at: datetime | None = moment(null=True)
+    """Since when this person may see the subject."""
+
+
+class MessageRow(SQLModel, table=True):
+    """Something one person must be told; sent by the delivery workflow."""
+
+    __tablename__ = "message"
+    __table_args__ = (Index("message_queue", "status", "next_at"), Index("message_of_run", "run"))
+
+    id: str = Field(primary_key=True, max_length=64)
+    person: str
+    template: str
+    subject: str = Field(max_length=140)
+    run: str = Field(max_length=200)
+    data: dict[str, Any] = Field(sa_column=Column(JSON, nullable=False))
+    status: str = "queued"
+    attempts: int = 0
+    next_at: datetime = moment()
+    created_at: datetime = moment()
+    sent_at: datetime | None = moment(null=True)
+    error: str = ""

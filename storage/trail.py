@@ -1,0 +1,55 @@
+"""Appends to the audit trail, and reads it back."""
+
+from collections.abc import AsyncIterator
+
+from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from domain.audit import FIRST, Entry, HeadMark, seal
+from storage.tables import EventRow
+
+
+async def append(session: AsyncSession, key: bytes, entries: list[Entry]) -> None:
+    """Seal and store entries of one subject, in order. Their `seq` is given here."""
+    if not entries:
+        return
+    subject = entries[0].subject
+    newest = select(EventRow.seq, EventRow.mac).where(EventRow.subject == subject).order_by(col(EventRow.seq).desc())
+    last = (await session.exec(newest.limit(1))).first()
+    seq, mac = last or (0, FIRST)
+    for entry in entries:
+        seq += 1
+        numbered = entry.model_copy(update={"seq": seq})
+        mac = seal(key, mac, numbered)
+        session.add(EventRow(**numbered.model_dump(), mac=mac))
+
+
+def entry_of(row: EventRow) -> Entry:
+    return Entry.model_validate(row.model_dump(exclude={"mac"}))
+
+
+async def of_subject(session: AsyncSession, subject: str, after: int, limit: int) -> list[Entry]:
+    query = select(EventRow).where(EventRow.subject == subject, EventRow.seq > after).order_by(col(EventRow.seq))
+    return [entry_of(row) for row in (await session.exec(query.limit(limit))).all()]
+
+
+async def everything(session: AsyncSession, page: int = 1_000) -> AsyncIterator[tuple[Entry, str]]:
+    """All entries with their MACs, by subject and number, a page at a time."""
+    at: tuple[str, int] = ("", 0)
+    while True:
+        later = (EventRow.subject > at[0]) | ((EventRow.subject == at[0]) & (EventRow.seq > at[1]))
+        query = select(EventRow).where(later).order_by(col(EventRow.subject), col(EventRow.seq)).limit(page)
+        rows = (await session.exec(query)).all()
+        for row in rows:
+            yield entry_of(row), row.mac
+        if len(rows) < page:
+            return
+        at = (rows[-1].subject, rows[-1].seq)
+
+
+async def heads(session: AsyncSession) -> list[HeadMark]:
+    """The last entry of every subject."""
+    found: dict[str, HeadMark] = {}
+    async for entry, mac in everything(session):
+        found[entry.subject] = HeadMark(subject=entry.subject, seq=entry.seq, mac=mac)
+    return list(found.values())

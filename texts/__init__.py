@@ -1,0 +1,37 @@
+"""What people read, in their language. English is written in the code; `*.po` beside this file holds the others."""
+
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+from babel.messages.pofile import read_po
+
+FOLDER = Path(__file__).parent
+LANGUAGES = {"en": "English", "pt-BR": "Português (Brasil)", "is": "Íslenska"}
+Translate = Callable[..., str]
+
+
+@cache
+def catalog(language: str) -> dict[str, str]:
+    file = FOLDER / f"{language.replace('-', '_')}.po"
+    if not file.exists():
+        return {}
+    with file.open("rb") as source:
+        return {str(m.id): str(m.string) for m in read_po(source) if m.id and m.string}
+
+
+@cache
+def translator(language: str) -> Translate:
+    """A function from an English text to the language's; `{names}` in it are filled from its keyword arguments."""
+    known = catalog(language)
+
+    def translate(text: str, **facts: object) -> str:
+        said = known.get(text, text)
+        return said.format(**facts) if facts else said
+
+    return translate
+
+
+def locale_of(language: str) -> str:
+    """The name babel knows a language by."""
+    return language.replace("-", "_")

@@ -1,0 +1,299 @@
+"""The story of a quote, played against a throw-away stack. Every step asserts on API, database and workflow."""
+
+import asyncio
+import os
+import tempfile
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+import logs
+from composition import House, build
+from domain.approvals.round import Round, RoundStatus
+from domain.audit import flaws
+from domain.runs import Outcome
+from notify.catcher import caught
+from services.importing import Imports
+from services.samples import SYSTEM, load
+from settings import Settings
+from stack import CannotStart, Ports, Stack
+from storage import rounds, trail
+
+PASSWORD = "dealwright-demo"
+QUOTE = "Q-1002"
+PATIENCE_SECONDS = 20.0
+
+
+class Broken(Exception):
+    """A step of the story did not hold."""
+
+
+def must(holds: bool, what: str) -> None:
+    if not holds:
+        raise Broken(what)
+
+
+@dataclass
+class Story:
+    """Who acts, and what they see."""
+
+    stack: Stack
+    house: House
+    tokens: dict[str, str] = field(default_factory=dict)
+    seen: dict[str, Any] = field(default_factory=dict)
+
+    async def call(self, who: str, method: str, path: str, expect: int = 200, **options: Any) -> Any:
+        """One request in somebody's name; anything but the expected status breaks the story."""
+        async with httpx.AsyncClient(base_url=self.stack.api_url, timeout=30) as client:
+            if who not in self.tokens:
+                signed_in = await client.post("/v1/auth/token", json={"user": who, "password": PASSWORD})
+                must(signed_in.status_code == 200, f"{who} could not sign in: {signed_in.text}")
+                self.tokens[who] = signed_in.json()["access_token"]
+            headers = {"Authorization": f"Bearer {self.tokens[who]}", **options.pop("headers", {})}
+            answer = await client.request(method, path, headers=headers, **options)
+        must(answer.status_code == expect, f"{who} {method} {path}: {answer.status_code} {answer.text[:300]}")
+        return answer.json() if answer.content else None
+
+    async def round(self, number: int) -> Round:
+        """The round, which engine and record must agree on."""
+        run = f"quote:{QUOTE}:approval:{number}"
+        async with self.house.database.reading() as session:
+            recorded, _ = await rounds.round_of(session, run)
+        client = await self.house.engine.client(lazy=False)
+        live = await client.get_workflow_handle(run).query("state", result_type=Round)
+        must(live == recorded, f"engine and record disagree about {run}")
+        return recorded
+
+    async def waiting(self, who: str) -> dict[str, Any]:
+        items = (await self.call(who, "GET", "/v1/inbox"))["items"]
+        must(len(items) == 1, f"{who} should have one approval waiting, not {len(items)}")
+        found: dict[str, Any] = items[0]
+        return found
+
+    async def decide(self, who: str, verb: str, expect: int = 200, **body: Any) -> Any:
+        item = await self.waiting(who)
+        path = f"/v1/approvals/{item['approval']}/{verb}"
+        return await self.call(who, "POST", path, expect, json={"digest": item["digest"], **body})
+
+
+Step = tuple[str, Callable[[Story], Awaitable[None]]]
+
+
+async def import_quotes(story: Story) -> None:
+    must(await load(story.house.office, story.house.access), "the sample company should be loaded")
+    folder = Path(__file__).parent / "samples" / "salesforce"
+    first = await Imports(story.house.office).salesforce(SYSTEM, folder, "rita", "EUR")
+    again = await Imports(story.house.office).salesforce(SYSTEM, folder, "rita", "EUR")
+    must(first.quotes == {"new": 4} and again.quotes == {"unchanged": 4}, "a second import should change nothing")
+
+
+async def preview(story: Story) -> None:
+    plan = await story.call("rita", "POST", f"/v1/quotes/{QUOTE}/preview")
+    chains = {(a["chain"], a["step"]) for a in plan["approvals"]}
+    must(
+        chains == {("commercial", 10), ("commercial", 20), ("operations", 10), ("legal", 10)},
+        f"unexpected approvals: {chains}",
+    )
+    must(all(a["reasons"] for a in plan["approvals"]), "every approval should say why")
+
+
+async def submit(story: Story) -> None:
+    headers = {"Idempotency-Key": "tour-submit"}
+    done = await story.call("rita", "POST", f"/v1/quotes/{QUOTE}/submit", headers=headers)
+    same = await story.call("rita", "POST", f"/v1/quotes/{QUOTE}/submit", headers=headers)
+    must(done == same, "the same key should give the same answer")
+    must((await story.round(1)).status is RoundStatus.PENDING, "the round should be pending")
+
+
+async def edit_is_refused(story: Story) -> None:
+    quote = await story.call("rita", "GET", f"/v1/quotes/{QUOTE}")
+    headers = {"If-Match": f'"{quote["version"]}"'}
+    edited = {**quote["quote"], "payment_terms": "Net 90"}
+    await story.call("rita", "PUT", f"/v1/quotes/{QUOTE}", 409, json=edited, headers=headers)
+
+
+async def approve(story: Story) -> None:
+    await story.decide("dora", "approve", comment="Margin holds with the licence uplift.")
+    late = await story.call("daniel", "GET", "/v1/inbox")
+    must(late["items"] == [], "the group's other member should not be asked any more")
+
+
+async def delegate(story: Story) -> None:
+    await story.decide("omar", "delegate", to="leif", reason="On the road today")
+    items = (await story.call("leif", "GET", "/v1/inbox"))["items"]
+    must({i["title"] for i in items} == {"Capacity planning", "Counsel"}, "leif should hold both approvals")
+    for item in items:
+        body = {"digest": item["digest"], "comment": "Fine"}
+        await story.call("leif", "POST", f"/v1/approvals/{item['approval']}/approve", json=body)
+
+
+async def reject(story: Story) -> None:
+    item = await story.waiting("fabio")
+    path = f"/v1/approvals/{item['approval']}/reject"
+    await story.call("fabio", "POST", path, 422, json={"digest": item["digest"], "comment": ""})
+    await story.call("fabio", "POST", path, json={"digest": item["digest"], "comment": "30 % on gateways is too deep"})
+    must((await story.round(1)).status is RoundStatus.REJECTED, "the round should be rejected")
+    late = await story.call("fabio", "POST", path, 409, json={"digest": item["digest"], "comment": "again"})
+    must(late["code"] == "round_closed", "a decision after the end should say so")
+
+
+async def resubmit(story: Story) -> None:
+    stored = await story.call("rita", "GET", f"/v1/quotes/{QUOTE}")
+    must(stored["status"] == "rejected", "the quote should be rejected")
+    edited = stored["quote"]
+    for line in edited["lines"]:
+        line["discount_percent"], line["net_total"] = "10" if float(line["discount_percent"]) else "0", None
+    headers = {"If-Match": f'"{stored["version"]}"'}
+    await story.call("rita", "PUT", f"/v1/quotes/{QUOTE}", json=edited, headers=headers)
+    await story.call("rita", "POST", f"/v1/quotes/{QUOTE}/submit")
+    after = await story.round(2)
+    must(sorted(after.waiting_on) == ["lara", "leif", "olga", "omar"], f"unexpected approvers {after.waiting_on}")
+
+
+async def recall(story: Story) -> None:
+    await story.call("rita", "POST", f"/v1/quotes/{QUOTE}/recall", json={"comment": "One more change"})
+    must((await story.round(2)).status is RoundStatus.RECALLED, "the round should be recalled")
+
+
+async def finish(story: Story) -> None:
+    await story.call("rita", "POST", f"/v1/quotes/{QUOTE}/submit")
+    await story.decide("olga", "approve")
+    await story.decide("lara", "approve")
+    must((await story.round(3)).status is RoundStatus.APPROVED, "the round should be approved")
+    stored = await story.call("rita", "GET", f"/v1/quotes/{QUOTE}")
+    must(stored["status"] == "approved", "the quote should be approved")
+
+
+async def forged_signal(story: Story) -> None:
+    """A signal that names somebody without the role is refused, and the run goes on."""
+    await story.call("rita", "POST", "/v1/quotes/Q-1004/submit")
+    client = await story.house.engine.client(lazy=False)
+    handle = client.get_workflow_handle("quote:Q-1004:approval:1")
+    state = await handle.query("state", result_type=Round)
+    await handle.signal("approve", {"approval": state.approvals[0].id, "actor": "rita"})
+    await handle.signal("approve", "no command at all")
+    until = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        trail_ = (await story.call("rita", "GET", "/v1/quotes/Q-1004/audit"))["items"]
+        refused = [e for e in trail_ if not e["applied"] and e["code"] == "unverified_actor"]
+        if len(refused) == 2:
+            break
+        must(time.monotonic() < until, "the forged signals should be refused and recorded")
+        await asyncio.sleep(0.1)
+    after = await handle.query("state", result_type=Round)
+    must(after == state, "the forged signal should change nothing")
+
+
+async def worker_dies(story: Story) -> None:
+    """With no worker a command is kept (202), and takes effect once one is back."""
+    story.stack.children["worker"].kill()
+    item = await story.waiting("omar")
+    pending = await story.decide("omar", "approve", expect=202)
+    story.stack.revive()
+    until = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        receipt = await story.call("omar", "GET", pending["receipt"])
+        if receipt["outcome"]:
+            break
+        must(time.monotonic() < until, "the command should be answered once a worker is back")
+        await asyncio.sleep(0.1)
+    must(Outcome.model_validate(receipt["outcome"]).applied, "the approval should take effect")
+    shown = await story.call("omar", "GET", f"/v1/approvals/{item['approval']}")
+    must(shown["approval"]["status"] == "approved", "the approval should be recorded")
+
+
+async def mail(story: Story) -> None:
+    until = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        letters = list(caught(story.stack.mailbox))
+        to = {letter.to for letter in letters}
+        if any("dora" in t for t in to) and any("Aprovado" in letter.subject for letter in letters):
+            break
+        must(time.monotonic() < until, "the approvers and the rep should have mail")
+        await asyncio.sleep(0.2)
+    ids = [(letter.to, letter.subject, letter.date) for letter in letters]
+    must(len(ids) >= 10, f"only {len(ids)} letters")
+
+
+async def audit(story: Story) -> None:
+    async with story.house.database.reading() as session:
+        entries = [item async for item in trail.everything(session)]
+    found = list(flaws(story.house.office.audit_key, entries))
+    must(not found, f"the audit chain has flaws: {found[:3]}")
+    must(len(entries) > 40, "the trail should hold the story")
+
+
+STEPS: list[Step] = [
+    ("Import the sample company and its quotes, twice", import_quotes),
+    ("Preview: which approvals, and why", preview),
+    ("Submit, twice with the same key", submit),
+    ("Editing is refused while in approval", edit_is_refused),
+    ("The deal desk approves", approve),
+    ("Operations hands over, and the other decides", delegate),
+    ("Finance rejects; a second decision is refused", reject),
+    ("Edit and resubmit with a smaller discount", resubmit),
+    ("Recall", recall),
+    ("Submit again, and everybody approves", finish),
+    ("Forged and unreadable signals are refused", forged_signal),
+    ("The worker dies; the command does not", worker_dies),
+    ("Everybody has mail, in their language", mail),
+    ("The audit chain holds", audit),
+]
+
+
+def play(home: Path | None, screen: Console) -> bool:
+    """Play all steps; True if every one held."""
+    if home is not None:
+        return _play(home.resolve(), screen)
+    with tempfile.TemporaryDirectory(prefix="dealwright-tour-") as folder:
+        return _play(Path(folder), screen)
+
+
+def _play(home: Path, screen: Console) -> bool:
+    stack = Stack(home, Ports.free(), settings={"DEALWRIGHT_SIGN_INS_PER_MINUTE": "1000"})
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    try:
+        with Progress(*columns, console=screen) as bar:
+            task = bar.add_task("Starting a stack", total=len(STEPS))
+            with stack.running(lambda step: bar.update(task, description=f"Starting a stack: {step}")):
+                os.environ.update(stack.environment())
+                logs.configure(json=False, level=40)
+
+                def told(name: str, held: bool) -> None:
+                    screen.print(f"[green]✓[/] {name}" if held else f"[red]✕[/] {name}")
+                    bar.advance(task)
+
+                asyncio.run(_tell(stack, lambda name: bar.update(task, description=name), told))
+    except (Broken, CannotStart) as error:
+        screen.print(f"[bold red]The story broke:[/] {error}", highlight=False)
+        return False
+    screen.print(f"[bold green]All {len(STEPS)} steps held.[/]")
+    return True
+
+
+async def _tell(stack: Stack, begin: Callable[[str], None], told: Callable[[str, bool], None]) -> None:
+    house = build(Settings())
+    story = Story(stack, house)
+    try:
+        for name, step in STEPS:
+            begin(name)
+            try:
+                await step(story)
+            except Exception:
+                told(name, False)
+                raise
+            told(name, True)
+    finally:
+        await house.close()

@@ -1,0 +1,17 @@
+"""The web process: API and console in one application. `uvicorn --factory web:application`."""
+
+from fastapi import FastAPI
+
+import logs
+from api.app import create
+from composition import build
+from console.app import mount
+from settings import settings
+
+
+def application() -> FastAPI:
+    logs.configure(settings().json_logs)
+    house = build(settings())
+    app = create(house)
+    mount(app, house)
+    return app

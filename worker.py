@@ -1,0 +1,156 @@
+"""The worker's composition root: `python worker.py [--queue approvals|notify|all]`."""
+
+import asyncio
+import signal
+from contextlib import AsyncExitStack, suppress
+from datetime import timedelta
+from typing import Annotated
+
+import structlog
+import typer
+from temporalio.client import (
+    Client,
+    Schedule,
+    ScheduleActionStartWorkflow,
+    ScheduleAlreadyRunningError,
+    ScheduleIntervalSpec,
+    ScheduleOverlapPolicy,
+    SchedulePolicy,
+    ScheduleSpec,
+)
+from temporalio.exceptions import WorkflowAlreadyStartedError
+from temporalio.service import RPCError
+from temporalio.worker import PollerBehaviorSimpleMaximum, Worker
+from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
+
+import logs
+from activities.contracts import (
+    APPROVALS_QUEUE,
+    COMMAND_SWEEP,
+    NOTIFICATION_DELIVERY,
+    NOTIFY_QUEUE,
+    Delivered,
+)
+from activities.notifying import Delivering
+from activities.recording import Recording
+from composition import House, build, now
+from notify.mail import Mail, SmtpServer
+from settings import Settings, settings
+from workflows import ids
+from workflows.approval_round import ApprovalRound
+from workflows.command_sweep import CommandSweep
+from workflows.notification_delivery import NotificationDelivery
+
+log = structlog.get_logger()
+QUEUES = ("approvals", "notify")
+PASSED_THROUGH = ("domain", "activities", "workflows", "babel", "yaml")
+SWEEP_EVERY = timedelta(seconds=20)
+
+RUNNER = SandboxedWorkflowRunner(restrictions=SandboxRestrictions.default.with_passthrough_modules(*PASSED_THROUGH))
+
+
+def smtp(settings: Settings) -> SmtpServer:
+    return SmtpServer(
+        host=settings.smtp_host,
+        port=settings.smtp_port,
+        username=settings.smtp_username,
+        password=settings.smtp_password.get_secret_value(),
+        start_tls=settings.smtp_start_tls,
+        sender=settings.mail_from,
+    )
+
+
+def approvals_worker(client: Client, house: House) -> Worker:
+    return Worker(
+        client,
+        task_queue=APPROVALS_QUEUE,
+        workflows=[ApprovalRound, CommandSweep],
+        activities=[Recording(house.recorder).record, house.sweeping.sweep],
+        workflow_runner=RUNNER,
+        workflow_task_poller_behavior=PollerBehaviorSimpleMaximum(20),
+        activity_task_poller_behavior=PollerBehaviorSimpleMaximum(5),
+        # The work of a worker that died waits this long for it before another takes over.
+        sticky_queue_schedule_to_start_timeout=timedelta(seconds=2),
+    )
+
+
+def notify_worker(client: Client, house: House) -> Worker:
+    delivering = Delivering(house.database, Mail(smtp(house.settings)), now, house.settings.base_url)
+    return Worker(
+        client,
+        task_queue=NOTIFY_QUEUE,
+        workflows=[NotificationDelivery],
+        activities=[delivering.deliver],
+        workflow_runner=RUNNER,
+        workflow_task_poller_behavior=PollerBehaviorSimpleMaximum(2),
+        activity_task_poller_behavior=PollerBehaviorSimpleMaximum(2),
+        sticky_queue_schedule_to_start_timeout=timedelta(seconds=2),
+        graceful_shutdown_timeout=timedelta(seconds=5),
+    )
+
+
+WORKERS = {"approvals": approvals_worker, "notify": notify_worker}
+
+
+async def ensure_standing_runs(client: Client) -> None:
+    """The sweeper's schedule and the one delivery run exist, whoever started first."""
+    schedule = Schedule(
+        action=ScheduleActionStartWorkflow(COMMAND_SWEEP, id=ids.SWEEP, task_queue=APPROVALS_QUEUE),
+        spec=ScheduleSpec(intervals=[ScheduleIntervalSpec(every=SWEEP_EVERY)]),
+        policy=SchedulePolicy(overlap=ScheduleOverlapPolicy.SKIP),
+    )
+    with suppress(ScheduleAlreadyRunningError):
+        await client.create_schedule(ids.SWEEP, schedule)
+    with suppress(WorkflowAlreadyStartedError):
+        await client.start_workflow(
+            NOTIFICATION_DELIVERY,
+            Delivered(),
+            id=ids.DELIVERY,
+            task_queue=NOTIFY_QUEUE,
+            static_summary="Sends the messages that wait in the database",
+        )
+
+
+async def connected(house: House) -> Client:
+    """The engine, however long it takes to appear."""
+    while True:
+        try:
+            client = await house.engine.client(lazy=False)
+            await ensure_standing_runs(client)
+            return client
+        except (RPCError, RuntimeError) as error:
+            log.warning("engine_away", address=house.settings.temporal_address, error=type(error).__name__)
+            await asyncio.sleep(1)
+
+
+async def serve(queues: list[str], stop: asyncio.Event) -> None:
+    house = build(settings())
+    client = await connected(house)
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(house.close)
+        for queue in queues:
+            await stack.enter_async_context(WORKERS[queue](client, house))
+        log.info("worker_up", queues=queues)
+        with suppress(RPCError):
+            await house.sweeping.sweep_older_than(timedelta(0))
+        await stop.wait()
+    log.info("worker_down", queues=queues)
+
+
+def main(queue: Annotated[str, typer.Option(help="approvals, notify or all")] = "all") -> None:
+    """Work on task queues until told to stop."""
+    if queue not in (*QUEUES, "all"):
+        raise typer.BadParameter(f"{queue!r} is not one of {', '.join(QUEUES)}, all")
+    logs.configure(settings().json_logs)
+
+    async def run() -> None:
+        stop = asyncio.Event()
+        for name in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(name, stop.set)
+        await serve(list(QUEUES) if queue == "all" else [queue], stop)
+
+    asyncio.run(run())
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,69 @@
+"""One round of approvals: opened, decided by people, ended by their decisions, a recall or time."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from temporalio import workflow
+from temporalio.common import RawValue
+
+from workflows.commanded import CommandedRun
+
+with workflow.unsafe.imports_passed_through():
+    from activities.contracts import APPROVAL_ROUND, Head
+    from domain.approvals import narrate
+    from domain.approvals.round import Round, RoundMachine
+
+
+@workflow.defn(name=APPROVAL_ROUND)
+class ApprovalRound(CommandedRun[Round]):
+    machine = RoundMachine()
+
+    @workflow.init
+    def __init__(self, head: Head) -> None:
+        super().__init__(head)
+
+    @workflow.run
+    async def run(self, head: Head) -> dict[str, Any]:
+        await self.serve()
+        return {"status": self.now_at.status.value, "seq": self.now_at.seq}
+
+    def visible(self) -> narrate.Visible:
+        return narrate.visible(self.now_at)
+
+    def details(self) -> str:
+        return narrate.details(self.now_at)
+
+    def timer_summary(self) -> str:
+        return narrate.timer_summary(self.now_at)
+
+    @workflow.signal(description="Start asking the approvers; sent by the service when the subject is submitted.")
+    def open(self, *command: Any) -> None:
+        self.receive("open", command)
+
+    @workflow.signal(description='{"approval", "actor", "comment", "digest"}: approve one approval.')
+    def approve(self, *command: Any) -> None:
+        self.receive("approve", command)
+
+    @workflow.signal(description='{"approval", "actor", "comment", "digest"}: reject; the comment says why.')
+    def reject(self, *command: Any) -> None:
+        self.receive("reject", command)
+
+    @workflow.signal(description='{"approval", "actor", "to", "reason"}: hand one approval to another person.')
+    def delegate(self, *command: Any) -> None:
+        self.receive("delegate", command)
+
+    @workflow.signal(description='{"approval", "actor", "from", "to", "reason"}: an admin moves one approval.')
+    def reassign(self, *command: Any) -> None:
+        self.receive("reassign", command)
+
+    @workflow.signal(description='{"actor"}: the submitter or an admin takes the submission back.')
+    def recall(self, *command: Any) -> None:
+        self.receive("recall", command)
+
+    @workflow.signal(dynamic=True)
+    def anything_else(self, name: str, command: Sequence[RawValue]) -> None:
+        self.receive(name, command)
+
+    @workflow.query
+    def state(self) -> Round:
+        return self.now_at

@@ -1,0 +1,115 @@
+"""What every commanded run does: take signals into an inbox, apply them with its rules, record, adopt what is stored.
+
+The record decides: a run proposes, and goes on from what it is told is stored, whoever stored it."""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any, ClassVar, Generic, TypeVar
+
+from temporalio import workflow
+from temporalio.exceptions import FailureError
+
+with workflow.unsafe.imports_passed_through():
+    from activities.contracts import RECORD, Head, Proposal
+    from domain.approvals.narrate import Visible, record_summary
+    from domain.runs import Act, Command, Machine, RunState, expiry, read_command
+    from workflows.options import PATIENT_RECORD, QUICK_RECORD
+    from workflows.search import attributes
+
+S = TypeVar("S", bound=RunState)
+
+
+class CommandedRun(Generic[S]):
+    """Base of the workflows that answer commands. A subclass names its machine and how it is shown."""
+
+    machine: ClassVar[Machine[Any]]
+
+    def __init__(self, head: Head) -> None:
+        self.id = workflow.info().workflow_id
+        self.now_at: S = self.machine.state.model_validate(head.state)
+        self.inbox: dict[str, Command] = {}
+        self.timer: asyncio.Task[None] | None = None
+        self.armed: datetime | None = None
+        self.shown = self.visible()  # whoever starts a run sets the attributes of its head
+
+    def visible(self) -> Visible:
+        raise NotImplementedError
+
+    def details(self) -> str:
+        raise NotImplementedError
+
+    def timer_summary(self) -> str:
+        return "due"
+
+    def receive(self, verb: str, given: Sequence[Any]) -> None:
+        """Never raises: what cannot be read becomes a command that will be refused."""
+        arrival = workflow.info().get_current_history_length() * 1000 + len(self.inbox)
+        data = given[0] if len(given) == 1 else None
+        command = read_command(self.id, verb, self.machine.verbs, data, arrival)
+        self.inbox.setdefault(command.key, command)
+
+    async def serve(self) -> None:
+        """Answer commands until the run is closed and nothing is left to answer."""
+        while self.now_at.running or self.inbox:
+            self._show()
+            self._arm()
+            await workflow.wait_condition(lambda: bool(self.inbox) or (self.timer is not None and self.timer.done()))
+            await self._advance()
+            if self.now_at.running and not self.inbox and workflow.info().is_continue_as_new_suggested():
+                self._show()
+                await workflow.wait_condition(workflow.all_handlers_finished)
+                workflow.continue_as_new(
+                    Head(run=self.id, kind=self.machine.kind, state=self.now_at.model_dump(mode="json"))
+                )
+        self._show()
+
+    async def _advance(self) -> None:
+        """Apply the inbox, or the timer's expiry when it is empty; propose; adopt what is stored."""
+        at, after = workflow.now(), self.now_at
+        acts = []
+        for command in list(self.inbox.values()) or [expiry(self.id, after.seq)]:
+            after, outcome = self.machine.apply(after, command, at)
+            acts.append(Act(command=command, outcome=outcome, at=at))
+        stored = await self._record(
+            Proposal(
+                run=self.id,
+                kind=self.machine.kind,
+                base=self.now_at.seq,
+                acts=acts,
+                after=after.model_dump(mode="json"),
+            )
+        )
+        self.now_at = self.machine.state.model_validate(stored.state)
+        for key in stored.settled:
+            self.inbox.pop(key, None)
+
+    async def _record(self, proposal: Proposal) -> Head:
+        summary = record_summary([(act.command.verb, act.command.actor) for act in proposal.acts])
+        options: dict[str, Any] = {"result_type": Head, "summary": summary}
+        stored: Head
+        try:
+            stored = await workflow.execute_local_activity(RECORD, proposal, **options, **QUICK_RECORD)
+        except FailureError:
+            # Not ActivityError: a local activity that timed out raises that when live, a bare TimeoutError on replay.
+            stored = await workflow.execute_activity(RECORD, proposal, **options, **PATIENT_RECORD)
+        return stored
+
+    def _arm(self) -> None:
+        """One timer for the next due instant, kept while that instant stays the same."""
+        if self.armed == self.now_at.due:
+            return
+        if self.timer:
+            self.timer.cancel()
+        self.timer, self.armed = None, self.now_at.due
+        if self.armed is not None:
+            wait = max(timedelta(milliseconds=1), self.armed - workflow.now())
+            self.timer = asyncio.create_task(workflow.sleep(wait, summary=self.timer_summary()))
+
+    def _show(self) -> None:
+        """What ops sees of the run: details at every change, search attributes when they differ."""
+        workflow.set_current_details(self.details())
+        now = self.visible()
+        if now != self.shown:
+            workflow.upsert_search_attributes(attributes(now, self.shown))
+            self.shown = now
