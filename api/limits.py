@@ -27,17 +27,25 @@ class BodyLimit:
         if not announced.isdigit() or int(announced) > MAX_BODY:
             await of_refusal(too_large)(scope, receive, send)
             return
-        got = 0
+        got, refused = 0, False
 
         async def counted() -> Message:
-            nonlocal got
+            nonlocal got, refused
             message = await receive()
             got += len(message.get("body", b""))
             if got > MAX_BODY:
+                refused = True
                 raise too_large
             return message
 
-        await self._app(scope, counted, send)
+        async def unless_refused(message: Message) -> None:
+            # The framework turns what breaks a body into a 400 of its own; ours says what is wrong.
+            if not refused:
+                await send(message)
+            elif message["type"] == "http.response.start":
+                await of_refusal(too_large)(scope, receive, send)
+
+        await self._app(scope, counted, unless_refused)
 
 
 class RateLimit:

@@ -87,6 +87,8 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def plain(_: Request, error: HTTPException) -> JSONResponse:
+        if error.status_code == HTTPStatus.BAD_REQUEST:  # the framework's word for a body it cannot decode
+            return of_refusal(errors.Invalid.field("body", "cannot be read; send JSON in UTF-8"))
         status = HTTPStatus(error.status_code)
         response = problem(status, status.name.lower(), str(error.detail))
         response.headers.update(error.headers or {})

@@ -130,9 +130,8 @@ def path_svg(rows: list[Row], outcome: str, say: Any) -> Markup:
     shapes.append(_dot(34, middle, "begin", say("Submit")))
     shapes.append(_dot(right + 46, middle, outcome, say(outcome.capitalize())))
     title = escape(say("Approval path with {n} chains", n=len(rows)))
-    return Markup(
-        f'<svg class="path" viewBox="0 0 {right + END} {height}" role="img" aria-label="{title}">{"".join(shapes)}</svg>'
-    )
+    box = f"0 0 {right + END} {height}"
+    return Markup(f'<svg class="path" viewBox="{box}" role="img" aria-label="{title}">{"".join(shapes)}</svg>')
 
 
 def path_svg_phone(rows: list[Row], say: Any) -> Markup:

@@ -195,10 +195,12 @@ async def involved(session: AsyncSession, person: str, kind: str, id: str) -> bo
 async def rounds_of(session: AsyncSession, subject: str) -> list[tuple[Round, Plan]]:
     """Every round of a subject, newest first, each with the plan it was opened with."""
     query = select(RunRow).where(RunRow.subject == subject).order_by(col(RunRow.opened_at).desc()).limit(100)
-    return [
-        (Round.model_validate(row.state), Plan.model_validate(row.opening["plan"]))
-        for row in (await session.exec(query)).all()
-    ]
+    found = [_opened(row) for row in (await session.exec(query)).all()]
+    return sorted(found, key=lambda pair: pair[0].number, reverse=True)
+
+
+def _opened(row: RunRow) -> tuple[Round, Plan]:
+    return Round.model_validate(row.state), Plan.model_validate(row.opening["plan"])
 
 
 async def names(session: AsyncSession, ids: Iterable[str]) -> dict[str, str]:
@@ -207,5 +209,4 @@ async def names(session: AsyncSession, ids: Iterable[str]) -> dict[str, str]:
 
 
 async def round_of(session: AsyncSession, run: str) -> tuple[Round, Plan]:
-    row = await session.get_one(RunRow, run)
-    return Round.model_validate(row.state), Plan.model_validate(row.opening["plan"])
+    return _opened(await session.get_one(RunRow, run))

@@ -66,7 +66,8 @@ def read_policy(text: str) -> Policy:
 
 
 def _indexed(data: dict[str, Any]) -> dict[str, Any]:
-    """Conditions without an index are counted from 1."""
+    """Empty sections are left out, and conditions without an index are counted from 1."""
+    data = {key: value for key, value in data.items() if value is not None}
     for rule in data.get("rules") or []:
         conditions = rule.get("conditions") if isinstance(rule, dict) else None
         for n, condition in enumerate(conditions if isinstance(conditions, list) else [], 1):

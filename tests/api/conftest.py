@@ -1,0 +1,47 @@
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from api.app import create
+from console.app import mount
+from domain.people import Person, Role
+from services.samples import SYSTEM
+from tests.conftest import Bench
+
+
+class Api:
+    """Requests in somebody's name."""
+
+    def __init__(self, bench: Bench, app: FastAPI) -> None:
+        self.bench = bench
+        self.app = app
+        self.client = httpx.AsyncClient(
+            transport=httpx.ASGITransport(app, raise_app_exceptions=False), base_url="http://test"
+        )
+
+    async def token(self, who: str) -> str:
+        person = await self.bench.house.people.get(SYSTEM.person, who)
+        return self.bench.house.access.token(person)
+
+    async def call(
+        self, who: str | None, method: str, path: str, headers: dict[str, str] | None = None, **options: Any
+    ) -> httpx.Response:
+        credential = {"Authorization": f"Bearer {await self.token(who)}"} if who else {}
+        return await self.client.request(method, path, headers={**credential, **(headers or {})}, **options)
+
+    async def add(self, id: str, *roles: Role) -> None:
+        await self.bench.house.people.put(SYSTEM, Person(id=id, name=id, roles=roles), None)
+
+
+@pytest.fixture
+async def api(bench: Bench) -> AsyncIterator[Api]:
+    app = create(bench.house)
+    mount(app, bench.house)
+    made = Api(bench, app)
+    yield made
+    await made.client.aclose()
+    await asyncio.sleep(0)

@@ -1,0 +1,37 @@
+"""Whatever anybody sends, the API answers as its own description says."""
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, settings
+
+from api.app import create
+from domain.people import Person, Role
+from services.samples import SYSTEM
+from tests.conftest import Live, make_bench
+
+DESCRIPTION = create(make_bench("sqlite+aiosqlite:///nowhere.db").house).openapi()
+SCHEMA = schemathesis.openapi.from_dict(DESCRIPTION).exclude(path_regex="^/(readyz|metrics)")
+EVERY_ROLE = Person(id="everybody", name="Everybody", roles=tuple(Role))
+
+
+@pytest.fixture(scope="module")
+async def token(live: Live) -> str:
+    await live.house.people.put(SYSTEM, EVERY_ROLE, None)
+    return live.house.access.token(EVERY_ROLE)
+
+
+@pytest.mark.e2e
+@SCHEMA.parametrize()
+@settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
+def test_every_answer_is_as_described(case: schemathesis.Case, live: Live, token: str) -> None:
+    answer = case.call(base_url=live.stack.api_url, headers={"Authorization": f"Bearer {token}"})
+    checks = schemathesis.checks
+    case.validate_response(
+        answer,
+        checks=[
+            checks.not_a_server_error,
+            checks.status_code_conformance,
+            checks.content_type_conformance,
+            checks.response_schema_conformance,
+        ],
+    )

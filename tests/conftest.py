@@ -1,0 +1,194 @@
+"""What tests are given: databases of both kinds, a house without an engine, a running stack."""
+
+import shutil
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
+from pydantic import SecretStr
+
+from activities.sending import Sweeping
+from composition import House, build
+from domain.people import Person
+from services.access import Access
+from services.approvals import Approvals
+from services.commands import CommandPath
+from services.messages import Messages
+from services.office import Office
+from services.people import People
+from services.policies import Policies
+from services.quotes import Quotes
+from services.runs import MACHINES, PROJECTORS
+from services.samples import load
+from settings import Settings
+from stack import Ports, Stack
+from storage.database import Database
+from storage.migrate import migrate
+from storage.record import Recorder
+from tests.databases import Postgres, postgres, programs
+from tests.support import Clock, InlineEngine
+
+# Machines are noisy: a slow example is not a failed one.
+hypothesis_settings.register_profile(
+    "dealwright", deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
+)
+hypothesis_settings.load_profile("dealwright")
+
+ROOT = Path(__file__).parent.parent
+SHARED = ROOT.parent / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def pg(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres | None]:
+    """A PostgreSQL server, or None where its programs are missing."""
+    if programs() is None:
+        yield None
+        return
+    with postgres(tmp_path_factory.mktemp("postgres")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    file = tmp_path_factory.mktemp("sqlite") / "template.db"
+    migrate(f"sqlite:///{file}")
+    return file
+
+
+def installed(pg: Postgres | None) -> Postgres:
+    if pg is None:
+        pytest.skip("PostgreSQL is not installed here")
+    return pg
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path, pg: Postgres | None, sqlite_template: Path) -> str:
+    """An empty migrated database, once of each kind."""
+    if request.param == "postgresql":
+        return installed(pg).fresh()
+    shutil.copy(sqlite_template, tmp_path / "test.db")
+    return f"sqlite+aiosqlite:///{tmp_path / 'test.db'}"
+
+
+@pytest.fixture
+async def database(database_url: str) -> AsyncIterator[Database]:
+    made = Database(database_url)
+    yield made
+    await made.close()
+
+
+def some_settings(url: str) -> Settings:
+    return Settings(
+        database_url=url, secret=SecretStr("s" * 40), audit_key=SecretStr("a" * 40), requests_per_minute=1_000_000,
+        sign_ins_per_minute=1_000_000, temporal_address="127.0.0.1:1",
+    )  # fmt: skip
+
+
+@dataclass
+class Bench:
+    """A house whose engine is a stand-in and whose clock tests move."""
+
+    house: House
+    clock: Clock
+    engine: InlineEngine
+    recorder: Recorder
+
+
+def make_bench(url: str, allow_unverified: bool = False) -> Bench:
+    settings = some_settings(url)
+    clock = Clock()
+    base = build(settings)
+    key = base.office.audit_key
+    recorder = Recorder(base.database, key, clock, PROJECTORS, allow_unverified)
+    engine = InlineEngine(recorder, clock)
+    path = CommandPath(base.database, engine, clock, key, MACHINES)  # type: ignore[arg-type]
+    office = Office(base.database, path, clock, key, "EUR")
+    house = replace(
+        base, office=office, recorder=recorder, quotes=Quotes(office), approvals=Approvals(office),
+        people=People(office), policies=Policies(office), messages=Messages(office),
+        access=Access(office, "s" * 40, timedelta(hours=8)),
+        sweeping=Sweeping(base.database, engine, clock),  # type: ignore[arg-type]
+    )  # fmt: skip
+    return Bench(house, clock, engine, recorder)
+
+
+async def fill(url: str) -> None:
+    made = make_bench(url)
+    await load(made.house.office, made.house.access)
+    await made.house.close()
+
+
+@pytest.fixture(scope="session")
+async def sqlite_company(tmp_path_factory: pytest.TempPathFactory, sqlite_template: Path) -> Path:
+    file = tmp_path_factory.mktemp("company") / "company.db"
+    shutil.copy(sqlite_template, file)
+    await fill(f"sqlite+aiosqlite:///{file}")
+    return file
+
+
+@pytest.fixture(scope="session")
+async def pg_company(pg: Postgres | None) -> str:
+    if pg:
+        await fill(pg.create("template_company", "template_dealwright"))
+    return "template_company"
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+async def bench(
+    request: pytest.FixtureRequest, tmp_path: Path, sqlite_company: Path, pg: Postgres | None, pg_company: str
+) -> AsyncIterator[Bench]:
+    """The sample company, on both databases, answered without an engine."""
+    if request.param == "postgresql":
+        url = installed(pg).fresh(pg_company)
+    else:
+        shutil.copy(sqlite_company, tmp_path / "test.db")
+        url = f"sqlite+aiosqlite:///{tmp_path / 'test.db'}"
+    made = make_bench(url)
+    yield made
+    await made.house.close()
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """Everything running for real, with the sample company."""
+    made = Stack(tmp_path_factory.mktemp("stack"), Ports.free(), settings={"DEALWRIGHT_SIGN_INS_PER_MINUTE": "100000",
+                 "DEALWRIGHT_REQUESTS_PER_MINUTE": "1000000"})  # fmt: skip
+    with made.running():
+        yield made
+
+
+@dataclass
+class Live:
+    """The running stack, and a house of the test's own over the same database and engine."""
+
+    stack: Stack
+    house: House
+
+    def token(self, who: str) -> str:
+        return self.house.access.token(Person(id=who, name=who))
+
+    async def call(self, who: str, method: str, path: str, **options: Any) -> httpx.Response:
+        headers = {"Authorization": f"Bearer {self.token(who)}", **options.pop("headers", {})}
+        async with httpx.AsyncClient(base_url=self.stack.api_url, timeout=30) as client:
+            return await client.request(method, path, headers=headers, **options)
+
+
+def house_of(stack: Stack) -> House:
+    """A house with the stack's own settings."""
+    environment = {k: v for k, v in stack.environment().items() if k.startswith("DEALWRIGHT_")}
+    names = {k.removeprefix("DEALWRIGHT_").lower(): v for k, v in environment.items()}
+    return build(Settings.model_validate(names))
+
+
+@pytest.fixture(scope="session")
+async def live(stack: Stack) -> AsyncIterator[Live]:
+    house = house_of(stack)
+    await load(house.office, house.access)
+    yield Live(stack, house)
+    await house.close()

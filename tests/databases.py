@@ -1,0 +1,100 @@
+"""Real databases for tests: SQLite files, and a PostgreSQL server of our own where its programs are installed."""
+
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg
+
+from storage.migrate import migrate
+
+HOST = "127.0.0.1"
+
+
+def programs() -> Path | None:
+    """The folder with initdb and postgres, newest version first."""
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), reverse=True)
+    on_path = shutil.which("initdb")
+    return found[0].parent if found else Path(on_path).parent if on_path else None
+
+
+class Postgres:
+    """One server on a free port of loopback; each database is a copy of a migrated template."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+        self.made = 0
+        migrate(self.create("template_dealwright"))
+
+    def url(self, name: str) -> str:
+        return f"postgresql+psycopg://postgres@{HOST}:{self.port}/{name}"
+
+    def create(self, name: str, template: str = "template1") -> str:
+        with psycopg.connect(f"host={HOST} port={self.port} user=postgres", autocommit=True) as connection:
+            connection.execute(f'create database "{name}" template "{template}"')  # type: ignore[arg-type]
+        return self.url(name)
+
+    def fresh(self, template: str = "template_dealwright") -> str:
+        self.made += 1
+        return self.create(f"test_{self.made}", template)
+
+
+@contextmanager
+def postgres(folder: Path) -> Iterator[Postgres]:
+    """A server in `folder`; PostgreSQL refuses to run as root, so root lends it to the user postgres."""
+    binaries = programs()
+    if binaries is None:
+        raise FileNotFoundError("PostgreSQL's programs")
+    user = "postgres" if os.geteuid() == 0 else None
+    data = folder / "pg"
+    data.mkdir()
+    if user:
+        owner = pwd.getpwnam(user)
+        os.chown(data, owner.pw_uid, owner.pw_gid)
+        for parent in (folder, *folder.parents):
+            if parent.stat().st_uid == 0 and parent != Path("/"):
+                parent.chmod(parent.stat().st_mode | 0o011)
+    with socket.create_server((HOST, 0)) as free:
+        port = free.getsockname()[1]
+    made = [
+        str(binaries / "initdb"),
+        "-D",
+        str(data),
+        "-U",
+        "postgres",
+        "-A",
+        "trust",
+        "-E",
+        "UTF8",
+        "--locale=C.UTF-8",
+    ]
+    subprocess.run(made, user=user, check=True, capture_output=True, cwd="/")
+    command = [str(binaries / "postgres"), "-D", str(data), "-p", str(port), "-h", HOST, "-k", "",
+               "-c", "fsync=off", "-c", "max_connections=200"]  # fmt: skip
+    with (folder / "postgres.log").open("wb") as log:
+        server = subprocess.Popen(command, user=user, stdout=log, stderr=log, cwd="/")
+    try:
+        _wait(port, server)
+        yield Postgres(port)
+    finally:
+        server.terminate()
+        server.wait(30)
+
+
+def _wait(port: int, server: subprocess.Popen[bytes]) -> None:
+    until = time.monotonic() + 30
+    while True:
+        try:
+            psycopg.connect(f"host={HOST} port={port} user=postgres", connect_timeout=2).close()
+        except psycopg.OperationalError:
+            if server.poll() is not None or time.monotonic() > until:
+                raise
+            time.sleep(0.05)
+        else:
+            return

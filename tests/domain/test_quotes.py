@@ -1,0 +1,115 @@
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from domain.errors import Invalid
+from domain.money import rounded
+from domain.quotes import Quote
+from tests.support import a_line, a_quote
+
+
+def test_a_line_is_rounded_once() -> None:
+    line = a_line(list_price="33.45", discount_percent="15", billing="recurring", term_months=24)
+    assert a_quote(lines=[line]).net_total == Decimal("682.38")
+
+
+@pytest.mark.parametrize(("currency", "expected"), [("EUR", "66.67"), ("JPY", "67"), ("ISK", "67"), ("KWD", "66.667")])
+def test_every_currency_rounds_to_its_own_minor_unit(currency: str, expected: str) -> None:
+    line = a_line(list_price="66.6666")
+    assert a_quote(lines=[line], currency=currency).net_total == Decimal(expected)
+
+
+def test_a_recurring_line_takes_the_quotes_term() -> None:
+    line = a_line(billing="recurring")
+    assert a_quote(lines=[line], term_months=12).net_total == 1200
+    assert a_quote(lines=[{**line, "term_months": 3}], term_months=12).net_total == 300
+    assert a_quote(lines=[a_line()], term_months=12).net_total == 100
+
+
+def test_the_discount_of_a_quote_without_list_price_is_unknown() -> None:
+    assert a_quote(lines=[a_line(list_price="0")]).discount_percent is None
+    assert a_quote(lines=[]).discount_percent is None
+    assert a_quote(discount="27.5").discount_percent == Decimal("27.5")
+
+
+@pytest.mark.parametrize(
+    ("line", "field"),
+    [
+        ({"net_total": "100.01"}, "lines[0].net_total"),
+        ({"net_total": "99.99"}, "lines[0].net_total"),
+        ({"net_price": "99.98"}, "lines[0].net_price"),
+        ({"requires": "9"}, "lines[0].requires"),
+        ({"requires": "1"}, "lines[0].requires"),
+    ],
+)
+def test_a_contradiction_is_refused_naming_the_line(line: dict[str, str], field: str) -> None:
+    with pytest.raises(Invalid) as error:
+        a_quote(lines=[a_line(**line)]).checked()
+    assert error.value.facts["errors"][0]["field"] == field
+
+
+def test_less_than_a_minor_unit_is_no_contradiction() -> None:
+    assert a_quote(lines=[a_line(list_price="28.4325", net_total="28.43", net_price="28.43")]).checked()
+
+
+def test_an_import_keeps_its_sources_figure_and_says_so() -> None:
+    quote = a_quote(lines=[a_line(net_total="90")])
+    assert quote.checked(keep_source_figures=True).net_total == 90
+    assert quote.contradictions()[0]["field"] == "lines[0].net_total"
+
+
+def test_two_lines_cannot_share_an_id() -> None:
+    with pytest.raises(Invalid, match="also the id of"):
+        a_quote(lines=[a_line(), a_line()]).checked()
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"lines": [a_line(quantity="-1")]}, "lines.0.quantity"),
+        ({"lines": [a_line(quantity="0")]}, "lines.0.quantity"),
+        ({"lines": [a_line(list_price="1e400")]}, "lines.0.list_price"),
+        ({"lines": [a_line(list_price="NaN")]}, "lines.0.list_price"),
+        ({"lines": [a_line(discount_percent="101")]}, "lines.0.discount_percent"),
+        ({"lines": [a_line(id="a b")]}, "lines.0.id"),
+        ({"lines": [a_line(str(n)) for n in range(2001)]}, "lines"),
+        ({"id": "../etc"}, "id"),
+        ({"id": "x" * 65}, "id"),
+        ({"currency": "euro"}, "currency"),
+        ({"fields": {"a b": 1}}, "fields.a b.[key]"),
+        ({"colour": {"deep": 1}}, "custom.colour"),
+    ],
+)
+def test_bad_input_names_its_field(changes: dict[str, object], field: str) -> None:
+    with pytest.raises(ValidationError) as error:
+        a_quote(**changes)  # type: ignore[arg-type]
+    assert any(".".join(map(str, e["loc"])).startswith(field) for e in error.value.errors())
+
+
+def test_unknown_fields_are_kept_and_testable() -> None:
+    quote = a_quote(colour="red", lines=[a_line(weight="3")])
+    assert quote.custom == {"colour": "red"}
+    assert quote.testable({"EUR": Decimal(1)})["colour"] == "red"
+    assert quote.testable_lines({"EUR": Decimal(1)})[0]["weight"] == "3"
+
+
+def test_amounts_are_tested_in_the_companys_currency() -> None:
+    facts = a_quote(currency="USD").testable({"EUR": Decimal(1), "USD": Decimal("0.9")})
+    assert (facts["net_total"], facts["net_total_original"]) == (90, 100)
+    with pytest.raises(Invalid, match="no exchange rate"):
+        a_quote(currency="USD").testable({"EUR": Decimal(1)})
+
+
+@given(st.decimals(0, 10**6, places=2), st.decimals(0, 100, places=2), st.integers(1, 50))
+def test_equal_content_has_an_equal_digest(price: Decimal, discount: Decimal, quantity: int) -> None:
+    line = a_line(list_price=str(price), discount_percent=str(discount), quantity=str(quantity))
+    quote = a_quote(lines=[line])
+    again = Quote.model_validate(quote.model_dump(mode="json"))
+    assert again == quote
+    assert again.digest == quote.digest
+    assert a_quote(lines=[{**line, "quantity": f"{quantity}.00"}]).digest == quote.digest
+    assert a_quote(lines=[{**line, "quantity": str(quantity + 1)}]).digest != quote.digest
+    assert quote.net_total == rounded(quote.net_total, "EUR")

@@ -1,0 +1,258 @@
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from domain.approvals.policy import Chain, Who
+from domain.approvals.round import ApprovalStatus, Round, RoundStatus, apply
+from domain.runs import Command, expiry
+from tests.support import NOW, RUN, a_policy, a_round, a_rule, act, people, states, tell, with_group
+
+TEAM = people("ana", "bob", "cyd", "dan")
+
+
+def series(*names: str, **fields: Any) -> Round:
+    """One chain, a step for each name; rules are called s1, s2, …"""
+    rules = [a_rule(f"s{n}", name, chain="main", step=n, **fields) for n, name in enumerate(names, 1)]
+    return a_round(a_policy(*rules), TEAM)
+
+
+def test_a_round_without_approvals_is_approved_when_opened() -> None:
+    assert a_round(a_policy(), TEAM).status is RoundStatus.APPROVED
+
+
+def test_steps_are_asked_one_after_another() -> None:
+    round = series("ana", "bob")
+    assert round.waiting_on == ["ana"]
+    round, _ = tell(round, "approve", "ana", "s1")
+    assert round.waiting_on == ["bob"]
+    round, outcome = tell(round, "approve", "bob", "s2")
+    assert (round.status, outcome.facts["state"]) == (RoundStatus.APPROVED, "approved")
+
+
+def test_the_same_step_and_other_chains_run_in_parallel() -> None:
+    rules = (a_rule("a", "ana", chain="one"), a_rule("b", "bob", chain="one"), a_rule("c", "cyd"))
+    assert set(a_round(a_policy(*rules), TEAM).waiting_on) == {"ana", "bob", "cyd"}
+
+
+def test_a_chain_waits_for_the_chains_it_comes_after() -> None:
+    chains = [Chain(name="one"), Chain(name="two", after=("one",))]
+    policy = a_policy(a_rule("a", "ana", chain="one"), a_rule("b", "bob", chain="two"), chains=chains)
+    round = a_round(policy, TEAM)
+    assert round.waiting_on == ["ana"]
+    assert tell(round, "approve", "ana", "a")[0].waiting_on == ["bob"]
+
+
+def test_one_rejection_ends_the_round_and_revokes_the_rest() -> None:
+    round, _ = tell(series("ana", "bob"), "reject", "ana", "s1", comment="too cheap")
+    assert (round.status, states(round)) == (RoundStatus.REJECTED, {"s1": "rejected", "s2": "revoked"})
+
+
+def refusal(round: Round, *args: Any, **payload: Any) -> str:
+    after, outcome = tell(round, *args, **payload)
+    assert after.model_copy(update={"seq": round.seq}) == round, "a refusal changes nothing but the sequence number"
+    assert not outcome.applied
+    assert outcome.sentence
+    return outcome.code
+
+
+def test_every_refusal_has_its_code() -> None:
+    round = series("ana", "bob")
+    assert refusal(round, "approve", "bob", "s2") == "not_your_turn"
+    assert refusal(round, "approve", "cyd", "s1") == "not_an_approver"
+    assert refusal(round, "approve", "rita", "s1") == "own_submission"
+    assert refusal(round, "approve", "ana", "s1", digest="0" * 64) == "stale_version"
+    assert refusal(round, "reject", "ana", "s1", comment="  ") == "comment_required"
+    assert refusal(round, "approve", "ana") == "unknown_approval"
+    assert refusal(round, "delegate", "ana", "s1") == "invalid"
+    assert refusal(round, "delegate", "ana", "s1", to="rita") == "own_submission"
+    assert refusal(round, "delegate", "ana", "s1", to="ana") == "already_an_approver"
+    assert refusal(round, "recall", "ana") == "not_the_submitter"
+    assert refusal(round, "dance", "ana") == "unknown_verb"
+    assert refusal(round, "expire", "ana") == "unknown_verb"
+    approved, _ = tell(round, "approve", "ana", "s1")
+    assert refusal(approved, "approve", "ana", "s1") == "already_decided"
+    assert refusal(approved, "reassign", "root", "s1", to="dan") == "already_decided"
+    closed, _ = tell(approved, "approve", "bob", "s2")
+    assert refusal(closed, "approve", "bob", "s2") == "round_closed"
+    unopened = a_round(a_policy(a_rule()), TEAM, opened=False)
+    assert refusal(unopened, "approve", "ana", "r") == "round_closed"
+
+
+def test_a_late_decision_is_told_who_decided_and_when() -> None:
+    directory = with_group(TEAM, "desk", "ana", "bob")
+    policy = a_policy(a_rule("g", Who(group="desk"), chain="m", step=1), a_rule("n", "cyd", chain="m", step=2))
+    round, _ = tell(a_round(policy, directory), "approve", "ana", "g")
+    _, late = tell(round, "approve", "bob", "g")
+    assert (late.code, late.facts["by"], late.facts["at"]) == ("already_decided", "ana", NOW.isoformat())
+
+
+@pytest.mark.parametrize(
+    ("quorum", "votes", "expected"),
+    [
+        ("any", ["ana+"], "approved"),
+        ("any", ["ana-", "bob-"], "requested"),
+        ("any", ["ana-", "bob-", "cyd-"], "rejected"),
+        ("all", ["ana+", "bob+"], "requested"),
+        ("all", ["ana+", "bob+", "cyd+"], "approved"),
+        ("all", ["ana+", "bob-"], "rejected"),
+        (2, ["ana+", "bob-"], "requested"),
+        (2, ["ana+", "bob-", "cyd+"], "approved"),
+        (2, ["ana-", "bob-"], "rejected"),
+    ],
+)
+def test_a_quorum_settles_a_group(quorum: Any, votes: list[str], expected: str) -> None:
+    directory = with_group(TEAM, "desk", "ana", "bob", "cyd")
+    round = a_round(a_policy(a_rule("g", Who(group="desk", quorum=quorum))), directory)
+    for vote in votes:
+        round, outcome = tell(round, "approve" if vote[-1] == "+" else "reject", vote[:-1], "g", comment="because")
+        assert outcome.applied
+    assert states(round) == {"g": expected}
+
+
+def test_a_member_counts_once() -> None:
+    directory = with_group(TEAM, "desk", "ana", "bob")
+    round, _ = tell(a_round(a_policy(a_rule("g", Who(group="desk", quorum=2))), directory), "approve", "ana", "g")
+    assert refusal(round, "approve", "ana", "g") == "already_decided"
+
+
+def test_delegating_hands_the_approval_over_and_restarts_its_clock() -> None:
+    round = series("ana", expire_after_hours=Decimal(2))
+    later = NOW + timedelta(hours=1)
+    after, outcome = tell(round, "delegate", "ana", "s1", at=later, to="dan")
+    assert outcome.facts == {"from": "ana", "to": "dan", "approval": round.approvals[0].id}
+    assert (after.waiting_on, after.due) == (["dan"], later + timedelta(hours=2))
+    assert refusal(after, "approve", "ana", "s1") == "not_an_approver"
+
+
+def test_an_admin_reassigns_a_waiting_or_requested_approval() -> None:
+    round, _ = tell(series("ana", "bob"), "reassign", "root", "s2", to="dan")
+    round, _ = tell(round, "reassign", "root", "s1", **{"from": "ana", "to": "cyd"})
+    assert round.waiting_on == ["cyd"]
+    assert refusal(round, "reassign", "root", "s1", **{"from": "ana", "to": "bob"}) == "not_an_approver"
+
+
+def test_the_submitter_or_an_admin_recalls() -> None:
+    assert tell(series("ana"), "recall", "rita")[0].status is RoundStatus.RECALLED
+    assert tell(series("ana"), "recall", "adam", authority="approvals_admin")[0].status is RoundStatus.RECALLED
+
+
+def test_a_round_expires_with_its_approval() -> None:
+    round = series("ana", "bob", expire_after_hours=Decimal("1.5"))
+    assert round.due == NOW + timedelta(minutes=90)
+    _, early = apply(round, expiry(RUN, round.seq), NOW)
+    assert early.code == "not_due"
+    expired, _ = apply(round, expiry(RUN, round.seq), round.due)
+    assert (expired.status, expired.due) == (RoundStatus.EXPIRED, None)
+    assert states(expired) == {"s1": "expired", "s2": "revoked"}
+
+
+# --- one decision covers the same person's others
+
+
+def test_a_run_of_steps_of_one_person_needs_one_decision() -> None:
+    round, _ = tell(series("ana", "ana", "bob", "ana"), "approve", "ana", "s1")
+    assert states(round) == {"s1": "approved", "s2": "covered", "s3": "requested", "s4": "waiting"}
+    round, _ = tell(round, "approve", "bob", "s3")
+    assert states(round)["s4"] == "requested"
+
+
+def test_covering_reaches_the_same_person_in_other_chains() -> None:
+    rules = (
+        a_rule("a", "ana", chain="one"), a_rule("b", "ana", chain="two"),
+        a_rule("c", "bob", chain="three", step=1), a_rule("d", "ana", chain="three", step=2),
+    )  # fmt: skip
+    round, _ = tell(a_round(a_policy(*rules), TEAM), "approve", "ana", "a")
+    assert states(round) == {"a": "approved", "b": "covered", "c": "requested", "d": "covered"}
+
+
+def test_an_explicit_approval_is_never_covered() -> None:
+    rules = (a_rule("a", "ana", chain="one"), a_rule("b", "ana", chain="two", explicit=True))
+    round, _ = tell(a_round(a_policy(*rules), TEAM), "approve", "ana", "a")
+    assert states(round)["b"] == "requested"
+
+
+def test_a_group_seat_is_not_covered_by_a_decision_of_ones_own() -> None:
+    directory = with_group(TEAM, "desk", "ana", "bob")
+    rules = (a_rule("a", "ana", chain="one"), a_rule("g", Who(group="desk"), chain="two"))
+    round, _ = tell(a_round(a_policy(*rules), directory), "approve", "ana", "a")
+    assert states(round)["g"] == "requested"
+
+
+# --- laws
+
+PEOPLE = ("ana", "bob", "cyd", "dan", "rita", "eve")
+
+
+@st.composite
+def policies(draw: st.DrawFn) -> Any:
+    quorums = st.sampled_from(["any", "all", 2])
+    asks = st.one_of(st.sampled_from(["ana", "bob", "cyd"]), quorums.map(lambda q: Who(group="desk", quorum=q)))
+    chains = ["one", "two", "three"]
+    rules = [
+        a_rule(
+            f"r{n}", draw(asks), chain=draw(st.sampled_from(chains)), step=draw(st.integers(1, 3)),
+            explicit=draw(st.booleans()), expire_after_hours=draw(st.sampled_from([None, Decimal(1)])),
+        )
+        for n in range(draw(st.integers(0, 5)))
+    ]  # fmt: skip
+    after = [Chain(name="one"), Chain(name="two"), Chain(name="three", after=("one",) if draw(st.booleans()) else ())]
+    return a_policy(*rules, chains=after)
+
+
+@st.composite
+def commands(draw: st.DrawFn, round: Round) -> Command:
+    verb = draw(
+        st.sampled_from(["approve", "approve", "approve", "reject", "delegate", "reassign", "recall", "open", "?"])
+    )
+    ids = [a.id for a in round.approvals] or ["none"]
+    payload = {"approval": draw(st.sampled_from(ids)), "comment": draw(st.sampled_from(["", "no"])),
+               "to": draw(st.sampled_from(PEOPLE)), "from": draw(st.sampled_from(PEOPLE))}  # fmt: skip
+    return act(verb, draw(st.sampled_from(PEOPLE)), **payload)
+
+
+@given(st.data(), policies())
+def test_laws_of_a_round(data: st.DataObject, policy: Any) -> None:
+    """Whatever anybody sends in whatever order: one outcome, nothing lost, nobody decides for themselves."""
+    round = a_round(policy, with_group(TEAM, "desk", "ana", "bob", "cyd"))
+    count, at = len(round.approvals), NOW
+    for _ in range(data.draw(st.integers(0, 25))):
+        at += timedelta(minutes=data.draw(st.sampled_from([0, 30, 90])))
+        command = expiry(RUN, round.seq) if data.draw(st.booleans()) and round.due else data.draw(commands(round))
+        before = round
+        round, outcome = apply(before, command, at)
+        assert round.seq == before.seq + 1
+        assert len(round.approvals) == count
+        assert outcome.applied or round.model_copy(update={"seq": before.seq}) == before
+        if not before.running:
+            assert not outcome.applied, "an ended round stays as it ended"
+        for approval in round.approvals:
+            voters = [s.holder for s in approval.seats if s.vote] + [s.by for s in approval.seats if s.by]
+            assert not {"rita"} & set(voters), "the submitter never decides"
+            if approval.status is ApprovalStatus.APPROVED:
+                assert sum(s.vote == "approved" for s in approval.seats) >= approval.needed
+            if approval.status is ApprovalStatus.COVERED:
+                giver = round.approval(approval.covered_by)
+                assert giver is not None
+                assert giver.status is ApprovalStatus.APPROVED
+                assert [s.holder for s in giver.seats] == [s.holder for s in approval.seats]
+        if round.status is RoundStatus.APPROVED:
+            assert all(a.status.settled for a in round.approvals)
+        elif round.status is RoundStatus.PENDING:
+            assert round.waiting_on, "somebody is always asked while a round is pending"
+        else:
+            assert not any(a.status.open for a in round.approvals)
+    assert Round.model_validate(round.model_dump(mode="json")) == round
+
+
+@given(
+    st.text(max_size=300),
+    st.dictionaries(st.text(max_size=8), st.none() | st.integers() | st.text() | st.lists(st.none())),
+)
+def test_apply_never_raises(verb: str, payload: dict[str, Any]) -> None:
+    for known in (verb, "approve", "reject", "delegate", "reassign", "recall", "open", "expire"):
+        apply(series("ana"), act(known, verb[:64], **{"approval": payload.get("approval"), **{}}), NOW)
+        apply(series("ana"), Command(id="x", run=RUN, actor="ana", verb=known, payload=payload), NOW)
