@@ -1,0 +1,290 @@
+"""A round through services, engine, worker and record, with time that skips."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sqlmodel import select
+from temporalio.api.common.v1 import Payload
+from temporalio.common import RawValue
+
+from domain.approvals.round import Round, RoundStatus
+from domain.runs import Head, Proposal
+from storage.tables import CommandRow, EventRow, QuoteRow, RunRow
+from tests.support import a_quote
+from tests.workflows.conftest import Office
+from worker import approvals_worker
+
+EXPIRING = """
+kind: quote
+chains: [{name: main}]
+rules:
+- {name: first, chain: main, step: 1, ask: {user: fabio}, expire_after_hours: 72}
+- {name: second, chain: main, step: 2, ask: {user: carla}, expire_after_hours: 24}
+"""
+
+
+async def until(condition: Callable[[], Any], what: str) -> Any:
+    for _ in range(400):
+        if found := await condition():
+            return found
+        await asyncio.sleep(0.025)
+    raise AssertionError(f"{what} never came to be")
+
+
+async def ended(office: Office, run: str) -> Round:
+    async def closed() -> Round | None:
+        round = await office.recorded(run)
+        return None if round.running else round
+
+    found: Round = await until(closed, "the end of the round")
+    return found
+
+
+async def rows(office: Office, table: Any) -> list[Any]:
+    async with office.house.database.reading() as session:
+        return list((await session.exec(select(table))).all())
+
+
+async def test_a_round_is_decided_and_engine_and_record_agree(office: Office) -> None:
+    run = await office.submitted()
+    round = await office.recorded(run)
+    assert await office.live(run) == round
+    answer = await office.house.approvals.approve(await office.caller("dora"), round.approvals[0].id, round.digest)
+    assert answer.outcome is not None
+    assert answer.outcome.code == "approved"
+    result = await office.client.get_workflow_handle(run).result()
+    assert result == {"status": "approved", "seq": 2}
+    assert (await office.recorded(run)).status is RoundStatus.APPROVED
+    assert (await rows(office, QuoteRow))[0].status == "approved"
+
+
+async def test_a_round_says_what_it_waits_for(office: Office) -> None:
+    run = await office.submitted()
+    description = await office.client.get_workflow_handle(run).describe()
+    found = {key.name: value for key, value in description.typed_search_attributes}
+    assert found["DealwrightStatus"] == "pending"
+    assert found["DealwrightWaitingOn"] == ["dora", "daniel"]
+    metadata = await office.client.get_workflow_handle(run).query("__temporal_workflow_metadata")
+    assert "Waiting on dora, daniel" in metadata.current_details
+    names = {signal.name for signal in metadata.definition.signal_definitions}
+    assert {"approve", "reject", "delegate", "reassign", "recall"} <= names
+
+
+async def test_three_approvals_cost_few_events(office: Office) -> None:
+    """Two chains, one of two steps, sequential decisions, search attributes on."""
+    run = await office.submitted(
+        lines=[{"id": "1", "product": "p", "quantity": "1", "list_price": "100", "discount_percent": "30"}],
+        payment_terms="Net 60",
+    )
+    round = await office.recorded(run)
+    assert len(round.approvals) == 3
+    for rule, who in (("discount-desk", "dora"), ("discount-finance", "fabio"), ("terms", "lara")):
+        approval = next(a for a in (await office.recorded(run)).approvals if a.rule == rule)
+        await office.house.approvals.approve(await office.caller(who), approval.id, round.digest)
+    handle = office.client.get_workflow_handle(run)
+    await handle.result()
+    history = await handle.fetch_history()
+    assert len(history.events) <= 26
+
+
+async def test_a_round_expires_when_nobody_decides(office: Office) -> None:
+    await office.publish(EXPIRING)
+    run = await office.submitted()
+    round = await office.recorded(run)
+    assert round.opened_at is not None
+    assert round.due == round.opened_at + timedelta(hours=72)
+    await office.environment.sleep(timedelta(hours=71))
+    assert (await office.recorded(run)).status is RoundStatus.PENDING
+    await office.environment.sleep(timedelta(hours=2))
+    assert (await ended(office, run)).status is RoundStatus.EXPIRED
+    assert (await rows(office, QuoteRow))[0].status == "expired"
+
+
+async def test_the_clock_restarts_with_each_step_and_hand_over(office: Office) -> None:
+    await office.publish(EXPIRING)
+    run = await office.submitted()
+    round = await office.recorded(run)
+    await office.environment.sleep(timedelta(hours=70))
+    await office.house.approvals.delegate(await office.caller("fabio"), round.approvals[0].id, round.digest, "leif")
+    await office.environment.sleep(timedelta(hours=71))
+    await office.house.approvals.approve(await office.caller("leif"), round.approvals[0].id, round.digest)
+    await office.environment.sleep(timedelta(hours=23))
+    assert (await office.live(run)).waiting_on == ["carla"]
+    await office.environment.sleep(timedelta(hours=2))
+    assert (await ended(office, run)).status is RoundStatus.EXPIRED
+
+
+def raw(data: bytes, encoding: bytes) -> RawValue:
+    return RawValue(Payload(metadata={"encoding": encoding}, data=data))
+
+
+MALFORMED: list[tuple[str, list[Any]]] = [
+    ("approve", []),
+    ("approve", ["just text"]),
+    ("approve", [{"approval": "x"}]),
+    ("approve", [{"actor": 7}]),
+    ("approve", [{"actor": "a\x00b"}]),
+    ("approve", [{"actor": "ana", "comment": "\x00"}]),
+    ("approve", [{"actor": "ana"}, {"actor": "bob"}]),
+    ("approve", [raw(b"{not json", b"json/plain")]),
+    ("approve", [raw(b"[" * 100_000, b"json/plain")]),
+    ("approve", [raw(b"\xff\xfe", b"binary/encrypted")]),
+    ("approve", [raw(b"\xff", b"binary/strange"), raw(b"", b"json/plain")]),
+    ("approve", [raw(b'{"actor": "\\ud800"}', b"json/plain")]),
+    ("expire", [{"actor": "clock"}]),
+    ("dance", [{"actor": "ana"}]),
+    ("dance", [raw(b"\xff", b"binary/strange")]),
+]
+
+
+async def test_malformed_and_unverified_signals_become_refusals_and_the_run_goes_on(office: Office) -> None:
+    run = await office.submitted()
+    handle = office.client.get_workflow_handle(run)
+    before = await office.live(run)
+    for name, arguments in MALFORMED:
+        await handle.signal(name, args=arguments)
+
+    async def all_refused() -> bool:
+        refused = [e for e in await rows(office, EventRow) if e.code == "unverified_actor"]
+        return len(refused) == len(MALFORMED)
+
+    await until(all_refused, "a refusal for each signal")
+    assert await office.live(run) == before
+    answer = await office.house.approvals.approve(await office.caller("dora"), before.approvals[0].id, before.digest)
+    assert answer.outcome is not None
+    assert answer.outcome.applied
+
+
+async def test_a_terminated_run_is_reborn_from_the_record(office: Office) -> None:
+    run = await office.submitted()
+    round = await office.recorded(run)
+    await office.client.get_workflow_handle(run).terminate("lost")
+    answer = await office.house.approvals.approve(await office.caller("dora"), round.approvals[0].id, round.digest)
+    assert answer.outcome is not None
+    assert answer.outcome.code == "approved"
+    assert await office.client.get_workflow_handle(run).result() == {"status": "approved", "seq": 2}
+
+
+async def test_an_overdue_run_is_woken_by_the_sweeper(office: Office) -> None:
+    await office.publish(EXPIRING.replace("72", "0.0001"))
+    run = await office.submitted()
+    await office.client.get_workflow_handle(run).terminate("lost with its timer")
+
+    async def expired() -> bool:
+        await office.house.sweeping.sweep_older_than(timedelta(0))
+        return (await office.recorded(run)).status is RoundStatus.EXPIRED
+
+    await until(expired, "the expiry")
+
+
+class Failing:
+    """A recorder whose database is away for a while."""
+
+    def __init__(self, inner: Any, times: int) -> None:
+        self.inner, self.left, self.asked = inner, times, 0
+
+    async def record(self, proposal: Proposal) -> Head:
+        self.asked += 1
+        if self.left:
+            self.left -= 1
+            raise OSError("the database is away")
+        head: Head = await self.inner.record(proposal)
+        return head
+
+
+async def test_a_long_outage_waits_outside_the_workflow_task(alone: Office) -> None:
+    """Local attempts for five seconds, then a regular activity: the history stays short, and nothing is lost."""
+    failing = Failing(alone.house.recorder, 60)
+    house = replace(alone.house, recorder=failing)  # type: ignore[arg-type]
+    async with approvals_worker(alone.client, house):
+        rita = await alone.caller("rita")
+        await alone.house.quotes.put(rita, a_quote("Q-outage", discount="15"), None)
+        with alone.environment.auto_time_skipping_disabled():
+            kept = await alone.house.quotes.submit(rita, "Q-outage")
+        assert kept.outcome is None, "written down, not answered"
+        failing.left = min(failing.left, 2)
+
+        async def answered() -> Any:
+            return await alone.house.office.path.outcome(kept.command)
+
+        outcome = await until(answered, "the answer")
+        assert outcome.applied
+        history = await alone.client.get_workflow_handle("quote:Q-outage:approval:1").fetch_history()
+        assert len(history.events) < 40
+        assert await alone.live("quote:Q-outage:approval:1") == await alone.recorded("quote:Q-outage:approval:1")
+
+
+async def test_a_database_restored_from_an_older_copy_stops_the_run_and_nothing_is_guessed(office: Office) -> None:
+    """The engine is ahead: commands are kept and unanswered until the newer database is back."""
+    run = await office.submitted(
+        lines=[{"id": "1", "product": "p", "quantity": "1", "list_price": "100", "discount_percent": "30"}]
+    )
+    old = await office.recorded(run)
+    await office.house.approvals.approve(await office.caller("dora"), old.approvals[0].id, old.digest)
+    newer = await office.recorded(run)
+    async with office.house.database.writing() as session:
+        row = await session.get_one(RunRow, run)
+        row.state, row.seq = old.model_dump(mode="json"), old.seq
+    kept = await office.house.approvals.approve(await office.caller("fabio"), old.approvals[1].id, old.digest)
+    assert kept.outcome is None
+    assert await office.recorded(run) == old, "nothing was stored over the older copy"
+    async with office.house.database.writing() as session:
+        row = await session.get_one(RunRow, run)
+        row.state, row.seq = newer.model_dump(mode="json"), newer.seq
+
+    async def answered() -> Any:
+        return await office.house.office.path.outcome(kept.command)
+
+    assert (await until(answered, "the answer")).applied
+    assert (await office.recorded(run)).status is RoundStatus.APPROVED
+
+
+PEOPLE = ("dora", "daniel", "fabio", "lara", "rita", "leif")
+ACTS = st.lists(
+    st.tuples(st.sampled_from(["approve", "reject", "delegate", "recall"]), st.sampled_from(PEOPLE), st.integers(0, 2)),
+    min_size=1, max_size=8,
+)  # fmt: skip
+
+
+@settings(max_examples=8)
+@given(acts=ACTS)
+async def test_any_acts_at_once_leave_engine_and_record_agreed(
+    office: Office, acts: list[tuple[str, str, int]]
+) -> None:
+    """Whatever order they arrive in: each command has one effect, and the events add up to the state."""
+    lines = [{"id": "1", "product": "p", "quantity": "1", "list_price": "100", "discount_percent": "30"}]
+    run = await office.submitted(lines=lines, payment_terms="Net 60")
+    round = await office.recorded(run)
+    quote = round.subject_id
+
+    async def send(verb: str, who: str, n: int) -> Any:
+        caller, approval = await office.caller(who), round.approvals[n].id
+        approvals = office.house.approvals
+        if verb == "recall":
+            return await office.house.quotes.recall(await office.caller("rita"), quote)
+        if who == "rita":
+            return None
+        if verb == "delegate":
+            return await approvals.delegate(caller, approval, round.digest, "leif")
+        if verb == "reject":
+            return await approvals.reject(caller, approval, round.digest, "no")
+        return await approvals.approve(caller, approval, round.digest)
+
+    answers = [a for a in await asyncio.gather(*(send(*act) for act in acts)) if a]
+    recorded = await office.recorded(run)
+    assert await office.live(run) == recorded
+    commands = {c.id: c for c in await rows(office, CommandRow) if c.run == run}
+    events = sorted((e for e in await rows(office, EventRow) if e.run == run and e.run_seq), key=lambda e: e.run_seq)
+    assert [e.run_seq for e in events] == list(range(1, recorded.seq + 1))
+    assert len({e.command for e in events}) == len(events)
+    for answer in answers:
+        assert answer.outcome is not None
+        assert commands[answer.command].outcome == answer.outcome.model_dump(mode="json")
+    decisive = [e for e in events if e.applied and e.facts.get("state") in ("approved", "rejected", "recalled")]
+    assert len(decisive) == (0 if recorded.running else 1)
+    assert isinstance(recorded, Round)
