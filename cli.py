@@ -27,6 +27,7 @@ from settings import Settings, settings
 from stack import CannotStart, Ports, Stack
 from storage import migrate as migrations_
 from storage import trail
+from workflows.search import register_attributes
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Approvals, orders and deals on durable workflows.")
 imports = typer.Typer(no_args_is_help=True, help="Bring data over from other systems.")
@@ -160,6 +161,16 @@ def migrate(home: HomeOption = DEFAULT_HOME) -> None:
     """Bring the database to the newest version."""
     migrations_.migrate(found_settings(home).database_url)
     screen.print("The database is at the newest version.")
+
+
+@app.command()
+def attributes(home: HomeOption = DEFAULT_HOME) -> None:
+    """Register our search attributes with an engine that does not have them yet."""
+
+    async def register(house: House) -> int:
+        return await register_attributes(await house.engine.client(lazy=False))
+
+    screen.print(f"{with_house(home, register)} search attributes registered.")
 
 
 @app.command()

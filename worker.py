@@ -69,6 +69,7 @@ def approvals_worker(client: Client, house: House) -> Worker:
         workflow_runner=RUNNER,
         workflow_task_poller_behavior=PollerBehaviorSimpleMaximum(20),
         activity_task_poller_behavior=PollerBehaviorSimpleMaximum(5),
+        max_concurrent_local_activities=house.settings.local_activity_slots,
         # The work of a worker that died waits this long for it before another takes over.
         sticky_queue_schedule_to_start_timeout=timedelta(seconds=2),
     )

@@ -167,7 +167,7 @@ def _node(node: Node, x: float, y: float, width: int) -> str:
         f'<circle cx="{x + 24}" cy="{y + HEIGHT / 2}" r="12"/>'
         f'<text class="mark" x="{x + 24}" y="{y + HEIGHT / 2 + 5}">{MARKS[node.status]}</text>'
         f'<text class="what" x="{x + 44}" y="{y + 23}">{escape(_cut(node.title, most))}</text>'
-        f'<text class="who" x="{x + 44}" y="{y + 41}">{escape(_cut(node.who, most + 2))}</text></g>'
+        f'<text class="who" x="{x + 44}" y="{y + 41}">{escape(_cut(node.who, most))}</text></g>'
     )
 
 

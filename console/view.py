@@ -7,6 +7,7 @@ from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from babel.dates import format_datetime, format_timedelta
+from babel.numbers import format_decimal
 from fastapi import Request
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
@@ -42,7 +43,7 @@ class Reader:
         return formatted(amount, currency, self.locale)
 
     def percent(self, value: Decimal | None) -> str:
-        return "–" if value is None else f"{value:.1f} %"
+        return "–" if value is None else f"{format_decimal(value, '0.0', self.locale)} %"
 
     def when(self, at: datetime | None) -> str:
         return format_datetime(at.astimezone(self.zone), "medium", locale=self.locale) if at else ""

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from domain.approvals.exchange import invalid_fields
 from domain.errors import Invalid
 from domain.quotes import Quote
-from domain.values import ID_PATTERN, Value
+from domain.values import ID_PATTERN, Value, plain_number
 
 QUOTES, LINES, PRODUCTS = "SBQQ__Quote__c.csv", "SBQQ__QuoteLine__c.csv", "Product2.csv"
 NEEDED = {
@@ -118,7 +118,7 @@ class _Reader:
                 raise InvalidOperation
         except InvalidOperation:
             raise Invalid.field(f"{file} {id_of(row)} {field}", f"{text[:40]!r} is not a number") from None
-        mended = Decimal(f"{given:.12g}")
+        mended = Decimal(plain_number(Decimal(f"{given:.12g}")))
         if mended != given:
             self.remark(file, row, field, f"float {text} read as {mended}")
         return mended

@@ -2,12 +2,17 @@
 
 from typing import Any
 
+from temporalio.api.enums.v1 import IndexedValueType
+from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest, ListSearchAttributesRequest
+from temporalio.client import Client
 from temporalio.common import (
     SearchAttributeKey,
     SearchAttributePair,
     SearchAttributeUpdate,
     TypedSearchAttributes,
 )
+
+from temporalio.service import RPCError, RPCStatusCode
 
 from domain.approvals.narrate import Visible
 
@@ -19,6 +24,28 @@ DUE = SearchAttributeKey.for_datetime("DealwrightDue")
 
 TYPES = {"DealwrightStatus": "Keyword", "DealwrightCustomer": "Keyword", "DealwrightWaitingOn": "KeywordList",
          "DealwrightWaitingSince": "Datetime", "DealwrightDue": "Datetime"}  # fmt: skip
+KINDS = {
+    "Keyword": IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD,
+    "KeywordList": IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD_LIST,
+    "Datetime": IndexedValueType.INDEXED_VALUE_TYPE_DATETIME,
+}
+
+
+async def register_attributes(client: Client) -> int:
+    """Make the engine know our attributes; says how many were new. An upsert of an unknown one would hang its run."""
+    service = client.operator_service
+    try:
+        known = await service.list_search_attributes(ListSearchAttributesRequest(namespace=client.namespace))
+        missing = {name: KINDS[kind] for name, kind in TYPES.items() if name not in known.custom_attributes}
+    except RPCError as error:  # the time-skipping server cannot list
+        if error.status is not RPCStatusCode.UNIMPLEMENTED:
+            raise
+        missing = {name: KINDS[kind] for name, kind in TYPES.items()}
+    if missing:
+        await service.add_search_attributes(
+            AddSearchAttributesRequest(namespace=client.namespace, search_attributes=missing)
+        )
+    return len(missing)
 
 
 def _pairs(shown: Visible) -> list[tuple[SearchAttributeKey[Any], Any]]:

@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from temporalio.api.enums.v1 import IndexedValueType
-from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest
 from temporalio.client import Client
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
@@ -22,15 +20,9 @@ from tests.conftest import some_settings
 from tests.support import a_quote
 from worker import approvals_worker
 from workflows.converter import data_converter
-from workflows.search import TYPES
+from workflows.search import register_attributes
 
 NUMBERS = itertools.count(1)
-
-KINDS = {
-    "Keyword": IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD,
-    "KeywordList": IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD_LIST,
-    "Datetime": IndexedValueType.INDEXED_VALUE_TYPE_DATETIME,
-}
 
 
 @pytest.fixture
@@ -40,9 +32,7 @@ async def skipping() -> AsyncIterator[WorkflowEnvironment]:
     async with await WorkflowEnvironment.start_time_skipping(
         test_server_existing_path=str(binary), data_converter=data_converter
     ) as environment:
-        attributes = {name: KINDS[kind] for name, kind in TYPES.items()}
-        request = AddSearchAttributesRequest(namespace="default", search_attributes=attributes)
-        await environment.client.operator_service.add_search_attributes(request)
+        await register_attributes(environment.client)
         yield environment
 
 

@@ -1,0 +1,185 @@
+"""The pages in a real Chromium, at the sizes of a desk and of a phone, with and without JavaScript."""
+
+import asyncio
+import itertools
+
+import pytest
+from axe_playwright_python.async_playwright import Axe
+from playwright.async_api import Browser, expect
+
+from tests.conftest import Live
+from tests.console.conftest import SIZES, Visitor
+from tests.support import a_line, a_quote
+
+pytestmark = [pytest.mark.e2e, pytest.mark.browser]
+NUMBERS = itertools.count(1)
+LINES = [
+    a_line("1", name="Edge gateway", product="GW", family="EQP", quantity="6", list_price="890", discount_percent="30"),
+    a_line(
+        "2", name="Platform licence", product="PL", family="SRV", list_price="350", billing="recurring", term_months=24
+    ),
+]
+
+
+async def a_submitted_quote(live: Live) -> str:
+    """Needs the deal desk, then finance; operations and legal beside them."""
+    id = f"P-{next(NUMBERS)}"
+    body = a_quote(id, lines=LINES, payment_terms="Net 60", customer={"id": "C-9", "name": "Café do Porto Ltda."})
+    assert (await live.call("rita", "PUT", f"/v1/quotes/{id}", json=body.model_dump(mode="json"))).status_code == 201
+    assert (await live.call("rita", "POST", f"/v1/quotes/{id}/submit")).status_code == 200
+    return id
+
+
+async def accessible(visitor: Visitor) -> None:
+    results = await Axe().run(visitor.page)
+    assert results.violations_count == 0, results.generate_report()
+
+
+async def test_somebody_not_signed_in_is_asked_to(visitor: Visitor) -> None:
+    await visitor.go("/quotes")
+    await expect(visitor.page.locator("h1")).to_have_text("Sign in")
+    await accessible(visitor)
+    await visitor.shot("sign-in")
+    await visitor.page.fill("input[name=user]", "rita")
+    await visitor.page.fill("input[name=password]", "wrong password")
+    await visitor.page.click("main button")
+    await expect(visitor.page.get_by_role("alert")).to_contain_text("not right")
+
+
+async def test_an_approver_approves_from_the_inbox(visitor: Visitor) -> None:
+    id = await a_submitted_quote(visitor.live)
+    await visitor.sign_in("dora")
+    card = visitor.page.locator(".card", has_text=id)
+    await expect(card).to_contain_text("Café do Porto")
+    await expect(card).to_contain_text("deepest_line_discount 30 > 20")
+    await accessible(visitor)
+    await visitor.shot("inbox")
+    await card.locator("textarea").fill("Fine")
+    await card.get_by_role("button", name="Samþykkja").click()
+    await expect(visitor.page.get_by_role("status").first).to_contain_text("Samþykkt")
+    assert visitor.troubles == []
+
+
+async def test_a_rejection_needs_a_comment_and_a_double_click_decides_once(visitor: Visitor) -> None:
+    id = await a_submitted_quote(visitor.live)
+    await visitor.sign_in("daniel")
+    await visitor.go(f"/quotes/{id}")
+    card = visitor.page.locator(".mine")
+    await card.get_by_role("button", name="Reject").click()
+    await expect(card.locator(".note")).to_contain_text("say why you reject")
+    await visitor.page.reload()
+    await card.locator("textarea").fill("Too deep")
+    await card.get_by_role("button", name="Approve").dblclick()
+    await expect(card.locator(".note")).to_contain_text("Approved")
+    await visitor.page.reload()
+    await expect(visitor.page.locator(".history li", has_text="daniel")).to_have_count(1)
+
+
+async def test_an_approver_hands_over(visitor: Visitor) -> None:
+    id = await a_submitted_quote(visitor.live)
+    await visitor.sign_in("omar")
+    card = visitor.page.locator(".card", has_text=id)
+    await card.locator("summary").click()
+    await card.locator("select").select_option("leif")
+    await visitor.shot("hand-over")
+    await card.get_by_role("button", name="Hand over").click()
+    await expect(visitor.page.get_by_role("status").first).to_contain_text("Handed over")
+    assert id in [i["quote"]["id"] for i in (await visitor.live.call("leif", "GET", "/v1/inbox")).json()["items"]]
+
+
+async def test_a_rep_previews_submits_watches_and_takes_back(visitor: Visitor) -> None:
+    id = f"P-{next(NUMBERS)}"
+    body = a_quote(id, lines=LINES, payment_terms="Net 60").model_dump(mode="json")
+    await visitor.live.call("rita", "PUT", f"/v1/quotes/{id}", json=body)
+    await visitor.sign_in("rita")
+    await visitor.go(f"/quotes/{id}")
+    picture = visitor.page.locator(".wide svg" if visitor.size == "desktop" else ".phone svg").first
+    await expect(picture).to_be_visible()
+    await expect(visitor.page.locator(".why").first).to_contain_text("payment_terms Net 60 in Net 60, Net 90")
+    await accessible(visitor)
+    await visitor.shot("draft")
+    await visitor.page.get_by_role("button", name="Enviar para aprovação").click()
+    await expect(visitor.page.locator("h1")).to_contain_text("Em aprovação")
+    await accessible(visitor)
+    await visitor.shot("in-approval")
+    item = next(
+        i
+        for i in (await visitor.live.call("dora", "GET", "/v1/inbox?limit=200")).json()["items"]
+        if i["quote"]["id"] == id
+    )
+    path = f"/v1/approvals/{item['approval']}/approve"
+    await visitor.live.call("dora", "POST", path, json={"digest": item["digest"]})
+    # The picture follows by itself, without a reload.
+    await expect(visitor.page.locator("#path .node.approved:visible")).to_have_count(1, timeout=10_000)
+    await visitor.shot("moving")
+    await visitor.page.get_by_role("button", name="Retirar").click()
+    await expect(visitor.page.locator("h1")).to_contain_text("Retirado")
+    assert visitor.troubles == []
+
+
+async def test_the_list_and_the_mailbox(visitor: Visitor) -> None:
+    id = await a_submitted_quote(visitor.live)
+    await visitor.sign_in("rita")
+    await expect(visitor.page.locator("h1")).to_have_text("Propostas")
+    await accessible(visitor)
+    await visitor.shot("quotes")
+
+    async def letter_came() -> bool:
+        await visitor.go("/mailbox")
+        return await visitor.page.locator(".letter", has_text=id).count() > 0
+
+    for _ in range(100):
+        if await letter_came():
+            break
+        await asyncio.sleep(0.2)
+    await visitor.page.locator(".letter", has_text=id).first.locator("summary").click()
+    await expect(visitor.page.locator(".letter[open] pre")).to_contain_text(id)
+    await accessible(visitor)
+    await visitor.shot("mailbox")
+
+
+@pytest.mark.parametrize("size", list(SIZES))
+async def test_everything_works_without_javascript(browser: Browser, live: Live, size: str) -> None:
+    id = await a_submitted_quote(live)
+    context = await browser.new_context(viewport=SIZES[size], java_script_enabled=False)
+    visitor = Visitor(live, context, await context.new_page(), size)
+    await visitor.sign_in("dora")
+    await visitor.go(f"/quotes/{id}")
+    await visitor.page.locator(".mine").get_by_role("button", name="Samþykkja").click()
+    await expect(visitor.page.locator(".history li", has_text="dora")).to_have_count(1)
+    await visitor.sign_in("fabio")
+    await visitor.go(f"/quotes/{id}")
+    await visitor.page.locator(".mine").get_by_role("button", name="Rejeitar").click()
+    await expect(visitor.page.get_by_role("alert")).to_contain_text("say why you reject")
+    await context.close()
+
+
+async def test_a_form_from_another_site_is_refused(live: Live) -> None:
+    import httpx
+
+    async with httpx.AsyncClient(base_url=live.stack.api_url) as client:
+        for headers in ({"Sec-Fetch-Site": "cross-site"}, {"Origin": "https://evil.example"}):
+            answer = await client.post("/sign-in", data={"user": "rita"}, headers=headers)
+            assert answer.status_code == 403
+
+
+@pytest.mark.parametrize(
+    "next_page", ["//evil.example", "https://evil.example", "/\\evil.example", "javascript:alert(1)"]
+)
+async def test_signing_in_leads_only_to_our_own_pages(live: Live, next_page: str) -> None:
+    import httpx
+
+    async with httpx.AsyncClient(base_url=live.stack.api_url) as client:
+        form = {"user": "rita", "password": "dealwright-demo", "next": next_page}
+        answer = await client.post("/sign-in", data=form)
+        assert answer.headers["location"] == "/"
+        page = await client.get("/quotes", cookies=answer.cookies)
+        assert "frame-ancestors 'none'" in page.headers["content-security-policy"]
+
+
+async def test_a_stranger_sees_no_quote_and_no_way_in(visitor: Visitor) -> None:
+    id = await a_submitted_quote(visitor.live)
+    await visitor.sign_in("snorri")
+    await visitor.go(f"/quotes/{id}")
+    await expect(visitor.page.get_by_role("alert")).to_contain_text("There is no quote")
+    await visitor.shot("not-found")

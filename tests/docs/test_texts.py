@@ -1,0 +1,36 @@
+"""Every text people read exists in every language, with the same facts in it."""
+
+import re
+from collections.abc import Iterator
+from string import Formatter
+
+import pytest
+
+from tests.conftest import ROOT
+from texts import LANGUAGES, catalog
+
+CALL = re.compile(r"""(?:_|say)\(\s*(?:"([^"]+)"|'([^']+)')""")
+STATUSES = ("draft", "in_approval", "approved", "rejected", "recalled", "expired", "pending", "waiting", "requested",
+            "covered", "revoked")  # fmt: skip
+VERBS = ("drafted", "edited", "imported", "open", "approve", "reject", "delegate", "reassign", "recall", "expire")
+
+
+def used() -> Iterator[str]:
+    files = [*ROOT.glob("console/templates/*.html"), *ROOT.glob("notify/templates/*"), *ROOT.glob("console/*.py")]
+    for file in files:
+        for double, single in CALL.findall(file.read_text()):
+            yield double or single
+    for word in (*STATUSES, *VERBS):
+        yield word.replace("_", " ").capitalize()
+    from notify.letters import OUTCOMES, SUBJECTS
+
+    yield from (*SUBJECTS.values(), *OUTCOMES.values())
+
+
+@pytest.mark.parametrize("language", [name for name in LANGUAGES if name != "en"])
+def test_every_text_is_translated(language: str) -> None:
+    known = catalog(language)
+    assert sorted(set(used()) - set(known)) == []
+    for text, said in known.items():
+        names = {field for _, field, _, _ in Formatter().parse(text) if field}
+        assert {field for _, field, _, _ in Formatter().parse(said) if field} == names, text

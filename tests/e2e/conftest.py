@@ -1,0 +1,123 @@
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from composition import House
+from domain.approvals.exchange import read_policy
+from services.commands import command_id
+from services.samples import SYSTEM, load
+from stack import Ports, Stack
+from storage import rounds
+from tests.conftest import Live, house_of
+from tests.support import a_quote
+
+LIMITS = {"DEALWRIGHT_SIGN_INS_PER_MINUTE": "100000", "DEALWRIGHT_REQUESTS_PER_MINUTE": "1000000"}
+POLICY = """
+kind: quote
+chains: [{name: main}, {name: brief}]
+rules:
+- {name: first, chain: main, step: 1, ask: {group: deal-desk}}
+- {name: second, chain: main, step: 2, ask: {user: fabio}}
+- name: short-lived
+  chain: brief
+  ask: {user: carla}
+  expire_after_hours: 0.001
+  conditions: [{field: short, operator: equals, value: true}]
+"""
+
+
+async def until(condition: Callable[[], Any], what: str, seconds: float = 90) -> Any:
+    for _ in range(int(seconds / 0.1)):
+        if found := await condition():
+            return found
+        await asyncio.sleep(0.1)
+    raise AssertionError(f"{what} never came to be")
+
+
+@dataclass
+class Player:
+    """Sends commands and remembers what it was told, also when nobody answered."""
+
+    live: Live
+    told: dict[str, str | None] = field(default_factory=dict)
+
+    async def send(self, who: str, path: str, key: str, body: dict[str, Any] | None = None) -> int:
+        """The status, or 0 when the API did not answer; a command it acknowledged is remembered."""
+        try:
+            answer = await self.live.call(who, "POST", path, json=body, headers={"Idempotency-Key": key})
+        except httpx.HTTPError:
+            return 0
+        if answer.status_code in (200, 202, 409):
+            content = answer.json()
+            id = content.get("command", command_id(who, key))
+            if "command" in content:
+                code = content["outcome"]["code"] if answer.status_code == 200 else content.get("code")
+                self.told[id] = code if answer.status_code != 202 else self.told.get(id)
+        return answer.status_code
+
+    async def surely(self, who: str, path: str, key: str, body: dict[str, Any] | None = None) -> int:
+        """Ask again, with the same key, until the API answers."""
+        while (status := await self.send(who, path, key, body)) in (0, 500, 502, 503):
+            await asyncio.sleep(0.2)
+        return status
+
+    async def quote(self, id: str, **fields: Any) -> None:
+        body = a_quote(id, discount="15", **fields).model_dump(mode="json")
+        while True:
+            try:
+                answer = await self.live.call("rita", "PUT", f"/v1/quotes/{id}", json=body)
+            except httpx.HTTPError:
+                await asyncio.sleep(0.2)
+                continue
+            if answer.status_code in (200, 201, 428):
+                return
+            await asyncio.sleep(0.2)
+
+    async def submit(self, id: str) -> int:
+        await self.quote(id)
+        return await self.surely("rita", f"/v1/quotes/{id}/submit", f"submit-{id}")
+
+    async def approvals(self, id: str) -> tuple[str, dict[str, str]]:
+        """The digest, and the approval of each rule."""
+        async with self.live.house.database.reading() as session:
+            round, _ = await rounds.round_of(session, f"quote:{id}:approval:1")
+        return round.digest, {a.rule: a.id for a in round.approvals}
+
+    async def settled(self) -> None:
+        """Every command that was written down has its answer."""
+        from sqlmodel import func, select
+
+        from storage.tables import CommandRow
+
+        async def none_left() -> bool:
+            async with self.live.house.database.reading() as session:
+                query = select(func.count()).select_from(CommandRow).where(CommandRow.answered == False)  # noqa: E712
+                return (await session.exec(query)).one() == 0
+
+        await until(none_left, "an answer to every command")
+
+
+async def prepared(house: House) -> None:
+    await load(house.office, house.access)
+    await house.policies.publish_policy(SYSTEM, read_policy(POLICY))
+
+
+@pytest.fixture
+def own_stack(tmp_path: Path) -> Iterator[Stack]:
+    """A stack of the test's own, to be killed."""
+    stack = Stack(tmp_path / "home", Ports.free(), settings=LIMITS)
+    with stack.running():
+        yield stack
+
+
+@pytest.fixture
+async def player(own_stack: Stack) -> AsyncIterator[Player]:
+    house = house_of(own_stack)
+    await prepared(house)
+    yield Player(Live(own_stack, house))
+    await house.close()

@@ -1,0 +1,203 @@
+"""Real processes, killed with SIGKILL at the worst moments."""
+
+import asyncio
+import random
+import sqlite3
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlmodel import func, select
+
+from replaying import replay_namespace
+from stack import Ports, Stack
+from storage.tables import RunRow
+from tests.conftest import ROOT, Live, house_of
+from tests.e2e.check import violations
+from tests.e2e.conftest import LIMITS, Player, prepared, until
+
+pytestmark = pytest.mark.e2e
+
+
+@pytest.fixture
+def armed_stack(tmp_path: Path) -> Iterator[tuple[Stack, Path]]:
+    """A stack whose worker can be told when to die."""
+    arm = tmp_path / "arm"
+    arm.mkdir()
+    stack = Stack(tmp_path / "home", Ports.free(), settings={**LIMITS, "ARM": str(arm), "PYTHONPATH": str(ROOT)})
+    prepare = stack.prepare
+
+    def with_dying_worker() -> None:
+        prepare()
+        stack.children["worker"].command = [sys.executable, "-m", "tests.e2e.dying_worker"]
+
+    stack.prepare = with_dying_worker  # type: ignore[method-assign]
+    with stack.running():
+        yield stack, arm
+
+
+ACTS = {
+    "open": ("open", []),
+    "approve": ("approve", [("dora", "first", "approve", {})]),
+    "final": ("approve", [("dora", "first", "approve", {}), ("fabio", "second", "approve", {})]),
+    "reject": ("reject", [("dora", "first", "approve", {}), ("fabio", "second", "reject", {"comment": "no"})]),
+    "delegate": ("delegate", [("dora", "first", "delegate", {"to": "lara"})]),
+    "reassign": ("reassign", [("adam", "first", "reassign", {"to": "leif", "from": "dora"})]),
+    "recall": ("recall", [("rita", "", "recall", {})]),
+    "expire": ("expire", []),
+    "fallback": ("approve", [("dora", "first", "approve", {})]),
+}
+
+
+async def test_the_worker_dies_between_commit_and_completion_of_every_transition(
+    armed_stack: tuple[Stack, Path],
+) -> None:
+    """Rivals and repetitions arrive while it is dead; each command takes effect once, and all histories replay."""
+    stack, arm = armed_stack
+    house = house_of(stack)
+    await prepared(house)
+    player = Player(Live(stack, house))
+    for name, (verb, acts) in ACTS.items():
+        id = f"K-{name}"
+        await player.quote(id, **({"short": True} if name == "expire" else {}))
+        if name == "open":
+            (arm / verb).touch()
+        await player.surely("rita", f"/v1/quotes/{id}/submit", f"submit-{id}")
+        digest, approvals = await player.approvals(id)
+        for n, (who, rule, act, body) in enumerate(acts):
+            if n == len(acts) - 1:
+                (arm / verb).touch()
+                if name == "fallback":
+                    (arm / "local_fails").touch()
+            path = f"/v1/approvals/{approvals[rule]}/{act}" if rule else f"/v1/quotes/{id}/{act}"
+            shown = {"digest": digest} if act in ("approve", "reject", "delegate") else {}
+            await player.surely(who, path, f"{id}-{n}", {**body, **shown})
+        if name == "expire":
+            (arm / verb).touch()
+        worker = stack.children["worker"]
+
+        async def dead(worker=worker) -> bool:  # type: ignore[no-untyped-def]
+            return not worker.alive
+
+        await until(dead, f"the worker's death at {name}")
+        (arm / "local_fails").unlink(missing_ok=True)
+        rivals = [
+            player.send("daniel", f"/v1/approvals/{approvals['first']}/approve", f"{id}-rival", {"digest": digest}),
+            player.send("rita", f"/v1/quotes/{id}/submit", f"submit-{id}"),
+        ]
+        if acts:
+            who, rule, act, body = acts[-1]
+            path = f"/v1/approvals/{approvals[rule]}/{act}" if rule else f"/v1/quotes/{id}/{act}"
+            shown = {"digest": digest} if act in ("approve", "reject", "delegate") else {}
+            rivals.append(player.send(who, path, f"{id}-{len(acts) - 1}", {**body, **shown}))
+        await asyncio.gather(*rivals)
+        stack.revive()
+    await player.settled()
+
+    async def agreed() -> bool:
+        return not await violations(house, player.told)
+
+    await until(agreed, f"agreement: {await violations(house, player.told)}", seconds=30)
+    done, broken = await replay_namespace(house, lambda _: None)
+    assert done >= len(ACTS)
+    assert broken == []
+    await house.close()
+
+
+async def test_two_hundred_rounds_while_worker_api_and_engine_are_killed(player: Player) -> None:
+    """Every acknowledged command took effect exactly once, each round ended as the model says, engine and record agree."""
+    stack = player.live.stack
+    chance = random.Random(2026)
+    finished = asyncio.Event()
+    queue = iter(range(200))
+
+    async def decide(n: int) -> None:
+        id = f"C-{n}"
+        await player.submit(id)
+        digest, approvals = await player.approvals(id)
+        body = {"digest": digest}
+        first, second = f"/v1/approvals/{approvals['first']}", f"/v1/approvals/{approvals['second']}"
+        acts = [
+            ("dora", f"{first}/approve", f"{id}-dora", body), ("daniel", f"{first}/approve", f"{id}-daniel", body),
+            ("fabio", f"{second}/approve", f"{id}-fabio", body),
+        ]  # fmt: skip
+        if n % 5 == 1:
+            acts[2] = ("fabio", f"{second}/reject", f"{id}-fabio", {**body, "comment": "no"})
+        if n % 5 == 2:
+            acts.insert(0, ("dora", f"{first}/delegate", f"{id}-to", {**body, "to": "lara"}))
+        if n % 5 == 3:
+            acts.insert(1, ("rita", f"/v1/quotes/{id}/recall", f"{id}-recall", None))
+        for act in acts:
+            await player.surely(*act)
+            if chance.random() < 0.2:
+                await player.surely(*act)
+
+    async def runner() -> None:
+        for n in queue:
+            await decide(n)
+
+    async def killer() -> None:
+        names = ["worker", "api", "engine"]
+        turn = 0
+        while not finished.is_set():
+            await asyncio.sleep(chance.uniform(0.8, 2.0))
+            stack.children[names[turn % 3]].kill()
+            await asyncio.sleep(0.3)
+            stack.revive()
+            turn += 1
+            await until(lambda: asyncio.to_thread(stack.ready), "readiness after a kill", 60)
+        assert turn >= 3
+
+    async def everyone() -> None:
+        await asyncio.gather(*(runner() for _ in range(8)))
+        finished.set()
+
+    await asyncio.gather(everyone(), killer())
+    await player.settled()
+    house = player.live.house
+    house.engine._client = None  # the engine died under it: connect anew
+
+    async def agreed() -> bool:
+        return not await violations(house, player.told)
+
+    await until(agreed, f"agreement: {(await violations(house, player.told))[:5]}", seconds=30)
+    assert len(player.told) >= 800
+    async with house.database.reading() as session:
+        assert (await session.exec(select(func.count()).select_from(RunRow))).one() == 200
+    done, broken = await replay_namespace(house, lambda _: None)
+    assert done >= 200
+    assert broken == []
+
+
+async def test_a_database_locked_for_a_minute_loses_nothing_and_others_are_answered(player: Player) -> None:
+    """More blocked rounds than the worker has slots for local activities."""
+    stack, house = player.live.stack, player.live.house
+    count = 12
+    for n in range(count):
+        await player.submit(f"L-{n}")
+    stack.children["worker"].kill()
+    waiting = [await player.approvals(f"L-{n}") for n in range(count)]
+    for n, (digest, approvals) in enumerate(waiting):
+        path = f"/v1/approvals/{approvals['first']}/approve"
+        assert await player.send("dora", path, f"L-{n}-dora", {"digest": digest}) == 202
+    lock = sqlite3.connect(stack.home / "dealwright.db", isolation_level=None, check_same_thread=False)
+    lock.execute("BEGIN IMMEDIATE")
+    locked = time.monotonic()
+    worker = stack.children["worker"]
+    worker.environment["DEALWRIGHT_LOCAL_ACTIVITY_SLOTS"] = "2"
+    stack.revive()
+    client = await house.engine.client(lazy=False)
+    await asyncio.sleep(20)
+    state = await client.get_workflow_handle("quote:L-0:approval:1").query("state")
+    assert state["status"] == "pending", "readers and queries are answered while writers wait"
+    assert (await player.live.call("rita", "GET", "/v1/quotes/L-0")).status_code == 200
+    await asyncio.sleep(max(0.0, 60 - (time.monotonic() - locked)))
+    lock.execute("ROLLBACK")
+    lock.close()
+    await player.settled()
+    assert await violations(house, player.told) == []
+    for n in range(count):
+        history = await client.get_workflow_handle(f"quote:L-{n}:approval:1").fetch_history()
+        assert len(history.events) < 60

@@ -1,0 +1,238 @@
+"""The commands a stranger types, as real processes."""
+
+import asyncio
+import os
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+import yaml
+
+from stack import HOST, Ports
+from storage import rounds
+from tests.conftest import ROOT, Live, installed
+from tests.databases import Postgres
+from tests.e2e.conftest import until
+
+pytestmark = pytest.mark.e2e
+BIN = Path(sys.executable).parent
+CLEAN = {k: v for k, v in os.environ.items() if not k.startswith("DEALWRIGHT_")}
+
+
+def dealwright(*arguments: str, home: Path | None = None, expect: int = 0) -> str:
+    command = [str(BIN / "dealwright"), *arguments, *(["--home", str(home)] if home else [])]
+    done = subprocess.run(command, capture_output=True, text=True, env=CLEAN, cwd=ROOT, timeout=300, check=False)
+    assert done.returncode == expect, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+@contextmanager
+def dev(home: Path, ports: Ports, *more: str) -> Iterator[subprocess.Popen[bytes]]:
+    """`dealwright dev` until the block ends, then Ctrl-C."""
+    command = [str(BIN / "dealwright"), "dev", "--home", str(home), "--api-port", str(ports.api), "--temporal-port",
+               str(ports.temporal), "--ui-port", str(ports.ui), "--mail-port", str(ports.mail), *more]  # fmt: skip
+    home.mkdir(parents=True, exist_ok=True)
+    with (home / "dev.log").open("wb") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log, env=CLEAN, cwd=ROOT)
+    try:
+        until = time.monotonic() + 90
+        while b"Ctrl-C stops everything" not in (home / "dev.log").read_bytes():
+            assert process.poll() is None, (home / "dev.log").read_text()
+            assert time.monotonic() < until, (home / "dev.log").read_text()
+            time.sleep(0.1)
+        yield process
+    finally:
+        children = psutil.Process(process.pid).children(recursive=True)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 0, (home / "dev.log").read_text()
+        assert [child for child in children if child.is_running()] == [], "Ctrl-C stops all it started"
+
+
+def sign_in(api: str, user: str) -> httpx.Client:
+    answer = httpx.post(f"{api}/v1/auth/token", json={"user": user, "password": "dealwright-demo"})
+    token = answer.json()["access_token"]
+    return httpx.Client(base_url=api, headers={"Authorization": f"Bearer {token}"}, timeout=30)
+
+
+def test_dev_runs_everything_survives_a_restart_and_stops_cleanly(tmp_path: Path) -> None:
+    home, ports = tmp_path / "home", Ports.free()
+    api = f"http://{HOST}:{ports.api}"
+    with dev(home, ports):
+        assert httpx.get(f"http://{HOST}:{ports.ui}").status_code == 200
+        assert httpx.get(f"{api}/docs").status_code == 200
+        with sign_in(api, "rita") as rita:
+            assert len(rita.get("/v1/quotes").json()["items"]) == 4
+            assert rita.post("/v1/quotes/Q-1004/submit").status_code == 200
+        with sign_in(api, "dora") as dora:
+            (item,) = dora.get("/v1/inbox").json()["items"]
+        workflow = ["--address", f"{HOST}:{ports.temporal}", "-w", "quote:Q-1004:approval:1"]
+        told = f'{{"approval": "{item["approval"]}", "actor": "dora", "comment": "by the engine"}}'
+        signal_it = [str(BIN / "temporal"), "workflow", "signal", *workflow, "--name", "approve", "--input", told]
+        subprocess.run(signal_it, check=True, capture_output=True)
+        with sign_in(api, "rita") as rita:
+            end = time.monotonic() + 20
+            while not (
+                mine := [e for e in rita.get("/v1/quotes/Q-1004/audit").json()["items"] if e["actor"] == "dora"]
+            ):
+                assert time.monotonic() < end
+                time.sleep(0.1)
+        assert (mine[0]["code"], mine[0]["verified"], mine[0]["channel"]) == ("approved", False, "signal")
+        busy = subprocess.run(
+            [str(BIN / "dealwright"), "dev", "--home", str(tmp_path / "other"), "--api-port", str(ports.api)],
+            capture_output=True, text=True, env=CLEAN, cwd=ROOT, timeout=60, check=False,
+        )  # fmt: skip
+        assert busy.returncode == 1
+        assert f"Port {ports.api} is taken" in busy.stderr
+        assert "--api-port" in busy.stderr
+        assert "Traceback" not in busy.stderr
+        assert "every one in its place" in dealwright("audit", "verify", home=home)
+        assert "histories replayed" in dealwright("replay", home=home)
+        assert dealwright("policy", "export", home=home) == (ROOT / "samples" / "policy-quote.yaml").read_text()
+    with dev(home, ports, "--no-samples"), sign_in(api, "fabio") as fabio:
+        (item,) = fabio.get("/v1/inbox").json()["items"]
+        body = {"digest": item["digest"]}
+        assert fabio.post(f"/v1/approvals/{item['approval']}/approve", json=body).status_code == 200
+    heads = tmp_path / "heads.jsonl"
+    dealwright("audit", "heads", str(heads), home=home)
+    with sqlite3.connect(home / "dealwright.db") as database:
+        database.execute(
+            "delete from event where subject = 'quote:Q-1004' and seq = (select max(seq) from event where subject = 'quote:Q-1004')"
+        )
+    database.close()
+    assert "every one in its place" in dealwright("audit", "verify", home=home)
+    assert "was there when the heads were exported" in dealwright(
+        "audit", "verify", "--heads", str(heads), home=home, expect=1
+    )
+    with sqlite3.connect(home / "dealwright.db") as database:
+        database.execute("update event set actor = 'eve' where subject = 'quote:Q-1004' and seq = 2")
+    database.close()
+    assert "changed after it was written" in dealwright("audit", "verify", home=home, expect=1)
+
+
+def test_the_tour_holds() -> None:
+    assert "All 14 steps held" in dealwright("tour")
+
+
+def test_errors_are_one_clear_line(tmp_path: Path) -> None:
+    said = dealwright("audit", "verify", home=tmp_path / "nowhere", expect=1)
+    assert "make run" in said
+    assert "Traceback" not in said
+
+
+async def test_the_temporal_ui_shows_what_a_run_waits_for(live: Live) -> None:
+    from tests.support import a_quote
+
+    body = a_quote("UI-1", discount="15").model_dump(mode="json")
+    await live.call("rita", "PUT", "/v1/quotes/UI-1", json=body)
+    await live.call("rita", "POST", "/v1/quotes/UI-1/submit")
+    client = await live.house.engine.client(lazy=False)
+    description = await client.get_workflow_handle("quote:UI-1:approval:1").describe()
+    assert await description.static_summary() == "Quote UI-1 · Acme · 15.0 % · 85.00 EUR"
+
+    async def listed() -> bool:
+        query = "DealwrightStatus = 'pending' AND DealwrightWaitingOn = 'dora' AND DealwrightCustomer = 'Acme'"
+        return "quote:UI-1:approval:1" in [run.id async for run in client.list_workflows(query)]
+
+    await until(listed, "the run in the list of the UI", 20)
+    history = await client.get_workflow_handle("quote:UI-1:approval:1").fetch_history()
+    markers = [e for e in history.events if e.HasField("marker_recorded_event_attributes")]
+    assert b"open by rita" in markers[0].user_metadata.summary.data
+    async with live.house.database.reading() as session:
+        assert (await rounds.round_of(session, "quote:UI-1:approval:1"))[0].running
+
+
+async def test_the_production_shape_runs_on_postgresql(pg: Postgres | None, tmp_path: Path, live: Live) -> None:
+    """Each service's own command and environment out of docker-compose.yml, natively, against PostgreSQL."""
+    server = installed(pg)
+    compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+    url = server.create("production")
+    with socket.create_server((HOST, 0)) as free:
+        port = free.getsockname()[1]
+    given = {"POSTGRES_PASSWORD": "x", "DEALWRIGHT_SECRET": "s" * 40, "DEALWRIGHT_AUDIT_KEY": "a" * 40,
+             "DEALWRIGHT_SMTP_PORT": str(live.stack.ports.mail), "DEALWRIGHT_SMTP_START_TLS": "false"}  # fmt: skip
+
+    def environment(service: str) -> dict[str, str]:
+        """The service's environment as compose would resolve it, but for the hosts, which have no names here."""
+        found = {}
+        for name, value in compose["services"][service]["environment"].items():
+            text = str(value)
+            while "${" in text:
+                start = text.index("${")
+                inner = text[start + 2 : text.index("}", start)]
+                variable, _, rest = inner.partition(":")
+                default = rest[1:] if rest.startswith("-") else ""
+                text = text.replace("${" + inner + "}", given.get(variable, default))
+            found[name] = text
+        hosts = {"DEALWRIGHT_DATABASE_URL": url, "DEALWRIGHT_TEMPORAL_ADDRESS": f"{HOST}:{live.stack.ports.temporal}"}
+        return {
+            **CLEAN,
+            **found,
+            **hosts,
+            "PATH": f"{BIN}:{os.environ['PATH']}",
+            "DEALWRIGHT_TEMPORAL_NAMESPACE": "shape",
+        }
+
+    def command(service: str) -> list[str]:
+        return [
+            part.replace("0.0.0.0", HOST).replace("8080", str(port)) for part in compose["services"][service]["command"]
+        ]
+
+    temporal = [
+        str(BIN / "temporal"),
+        "operator",
+        "namespace",
+        "create",
+        "-n",
+        "shape",
+        "--address",
+        f"{HOST}:{live.stack.ports.temporal}",
+    ]
+    subprocess.run(temporal, check=True, capture_output=True)
+    for once in ("migrate", "attributes"):
+        await asyncio.to_thread(
+            subprocess.run, command(once), env=environment(once), cwd=ROOT, check=True, capture_output=True
+        )
+    running = []
+    log = (tmp_path / "services.log").open("wb")
+    try:
+        for service in ("api", "worker-approvals", "worker-notify"):
+            running.append(
+                subprocess.Popen(command(service), env=environment(service), cwd=ROOT, stdout=log, stderr=log)
+            )
+        api = f"http://{HOST}:{port}"
+
+        async def ready() -> bool:
+            try:
+                async with httpx.AsyncClient() as client:
+                    return (await client.get(f"{api}/readyz")).status_code == 200
+            except httpx.HTTPError:
+                return False
+
+        await until(ready, f"readiness; {(tmp_path / 'services.log').read_text()[-2000:]}", 60)
+        loaded = [str(BIN / "dealwright"), "samples"]
+        await asyncio.to_thread(
+            subprocess.run, loaded, env=environment("api"), cwd=ROOT, check=True, capture_output=True
+        )
+        rita = await asyncio.to_thread(sign_in, api, "rita")
+        assert rita.post("/v1/quotes/Q-1002/submit").status_code == 200
+        dora = await asyncio.to_thread(sign_in, api, "dora")
+        (item,) = dora.get("/v1/inbox").json()["items"]
+        done = dora.post(f"/v1/approvals/{item['approval']}/approve", json={"digest": item["digest"]})
+        assert done.json()["outcome"]["code"] == "approved"
+        rita.close()
+        dora.close()
+    finally:
+        for process in running:
+            process.terminate()
+        for process in running:
+            process.wait(30)
+        log.close()
