@@ -29,7 +29,8 @@ async def _replay(history: WorkflowHistory, broken: Broken) -> None:
 
 
 async def replay_folder(folder: Path, say: Callable[[str], None]) -> tuple[int, Broken]:
-    """Every `*.json` in the folder; the file's name is the workflow's id, with `_` for `:`."""
+    """Every `*.json` in the folder. The file's name is the workflow's id, with `_` for `:`, and `~1` after it for the
+    part of a run before it continued as new."""
     broken: Broken = []
     stored = stored_histories(folder)
     for history in stored:
@@ -40,7 +41,7 @@ async def replay_folder(folder: Path, say: Callable[[str], None]) -> tuple[int, 
 
 def stored_histories(folder: Path) -> list[WorkflowHistory]:
     return [
-        WorkflowHistory.from_json(file.stem.replace("_", ":"), file.read_text())
+        WorkflowHistory.from_json(file.stem.split("~")[0].replace("_", ":"), file.read_text())
         for file in sorted(folder.glob("*.json"))
     ]
 

@@ -11,7 +11,6 @@ from temporalio.common import (
     SearchAttributeUpdate,
     TypedSearchAttributes,
 )
-
 from temporalio.service import RPCError, RPCStatusCode
 
 from domain.approvals.narrate import Visible

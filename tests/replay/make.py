@@ -1,0 +1,96 @@
+"""Writes a history of every shape of round beside this file. Run it when a workflow has changed on purpose:
+
+    python -m tests.replay.make
+
+Keep the old files as long as runs of the old code may still be alive."""
+
+import asyncio
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from stack import Ports, Stack
+from tests.conftest import ROOT, Live, house_of
+from tests.e2e.conftest import LIMITS, Player, prepared, until
+
+FOLDER = Path(__file__).parent
+SUGGESTED = ["--dynamic-config-value", "limit.historyCount.suggestContinueAsNew=80"]
+
+Act = tuple[str, str, str, dict[str, Any]]
+SHAPES: dict[str, list[Act]] = {
+    "approved": [("dora", "first", "approve", {}), ("fabio", "second", "approve", {})],
+    "rejected": [("dora", "first", "approve", {}), ("fabio", "second", "reject", {"comment": "no"})],
+    "recalled": [("rita", "", "recall", {})],
+    "handed": [("dora", "first", "delegate", {"to": "lara"}), ("adam", "first", "reassign", {"to": "leif", "from": "lara"}),
+               ("leif", "first", "approve", {}), ("fabio", "second", "approve", {})],
+    "refused": [("lara", "first", "approve", {}), ("fabio", "second", "approve", {}), ("rita", "", "recall", {})],
+    "expired": [],
+    "fallback": [("dora", "first", "approve", {}), ("rita", "", "recall", {})],
+    "malformed": [("rita", "", "recall", {})],
+    "long": [("dora" if n % 2 == 0 else "lara", "first", "delegate", {"to": "lara" if n % 2 == 0 else "dora"}) for n in range(16)]
+    + [("rita", "", "recall", {})],
+}  # fmt: skip
+
+
+async def play(player: Player, name: str, arm: Path) -> str:
+    """One round of this shape; its run."""
+    id = f"H-{name}"
+    run = f"quote:{id}:approval:1"
+    client = await player.live.house.engine.client(lazy=False)
+    await player.quote(id, **({"short": True} if name == "expired" else {}))
+    await player.surely("rita", f"/v1/quotes/{id}/submit", f"submit-{id}")
+    digest, approvals = await player.approvals(id)
+    if name == "malformed":
+        for arguments in ([], ["text"], [{"actor": "ana"}, 1]):
+            await client.get_workflow_handle(run).signal("approve", args=arguments)
+    if name == "fallback":
+        (arm / "local_fails").touch()
+    for n, (who, rule, act, body) in enumerate(SHAPES[name]):
+        path = f"/v1/approvals/{approvals[rule]}/{act}" if rule else f"/v1/quotes/{id}/{act}"
+        shown = {"digest": digest} if act in ("approve", "reject", "delegate") else {}
+        await player.surely(who, path, f"{id}-{n}", {**body, **shown})
+        await player.settled()
+        (arm / "local_fails").unlink(missing_ok=True)
+
+    async def closed() -> bool:
+        return (await client.get_workflow_handle(run).describe()).close_time is not None
+
+    await until(closed, f"the end of {name}")
+    return run
+
+
+async def main() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        arm = Path(folder) / "arm"
+        arm.mkdir()
+        stack = Stack(
+            Path(folder) / "home", Ports.free(), settings={**LIMITS, "ARM": str(arm), "PYTHONPATH": str(ROOT)}
+        )
+        prepare = stack.prepare
+
+        def special() -> None:
+            prepare()
+            stack.children["worker"].command = [sys.executable, "-m", "tests.e2e.dying_worker"]
+            stack.children["engine"].command += SUGGESTED
+
+        stack.prepare = special  # type: ignore[method-assign]
+        with stack.running():
+            house = house_of(stack)
+            await prepared(house)
+            player = Player(Live(stack, house))
+            client = await house.engine.client(lazy=False)
+            for name in SHAPES:
+                run = await play(player, name, arm)
+                part = 0
+                async for each in client.list_workflows(f"WorkflowId = '{run}'"):
+                    history = await client.get_workflow_handle(run, run_id=each.run_id).fetch_history()
+                    kept = run.replace(":", "_") + (f"~{part}" if part else "")
+                    (FOLDER / f"{kept}.json").write_text(history.to_json() + "\n")
+                    part += 1
+                print(f"{name}: {part} histor{'y' if part == 1 else 'ies'}")
+            await house.close()
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
