@@ -144,10 +144,8 @@ class Waiting(Value):
 
 async def inbox(session: AsyncSession, person: str, after: tuple[datetime, str] | None, limit: int) -> list[Waiting]:
     """What waits on a person, longest waiting first: one query, whatever the length of the list."""
-    query = (
-        select(SeatRow, ApprovalRow, QuoteRow)
-        .join(ApprovalRow, col(ApprovalRow.id) == col(SeatRow.approval))
-        .join(QuoteRow, col(QuoteRow.id) == col(ApprovalRow.subject_id))
+    seats = (
+        select(SeatRow.approval, SeatRow.asked_at)
         .where(SeatRow.holder == person, SeatRow.subject_kind == "quote", col(SeatRow.asked_at).is_not(None))
         .order_by(col(SeatRow.asked_at), col(SeatRow.approval))
         .limit(limit)
@@ -155,18 +153,26 @@ async def inbox(session: AsyncSession, person: str, after: tuple[datetime, str] 
     if after:
         at, approval = after
         later = (col(SeatRow.asked_at) > at) | ((col(SeatRow.asked_at) == at) & (col(SeatRow.approval) > approval))
-        query = query.where(later)
+        seats = seats.where(later)
+    # The page is cut before it is joined: a planner without statistics would join everything first.
+    page = seats.subquery()
+    query = (
+        select(ApprovalRow, QuoteRow)
+        .join(page, page.c.approval == col(ApprovalRow.id))
+        .join(QuoteRow, col(QuoteRow.id) == col(ApprovalRow.subject_id))
+        .order_by(page.c.asked_at, page.c.approval)
+    )
     return [
         Waiting(
             approval=a.id, subject=f"{a.subject_kind}:{a.subject_id}", run=a.run,
             title=a.title, chain=a.chain, step=a.step, rule=a.rule, reasons=a.reasons,
-            requested_at=s.asked_at or a.requested_at or q.changed_at, due=a.due, digest=q.digest,
+            requested_at=a.requested_at or q.changed_at, due=a.due, digest=q.digest,
             quote={
                 "id": q.id, "customer": q.customer, "currency": q.currency, "net_total": q.net_total,
                 "discount_percent": q.discount_percent, "owner": q.owner,
             },
         )
-        for s, a, q in (await session.exec(query)).all()
+        for a, q in (await session.exec(query)).all()
     ]  # fmt: skip
 
 

@@ -68,6 +68,8 @@ class CommandedRun(Generic[S]):
         """Apply the inbox, or the timer's expiry when it is empty; propose; adopt what is stored."""
         at, after = workflow.now(), self.now_at
         acts = []
+        if not self.inbox:
+            self.armed = None  # the timer is spent: should it have been early, another is set
         for command in list(self.inbox.values()) or [expiry(self.id, after.seq)]:
             after, outcome = self.machine.apply(after, command, at)
             acts.append(Act(command=command, outcome=outcome, at=at))
@@ -103,7 +105,7 @@ class CommandedRun(Generic[S]):
             self.timer.cancel()
         self.timer, self.armed = None, self.now_at.due
         if self.armed is not None:
-            wait = max(timedelta(milliseconds=1), self.armed - workflow.now())
+            wait = max(timedelta(0), self.armed - workflow.now()) + timedelta(milliseconds=1)
             self.timer = asyncio.create_task(workflow.sleep(wait, summary=self.timer_summary()))
 
     def _show(self) -> None:

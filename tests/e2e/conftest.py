@@ -6,6 +6,7 @@ from typing import Any
 
 import httpx
 import pytest
+from sqlmodel import func, select
 
 from composition import House
 from domain.approvals.exchange import read_policy
@@ -13,6 +14,7 @@ from services.commands import command_id
 from services.samples import SYSTEM, load
 from stack import Ports, Stack
 from storage import rounds
+from storage.tables import CommandRow
 from tests.conftest import Live, house_of
 from tests.support import a_quote
 
@@ -90,10 +92,6 @@ class Player:
 
     async def settled(self) -> None:
         """Every command that was written down has its answer."""
-        from sqlmodel import func, select
-
-        from storage.tables import CommandRow
-
         async def none_left() -> bool:
             async with self.live.house.database.reading() as session:
                 query = select(func.count()).select_from(CommandRow).where(CommandRow.answered == False)  # noqa: E712

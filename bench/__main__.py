@@ -1,0 +1,25 @@
+"""`python -m bench [inbox|approvals]`: print the figures."""
+
+import asyncio
+import sys
+
+import logs
+from bench import approvals, inbox
+from bench.report import Report
+
+AREAS = {"inbox": inbox.run, "approvals": approvals.run}
+
+
+def main() -> None:
+    logs.configure(json=False, level=50)
+    wanted = sys.argv[1:] or list(AREAS)
+    report = Report()
+    for area in wanted:
+        if area not in AREAS:
+            sys.exit(f"{area!r} is not one of {', '.join(AREAS)}")
+        asyncio.run(AREAS[area](report))
+    report.close()
+
+
+if __name__ == "__main__":
+    main()
