@@ -2,7 +2,6 @@
 
 import asyncio
 import hashlib
-import time
 import uuid
 from collections.abc import Callable
 from datetime import datetime
@@ -22,7 +21,7 @@ from storage.database import Database
 
 log = structlog.get_logger()
 WAIT_SECONDS = 2.0
-FIRST_PAUSE, LONGEST_PAUSE = 0.003, 0.05
+FIRST_PAUSE, LONGEST_PAUSE = 0.004, 0.05
 
 
 def command_id(actor: str, key: str | None) -> str:
@@ -49,6 +48,45 @@ class Answer(Value):
     outcome: Outcome | None
 
 
+class Answers:
+    """Watches the record for the outcomes that callers wait for: one query at a time, however many wait."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._awaited: dict[str, asyncio.Future[Outcome]] = {}
+        self._watcher: asyncio.Task[None] | None = None
+        self._pause = FIRST_PAUSE
+
+    async def awaited(self, command: str, wait: float) -> Outcome | None:
+        """The command's outcome, or None if it has none after `wait` seconds."""
+        future = self._awaited.setdefault(command, asyncio.get_running_loop().create_future())
+        self._pause = FIRST_PAUSE
+        if self._watcher is None or self._watcher.done():
+            self._watcher = asyncio.create_task(self._watch())
+        try:
+            return await asyncio.wait_for(asyncio.shield(future), wait)
+        except TimeoutError:
+            return None
+        finally:
+            if future.done() or self._awaited.get(command) is future:
+                self._awaited.pop(command, None)
+
+    async def _watch(self) -> None:
+        while self._awaited:
+            try:
+                async with self._database.reading() as session:
+                    found = await record.outcomes_of(session, list(self._awaited))
+            except Exception as error:  # a database that is away answers nobody now; callers have their time limit
+                log.warning("database_away", error=type(error).__name__)
+                found = {}
+            for command, outcome in found.items():
+                if (future := self._awaited.get(command)) and not future.done():
+                    future.set_result(outcome)
+                self._awaited.pop(command, None)
+            await asyncio.sleep(self._pause)
+            self._pause = min(self._pause * 1.2, LONGEST_PAUSE)
+
+
 class CommandPath:
     def __init__(
         self, database: Database, sender: Sender, clock: Callable[[], datetime], audit_key: bytes,
@@ -60,6 +98,7 @@ class CommandPath:
         self._audit_key = audit_key
         self._machines = machines
         self._sending: set[asyncio.Task[None]] = set()
+        self._answers = Answers(database)
 
     async def ask(self, command: Command, wait: float = WAIT_SECONDS) -> Answer:
         """Carry a command to a run that exists. Raises NotFound, CommandIdReused."""
@@ -81,14 +120,10 @@ class CommandPath:
 
     async def carry(self, command: Command, head: Head, wait: float = WAIT_SECONDS) -> Answer:
         """Send what is written down and wait for its outcome. With the engine away it is sent again later."""
-        until = time.monotonic() + wait
-        outcome = await self.outcome(command.id)
-        if outcome is None:
-            task = asyncio.create_task(self._send(command, head))
-            self._sending.add(task)
-            task.add_done_callback(self._sending.discard)
-            await asyncio.wait([task], timeout=max(0.0, until - time.monotonic()))
-            outcome = await self._awaited(command.id, until)
+        task = asyncio.create_task(self._send(command, head))
+        self._sending.add(task)
+        task.add_done_callback(self._sending.discard)
+        outcome = await self._answers.awaited(command.id, wait)
         code = outcome.code if outcome else None
         log.info("command", command=command.id, run=command.run, verb=command.verb, actor=command.actor, code=code)
         return Answer(command=command.id, outcome=outcome)
@@ -98,13 +133,6 @@ class CommandPath:
             await self._sender.send(command, head)
         except (RPCError, RuntimeError, OSError) as error:  # the row is safe; the sweeper sends it again
             log.warning("engine_away", command=command.id, run=command.run, error=type(error).__name__)
-
-    async def _awaited(self, command: str, until: float) -> Outcome | None:
-        pause = FIRST_PAUSE
-        while (outcome := await self.outcome(command)) is None and time.monotonic() < until:
-            await asyncio.sleep(pause)
-            pause = min(pause * 1.4, LONGEST_PAUSE)
-        return outcome
 
     async def outcome(self, command: str) -> Outcome | None:
         async with self._database.reading() as session:

@@ -10,7 +10,7 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-RETRY_SECONDS = 0.02
+FIRST_PAUSE, LONGEST_PAUSE = 0.001, 0.02
 
 
 class Database:
@@ -21,8 +21,8 @@ class Database:
         self._sqlite = url.startswith("sqlite")
         self._turn = asyncio.Lock()
         if self._sqlite:
-            self._writer = _sqlite(url, 1, "BEGIN IMMEDIATE")
-            self._reader = _sqlite(url, 4, "BEGIN")
+            self._writer = _sqlite(url, 1, "BEGIN IMMEDIATE", busy_seconds=0)
+            self._reader = _sqlite(url, 4, "BEGIN", busy_seconds=5)
         else:
             # Prepared statements are kept on the server by name; a pooler between would lose them, so none are made.
             options = {"prepare_threshold": None}
@@ -52,7 +52,11 @@ class Database:
 
 
 async def _begin(session: AsyncSession) -> None:
-    """Wait for SQLite's writer lock in small pauses: a time limit can cancel these, and not a wait inside SQLite."""
+    """Wait for SQLite's writer lock in small pauses of our own.
+
+    A time limit can cancel these, and not a wait inside SQLite, whose pauses also grow so long that two busy
+    processes leave the lock idle most of the time."""
+    pause = FIRST_PAUSE
     while True:
         try:
             await session.connection()
@@ -60,21 +64,22 @@ async def _begin(session: AsyncSession) -> None:
             if "locked" not in str(error):
                 raise
             await session.rollback()
-            await asyncio.sleep(RETRY_SECONDS)
+            await asyncio.sleep(pause)
+            pause = min(pause * 1.5, LONGEST_PAUSE)
         else:
             return
 
 
-def _sqlite(url: str, size: int, begin: str) -> AsyncEngine:
+def _sqlite(url: str, size: int, begin: str, busy_seconds: float) -> AsyncEngine:
     engine = create_async_engine(
-        url, pool_size=size, max_overflow=0, connect_args={"isolation_level": None, "timeout": 0.2}
+        url, pool_size=size, max_overflow=0, connect_args={"isolation_level": None, "timeout": busy_seconds}
     )
 
     @event.listens_for(engine.sync_engine, "connect")
     def configure(connection: Any, _: Any) -> None:
         cursor = connection.cursor()
         # WAL with synchronous=FULL: an acknowledged command survives a power cut, not only a crash of the process.
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=200"):
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
 

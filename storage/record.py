@@ -201,7 +201,14 @@ async def overdue(session: AsyncSession, before: datetime, limit: int) -> list[H
     return [head_of(run) for run in (await session.exec(query)).all()]
 
 
+async def outcomes_of(session: AsyncSession, commands: list[str]) -> dict[str, Outcome]:
+    """The outcomes of those commands that are answered."""
+    query = select(CommandRow.id, CommandRow.outcome).where(
+        col(CommandRow.id).in_(commands),
+        CommandRow.answered == True,  # noqa: E712
+    )
+    return {id: Outcome.model_validate(outcome) for id, outcome in (await session.exec(query)).all()}
+
+
 async def outcome_of(session: AsyncSession, command: str) -> Outcome | None:
-    query = select(CommandRow.outcome).where(CommandRow.id == command, CommandRow.answered == True)  # noqa: E712
-    found = (await session.exec(query)).first()
-    return Outcome.model_validate(found) if found else None
+    return (await outcomes_of(session, [command])).get(command)

@@ -92,6 +92,7 @@ class Player:
 
     async def settled(self) -> None:
         """Every command that was written down has its answer."""
+
         async def none_left() -> bool:
             async with self.live.house.database.reading() as session:
                 query = select(func.count()).select_from(CommandRow).where(CommandRow.answered == False)  # noqa: E712
