@@ -17,7 +17,7 @@ $(VENV)/.ready: requirements.lock pyproject.toml console/build_htmx.py
 	@touch $@
 
 run: setup ## Start everything: engine with UI, database, worker, API, console, sample company
-	$(BIN)/dealwright dev
+	$(BIN)/dealwright dev $(ARGS)
 
 tour: setup ## Play the whole story against a throw-away stack
 	$(BIN)/dealwright tour

@@ -21,6 +21,7 @@ from storage.migrate import migrate
 from workflows.search import TYPES
 
 HOST = "127.0.0.1"
+WORKER = Path(__file__).with_name("worker.py")
 ENGINE_FLAGS = [
     "--sqlite-pragma", "journal_mode=wal", "--sqlite-pragma", "synchronous=1",
     "--dynamic-config-value", "matching.numTaskqueueReadPartitions=1",
@@ -152,7 +153,9 @@ class Stack:
         python = [sys.executable]
         commands = {
             "engine": self._engine_command(),
-            "worker": [*python, str(Path(__file__).with_name("worker.py")), "--queue", "all"],
+            "worker": [*python, str(WORKER), "--queue", "approvals"],
+            # Apart from the decisions, so that writing letters never delays an answer.
+            "notify": [*python, str(WORKER), "--queue", "notify"],
             "api": [*python, "-m", "uvicorn", "--factory", "web:application", "--host", HOST,
                     "--port", str(self.ports.api), "--no-access-log", "--log-level", "warning"],
         }  # fmt: skip
