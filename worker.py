@@ -8,6 +8,7 @@ from typing import Annotated
 
 import structlog
 import typer
+import uvloop
 from temporalio.client import (
     Client,
     Schedule,
@@ -150,7 +151,7 @@ def main(queue: Annotated[str, typer.Option(help="approvals, notify or all")] = 
             asyncio.get_running_loop().add_signal_handler(name, stop.set)
         await serve(list(QUEUES) if queue == "all" else [queue], stop)
 
-    asyncio.run(run())
+    uvloop.run(run())
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 from limits import RateLimitItemPerMinute
 from limits.aio.storage import MemoryStorage
-from limits.aio.strategies import MovingWindowRateLimiter
+from limits.aio.strategies import SlidingWindowCounterRateLimiter
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -49,11 +49,11 @@ class BodyLimit:
 
 
 class RateLimit:
-    """A moving window per credential, or per address without one; signing in has a tighter one of its own."""
+    """A sliding window per credential, or per address without one; signing in has a tighter one of its own."""
 
     def __init__(self, app: ASGIApp, per_minute: int, sign_ins: int) -> None:
         self._app = app
-        self._limiter = MovingWindowRateLimiter(MemoryStorage())
+        self._limiter = SlidingWindowCounterRateLimiter(MemoryStorage())
         self._general = RateLimitItemPerMinute(per_minute)
         self._sign_in = RateLimitItemPerMinute(sign_ins)
 

@@ -99,11 +99,11 @@ class Approvals:
 
     async def _ask(self, caller: Caller, verb: str, id: str, **payload: str) -> Answer:
         async with self._office.database.reading() as session:
-            found = await rounds.run_of_approval(session, id)
-        if found is None:
+            run = await rounds.run_deciding(session, id)
+        if run is None:
             raise NotFound(f"There is no approval {id!r}.")
         command = Command(
-            id=caller.command_id, run=found[1].id, actor=caller.person.id, verb=verb, channel=caller.channel,
+            id=caller.command_id, run=run, actor=caller.person.id, verb=verb, channel=caller.channel,
             payload={"approval": id, **payload},
         )  # fmt: skip
         return await self._office.path.ask(command)

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any, Protocol
 
+from sqlalchemy.orm import defer
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -17,6 +18,7 @@ from storage.database import Database
 from storage.tables import CommandRow, EventRow, RunRow
 
 Clock = Callable[[], datetime]
+WITHOUT_OPENING = (defer(col(RunRow.opening)),)  # type: ignore[arg-type]  # the plan is for readers, and long
 
 
 class DatabaseBehind(Exception):
@@ -43,7 +45,7 @@ def command_of(row: CommandRow) -> Command:
 
 
 async def _locked(session: AsyncSession, run: str) -> RunRow | None:
-    return await session.get(RunRow, run, with_for_update=True)
+    return await session.get(RunRow, run, with_for_update=True, options=WITHOUT_OPENING)
 
 
 async def head(session: AsyncSession, run: str) -> Head | None:
@@ -66,7 +68,7 @@ async def write_down(session: AsyncSession, command: Command, at: datetime) -> b
 async def written(session: AsyncSession, id: str) -> tuple[Command, Head] | None:
     """The command stored under this id, with its run."""
     row = await session.get(CommandRow, id)
-    return (command_of(row), head_of(await session.get_one(RunRow, row.run))) if row else None
+    return (command_of(row), head_of(await session.get_one(RunRow, row.run, options=WITHOUT_OPENING))) if row else None
 
 
 async def answer_now(session: AsyncSession, key: bytes, act: Act) -> None:
@@ -188,8 +190,9 @@ async def unanswered(session: AsyncSession, before: datetime, limit: int) -> lis
     query = (
         select(CommandRow, RunRow)
         .join(RunRow, col(RunRow.id) == col(CommandRow.run))
-        .where(CommandRow.answered == False, CommandRow.created_at < before)  # noqa: E712
+        .where(col(CommandRow.answered).is_(False), CommandRow.created_at < before)
         .order_by(col(CommandRow.created_at))
+        .options(*WITHOUT_OPENING)
         .limit(limit)
     )
     return [(command_of(command), head_of(run)) for command, run in (await session.exec(query)).all()]
@@ -197,7 +200,8 @@ async def unanswered(session: AsyncSession, before: datetime, limit: int) -> lis
 
 async def overdue(session: AsyncSession, before: datetime, limit: int) -> list[Head]:
     """Runs whose due instant has passed: their timer may be lost with the engine."""
-    query = select(RunRow).where(RunRow.running == True, col(RunRow.due) < before).limit(limit)  # noqa: E712
+    late = (col(RunRow.running).is_(True), col(RunRow.due) < before)
+    query = select(RunRow).where(*late).options(*WITHOUT_OPENING).limit(limit)
     return [head_of(run) for run in (await session.exec(query)).all()]
 
 
@@ -205,7 +209,7 @@ async def outcomes_of(session: AsyncSession, commands: list[str]) -> dict[str, O
     """The outcomes of those commands that are answered."""
     query = select(CommandRow.id, CommandRow.outcome).where(
         col(CommandRow.id).in_(commands),
-        CommandRow.answered == True,  # noqa: E712
+        col(CommandRow.answered).is_(True),
     )
     return {id: Outcome.model_validate(outcome) for id, outcome in (await session.exec(query)).all()}
 

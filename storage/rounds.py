@@ -187,6 +187,11 @@ async def run_of_approval(session: AsyncSession, approval: str) -> tuple[Approva
     return (await session.exec(query.where(ApprovalRow.id == approval))).first()
 
 
+async def run_deciding(session: AsyncSession, approval: str) -> str | None:
+    """The run that an approval belongs to."""
+    return (await session.exec(select(ApprovalRow.run).where(ApprovalRow.id == approval))).first()
+
+
 async def involved(session: AsyncSession, person: str, kind: str, id: str) -> bool:
     """Whether the subject waits or waited on this person. A later step counts only once it was asked."""
     query = select(SeatRow.approval).where(

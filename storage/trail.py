@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 
+from sqlalchemy import text
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -10,10 +11,13 @@ from storage.tables import EventRow
 
 
 async def append(session: AsyncSession, key: bytes, entries: list[Entry]) -> None:
-    """Seal and store entries of one subject, in order. Their `seq` is given here."""
+    """Seal and store entries of one subject, in order. Their `seq` is given here, one writer of a subject at a time."""
     if not entries:
         return
     subject = entries[0].subject
+    if session.get_bind().dialect.name == "postgresql":  # on SQLite there is one writer as it is
+        connection = await session.connection()
+        await connection.execute(text("select pg_advisory_xact_lock(hashtextextended(:s, 0))"), {"s": subject})
     newest = select(EventRow.seq, EventRow.mac).where(EventRow.subject == subject).order_by(col(EventRow.seq).desc())
     last = (await session.exec(newest.limit(1))).first()
     seq, mac = last or (0, FIRST)
