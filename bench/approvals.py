@@ -4,8 +4,6 @@ import asyncio
 import contextlib
 import itertools
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterator
@@ -18,14 +16,14 @@ import psutil
 from rich.table import Table
 from temporalio.client import Client
 
-from bench.bare import QUEUE
+from bench.bare import QUEUE, TAKEN, worker
 from bench.report import Report, ratio
 from composition import House
 from domain.approvals.exchange import read_policy
 from domain.people import Person
 from services.samples import SYSTEM, load
-from stack import HOST, Ports, Stack
-from tests.conftest import ROOT, house_of
+from stack import Ports, Stack
+from tests.conftest import house_of
 from tests.databases import postgres, programs
 from tests.support import a_quote
 
@@ -79,8 +77,10 @@ class Shop:
 
 async def bare_quote(client: Client) -> None:
     handle = await client.start_workflow("Bare", id=f"bare-{next(numbers)}", task_queue=QUEUE)
-    for who in ("dora", "fabio", "lara"):
+    for n, who in enumerate(("dora", "fabio", "lara"), 1):
         await handle.signal("decide", who)
+        while TAKEN[handle.id] < n:  # decisions follow each other, as they do on a quote
+            await asyncio.sleep(0.001)
     await handle.result()
 
 
@@ -103,41 +103,33 @@ def cpu(process: psutil.Process) -> float:
 
 
 @contextmanager
-def running(url: str, folder: Path) -> Iterator[tuple[Stack, subprocess.Popen[bytes]]]:
+def running(url: str, folder: Path) -> Iterator[Stack]:
     limits = {"DEALWRIGHT_SIGN_INS_PER_MINUTE": "100000", "DEALWRIGHT_REQUESTS_PER_MINUTE": "10000000"}
     stack = Stack(folder, Ports.free(), database_url=url, settings=limits)
     with stack.running():
-        command = [sys.executable, "-m", "bench.bare", f"{HOST}:{stack.ports.temporal}"]
-        bare = subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT)
-        assert bare.stdout
-        bare.stdout.readline()
-        try:
-            yield stack, bare
-        finally:
-            bare.terminate()
-            bare.wait(20)
+        yield stack
 
 
 async def measure(report: Report, name: str, url: str, folder: Path) -> None:
-    with running(url, folder) as (stack, bare):
+    with running(url, folder) as stack:
         house = house_of(stack)
         await load(house.office, house.access)
         await house.policies.publish_policy(SYSTEM, read_policy(POLICY))
         engine = await house.engine.client(lazy=False)
-        async with httpx.AsyncClient(base_url=stack.api_url, timeout=60) as client:
+        async with httpx.AsyncClient(base_url=stack.api_url, timeout=60) as client, worker(engine):
             shop = Shop(stack, house, client, engine)
             await many(shop.whole_quote, 20, 10)
             await many(lambda: bare_quote(engine), 20, 10)
-            await throughput(report, name, shop, bare)
+            await throughput(report, name, shop)
             await clicks(report, name, shop)
             if name == "SQLite":
                 await events(report, shop)
         await house.close()
 
 
-async def throughput(report: Report, name: str, shop: Shop, bare: subprocess.Popen[bytes]) -> None:
+async def throughput(report: Report, name: str, shop: Shop) -> None:
     """Quotes a second, and CPU per quote and process. Rounds of both alternate, so that noise meets both alike."""
-    watched = {"bare worker": psutil.Process(bare.pid), "client": psutil.Process()} | {
+    watched = {"client": psutil.Process()} | {
         child.name: psutil.Process(child.process.pid) for child in shop.stack.children.values() if child.process
     }
     spent: dict[str, dict[str, float]] = {"bare": dict.fromkeys(watched, 0.0), "whole": dict.fromkeys(watched, 0.0)}
@@ -193,6 +185,13 @@ async def events(report: Report, shop: Shop) -> None:
     await shop.engine.get_workflow_handle(run).result()
     history = await shop.engine.get_workflow_handle(run).fetch_history()
     report.ratio("history events of a three-approver quote", float(len(history.events)), "≤ 26")
+    bare = await shop.engine.start_workflow("Bare", id="bare-events", task_queue=QUEUE)
+    for who in ("dora", "fabio", "lara"):
+        await bare.signal("decide", who)
+        await asyncio.sleep(0.2)
+    plain = await bare.fetch_history()
+    sizes = [sum(e.ByteSize() for e in h.events) for h in (history, plain)]
+    report.say(f"  the bare workflow has {len(plain.events)} events; bytes of history {sizes[0]:,} : {sizes[1]:,}")
 
 
 async def run(report: Report) -> None:

@@ -58,6 +58,10 @@ class RunState(Value):
     def running(self) -> bool:
         raise NotImplementedError
 
+    def stored(self) -> dict[str, Any]:
+        """The state as JSON, in the record and in every history. Defaults are left out, so a default never changes."""
+        return self.model_dump(mode="json", exclude_defaults=True)
+
 
 S = TypeVar("S", bound=RunState)
 

@@ -26,8 +26,8 @@ async def open_round(session: AsyncSession, run: str, round: Round, plan: Plan, 
         id=run,
         kind="approval_round",
         subject=round_subject(round),
-        state=round.model_dump(mode="json"),
-        opening={"plan": plan.model_dump(mode="json")},
+        state=round.stored(),
+        opening={"plan": plan.model_dump(mode="json", exclude_defaults=True)},
         opened_at=at,
     )
     session.add(row)

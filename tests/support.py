@@ -134,9 +134,7 @@ class InlineEngine:
             state = Round.model_validate(head.state)
             after, outcome = machine.apply(state, command, self._clock())
             act = Act(command=command, outcome=outcome, at=self._clock())
-            proposal = Proposal(
-                run=head.run, kind=head.kind, base=state.seq, acts=[act], after=after.model_dump(mode="json")
-            )
+            proposal = Proposal(run=head.run, kind=head.kind, base=state.seq, acts=[act], after=after.stored())
             head = await self._recorder.record(proposal)
             if command.key in head.settled:
                 return

@@ -59,9 +59,7 @@ class CommandedRun(Generic[S]):
             if self.now_at.running and not self.inbox and workflow.info().is_continue_as_new_suggested():
                 self._show()
                 await workflow.wait_condition(workflow.all_handlers_finished)
-                workflow.continue_as_new(
-                    Head(run=self.id, kind=self.machine.kind, state=self.now_at.model_dump(mode="json"))
-                )
+                workflow.continue_as_new(Head(run=self.id, kind=self.machine.kind, state=self.now_at.stored()))
         self._show()
 
     async def _advance(self) -> None:
@@ -79,7 +77,7 @@ class CommandedRun(Generic[S]):
                 kind=self.machine.kind,
                 base=self.now_at.seq,
                 acts=acts,
-                after=after.model_dump(mode="json"),
+                after=after.stored(),
             )
         )
         self.now_at = self.machine.state.model_validate(stored.state)

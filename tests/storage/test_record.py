@@ -48,7 +48,7 @@ def proposal(round: Round, *commands: Command) -> Proposal:
     for command in commands:
         after, outcome = RoundMachine.apply(after, command, NOW)
         acts.append(Act(command=command, outcome=outcome, at=NOW))
-    return Proposal(run=RUN, kind="approval_round", base=round.seq, acts=acts, after=after.model_dump(mode="json"))
+    return Proposal(run=RUN, kind="approval_round", base=round.seq, acts=acts, after=after.stored())
 
 
 def approve(round: Round, actor: str = "dora", id: str = "c-1") -> Command:

@@ -229,13 +229,13 @@ async def test_a_database_restored_from_an_older_copy_stops_the_run_and_nothing_
     newer = await office.recorded(run)
     async with office.house.database.writing() as session:
         row = await session.get_one(RunRow, run)
-        row.state, row.seq = old.model_dump(mode="json"), old.seq
+        row.state, row.seq = old.stored(), old.seq
     kept = await office.house.approvals.approve(await office.caller("fabio"), old.approvals[1].id, old.digest)
     assert kept.outcome is None
     assert await office.recorded(run) == old, "nothing was stored over the older copy"
     async with office.house.database.writing() as session:
         row = await session.get_one(RunRow, run)
-        row.state, row.seq = newer.model_dump(mode="json"), newer.seq
+        row.state, row.seq = newer.stored(), newer.seq
 
     async def answered() -> Any:
         return await office.house.office.path.outcome(kept.command)
