@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
+from sqlalchemy import bindparam, update
 from sqlmodel import col, func, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -14,6 +15,7 @@ from domain.quotes import QuoteStatus
 from domain.runs import Head, Proposal
 from domain.values import Value
 from storage.tables import ApprovalRow, MessageRow, PersonRow, QuoteRow, RunRow, SeatRow
+from storage.types import Moment
 
 
 def round_subject(round: Round) -> str:
@@ -70,8 +72,7 @@ async def project_round(
 ) -> None:
     """Approvals, seats, messages and the subject's status follow the round's new state."""
     was, now = Round.model_validate(before), Round.model_validate(proposal.after)
-    changed = [a for a in now.approvals if a != was.approval(a.id)]
-    await _update_approvals(session, now, changed)
+    await _update_approvals(session, was, now)
     for notice in notices(run.id, was, now, proposal.acts):
         session.add(
             MessageRow(
@@ -99,30 +100,50 @@ ENDED = {
 }
 
 
-async def _update_approvals(session: AsyncSession, round: Round, changed: list[Approval]) -> None:
-    if not changed:
-        return
-    ids = [a.id for a in changed]
-    query = select(ApprovalRow).where(col(ApprovalRow.id).in_(ids))
-    rows = {row.id: row for row in (await session.exec(query)).all()}
-    seats = select(SeatRow).where(col(SeatRow.approval).in_(ids))
-    held = {(seat.approval, seat.holder): seat for seat in (await session.exec(seats)).all()}
-    for approval in changed:
-        row = rows[approval.id]
-        row.status, row.due = approval.status.value, approval.due
-        row.requested_at, row.decided_at = approval.requested_at, approval.decided_at
-        wanted = {seat.holder: seat for seat in _seats(round, approval)}
-        for (of, holder), seat in held.items():
-            if of == approval.id and holder not in wanted:
-                # Who handed an approval over keeps sight of the subject: the row stays, and nothing is asked of it.
-                seat.asked_at = None
-        for holder, seat in wanted.items():
-            if (known := held.get((approval.id, holder))) is None:
-                session.add(seat)
+APPROVALS, SEATS = ApprovalRow.__table__.c, SeatRow.__table__.c  # type: ignore[attr-defined]
+ASKED = bindparam("asked_at", type_=Moment())
+CHANGE_APPROVAL = (
+    update(ApprovalRow)
+    .where(APPROVALS.id == bindparam("of"))
+    .values({name: bindparam(name) for name in ("status", "due", "requested_at", "decided_at")})
+)
+THE_SEAT = (SEATS.approval == bindparam("of"), SEATS.holder == bindparam("by"))
+CHANGE_SEAT = (
+    update(SeatRow)
+    .where(*THE_SEAT)
+    .values({name: bindparam(name) for name in ("vote", "decided_by", "decided_at", "comment")})
+    .values(asked_at=ASKED, first_asked_at=func.coalesce(SEATS.first_asked_at, ASKED))
+)
+LEAVE_SEAT = (
+    update(SeatRow).where(SEATS.approval == bindparam("of"), SEATS.holder == bindparam("by")).values(asked_at=None)
+)
+
+
+async def _update_approvals(session: AsyncSession, was: Round, now: Round) -> None:
+    """Write what differs, without reading first: every record passes here while others wait for the writer."""
+    connection = await session.connection()
+    approvals: list[dict[str, Any]] = []
+    seats: list[dict[str, Any]] = []
+    left: list[dict[str, Any]] = []
+    for approval in now.approvals:
+        earlier = was.approval(approval.id)
+        if earlier is None or approval == earlier:
+            continue
+        approvals.append({"of": approval.id, "status": approval.status.value, "due": approval.due,
+                          "requested_at": approval.requested_at, "decided_at": approval.decided_at})  # fmt: skip
+        rows = {row.holder: row for row in _seats(now, approval)}
+        before = {seat.holder for seat in earlier.seats}
+        # Who handed an approval over keeps sight of the subject: the row stays, and nothing is asked of it.
+        left += [{"of": approval.id, "by": holder} for holder in before if holder not in rows]
+        for holder, row in rows.items():
+            if holder in before:
+                seats.append({"of": approval.id, "by": holder, "vote": row.vote, "decided_by": row.decided_by,
+                              "decided_at": row.decided_at, "comment": row.comment, "asked_at": row.asked_at})  # fmt: skip
             else:
-                for name in ("vote", "decided_by", "decided_at", "comment", "asked_at"):
-                    setattr(known, name, getattr(seat, name))
-                known.first_asked_at = known.first_asked_at or seat.asked_at
+                await session.merge(row)
+    for statement, values in ((CHANGE_APPROVAL, approvals), (CHANGE_SEAT, seats), (LEAVE_SEAT, left)):
+        if values:
+            await connection.execute(statement, values)
 
 
 class Waiting(Value):
