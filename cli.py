@@ -7,10 +7,12 @@ import signal
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import typer
+from pydantic import ValidationError
 from rich.console import Console
 from rich.panel import Panel
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
@@ -18,9 +20,10 @@ from rich.table import Table
 
 import logs
 from composition import House, build
-from domain.approvals.exchange import read_policy, write_policy
+from domain.approvals.exchange import invalid_fields, read_policy, write_policy
 from domain.audit import HeadMark, flaws
 from domain.errors import Refusal
+from domain.people import Person, Role
 from services.importing import Imports
 from services.samples import SYSTEM, load
 from settings import Settings, settings
@@ -291,6 +294,39 @@ def audit_heads(out: Path, home: HomeOption = DEFAULT_HOME) -> None:
     marks = with_house(home, export)
     out.write_text("".join(mark.model_dump_json() + "\n" for mark in marks))
     screen.print(f"{len(marks)} heads written to {out}.")
+
+
+@users.command("create")
+def users_create(
+    user: str,
+    name: str,
+    role: Annotated[list[Role], typer.Option(help="May be given several times")],
+    email: str = "",
+    manager: str | None = None,
+    home: HomeOption = DEFAULT_HOME,
+) -> None:
+    """Add a person; then give them a password or a key. The first admin comes into being this way."""
+
+    async def create(house: House) -> Person:
+        try:
+            wanted = Person(id=user, name=name, email=email, manager=manager, roles=tuple(role))
+        except ValidationError as error:
+            raise invalid_fields("the person cannot be added", error) from None
+        return await house.people.put(SYSTEM, wanted, None)
+
+    screen.print(f"{with_house(home, create).name} is a user now.")
+
+
+@app.command("rate")
+def set_rate(
+    currency: str,
+    rate: Annotated[str, typer.Argument(help="Units of the company's currency for one")],
+    valid_from: Annotated[datetime, typer.Option(formats=["%Y-%m-%d"])],
+    home: HomeOption = DEFAULT_HOME,
+) -> None:
+    """Set an exchange rate from a day on."""
+    with_house(home, lambda house: house.policies.set_rate(SYSTEM, currency, valid_from.date(), rate))
+    screen.print(f"From {valid_from:%Y-%m-%d}, one {currency} is {rate} {found_settings(home).company_currency}.")
 
 
 @users.command("password")

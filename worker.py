@@ -41,11 +41,13 @@ from workflows import ids
 from workflows.approval_round import ApprovalRound
 from workflows.command_sweep import CommandSweep
 from workflows.notification_delivery import NotificationDelivery
+from workflows.search import register_attributes
 
 log = structlog.get_logger()
 QUEUES = ("approvals", "notify")
 PASSED_THROUGH = ("domain", "activities", "workflows", "babel", "yaml")
 SWEEP_EVERY = timedelta(seconds=20)
+STANDING_EVERY = timedelta(seconds=60)
 
 RUNNER = SandboxedWorkflowRunner(restrictions=SandboxRestrictions.default.with_passthrough_modules(*PASSED_THROUGH))
 
@@ -113,6 +115,19 @@ async def ensure_standing_runs(client: Client) -> None:
         )
 
 
+async def keep_standing(client: Client, stop: asyncio.Event) -> None:
+    """Until told to stop. An engine that lost its data comes back empty: what always runs is started again."""
+    while not stop.is_set():
+        with suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), STANDING_EVERY.total_seconds())
+        if not stop.is_set():
+            try:
+                await register_attributes(client)
+                await ensure_standing_runs(client)
+            except RPCError as error:
+                log.warning("engine_away", error=str(error.status))
+
+
 async def connected(house: House) -> Client:
     """The engine, however long it takes to appear."""
     while True:
@@ -135,7 +150,7 @@ async def serve(queues: list[str], stop: asyncio.Event) -> None:
         log.info("worker_up", queues=queues)
         with suppress(RPCError):
             await house.sweeping.sweep_older_than(timedelta(0))
-        await stop.wait()
+        await keep_standing(client, stop)
     log.info("worker_down", queues=queues)
 
 

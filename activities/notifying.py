@@ -22,6 +22,9 @@ log = structlog.get_logger()
 STRETCH = timedelta(minutes=5)
 PAUSE = 0.5
 BATCH = 20
+LETTER_SECONDS = 20.0
+CLAIM = timedelta(minutes=2)
+"""How long a letter belongs to whoever took it: longer than sending may take."""
 
 
 class Delivering:
@@ -49,16 +52,28 @@ class Delivering:
         """One batch: everything that should have been sent by now."""
         async with self._database.reading() as session:
             batch = await messages.due(session, self._clock(), BATCH)
-        outcomes = [await self._deliver(message) for message in batch]
+        outcomes: list[bool] = []
+        for message in batch:
+            if activity.in_activity():
+                activity.heartbeat(len(outcomes))
+            if await self._claimed(message):
+                outcomes.append(await self._deliver(message))
         return Delivered(sent=outcomes.count(True), failed=outcomes.count(False))
+
+    async def _claimed(self, message: Message) -> bool:
+        now = self._clock()
+        async with self._database.writing() as session:
+            return await messages.claim(session, message.id, now, now + CLAIM)
 
     async def _deliver(self, message: Message) -> bool:
         try:
-            await self._channel.send(await self._letter(message))
+            await asyncio.wait_for(self._channel.send(await self._letter(message)), LETTER_SECONDS)
         except Refused as error:
             await self._failed(message, str(error), for_good=True)
         except Unavailable as error:
             await self._failed(message, str(error))
+        except TimeoutError:
+            await self._failed(message, f"not sent within {LETTER_SECONDS:.0f} s")
         except Exception as error:  # one message that cannot be written must not hold up the others
             log.exception("message_failed", message=message.id)
             await self._failed(message, type(error).__name__)

@@ -40,7 +40,7 @@ class Approve(BaseModel):
 
 class Reject(BaseModel):
     digest: Digest
-    comment: Annotated[str, Field(min_length=1, max_length=4000)]
+    comment: Annotated[Text, Field(min_length=1)]
 
 
 class Delegate(BaseModel):

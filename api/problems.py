@@ -23,6 +23,7 @@ STATUS: dict[str, int] = {
     errors.NotAllowed.code: 403,
     errors.NotFound.code: 404,
     errors.Locked.code: 409,
+    errors.Clash.code: 409,
     errors.Unresolved.code: 409,
     errors.Stale.code: 412,
     errors.VersionRequired.code: 428,

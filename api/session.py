@@ -8,14 +8,15 @@ from pydantic import BaseModel, Field
 from api.problems import answers
 from api.requests import AHouse, APerson
 from domain.people import Person
+from domain.values import Id, Text
 from services.access import LONGEST_PASSWORD
 
 router = APIRouter(prefix="/v1", tags=["session"])
 
 
 class SignIn(BaseModel):
-    user: Annotated[str, Field(max_length=64)]
-    password: Annotated[str, Field(max_length=LONGEST_PASSWORD)]
+    user: Id
+    password: Annotated[Text, Field(max_length=LONGEST_PASSWORD)]
 
 
 class Token(BaseModel):

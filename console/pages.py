@@ -8,15 +8,15 @@ from fastapi import APIRouter, Depends, Form, Query, Request
 from fastapi.responses import RedirectResponse, Response
 
 from api.approvals import inbox_place
-from api.requests import AHouse, cursor_of, keys_of
+from api.requests import AHouse, PathId, cursor_of, keys_of
 from composition import now
 from console import draw
 from console.view import Reader, is_htmx, page
 from domain.approvals.round import Round
-from domain.errors import Invalid, NotFound, NotSignedIn, Refusal
+from domain.errors import CommandIdReused, Invalid, NotFound, NotSignedIn, Refusal
 from domain.people import Person, Role
 from domain.permissions import allows
-from domain.values import digest
+from domain.values import Text, digest
 from notify.catcher import caught
 from services.commands import Answer, Caller
 
@@ -33,8 +33,8 @@ async def signed_in(request: Request, house: AHouse) -> Person:
 
 
 Me = Annotated[Person, Depends(signed_in)]
-Words = Annotated[str, Form(max_length=4000)]
-Short = Annotated[str, Form(max_length=200)]
+Words = Annotated[Text, Form()]
+Short = Annotated[Text, Form(max_length=200)]
 
 
 def caller(person: Person, key: str) -> Caller:
@@ -62,7 +62,7 @@ async def sign_in(
         facts = {"next": next, "problem": error.sentence, "user": user}
         return page(request, "sign_in.html", None, status_code=401, **facts)
     response = RedirectResponse(_own(next), 303)
-    secure = request.url.scheme == "https"
+    secure = house.settings.base_url.startswith("https:")
     life = house.settings.token_minutes * 60
     response.set_cookie(COOKIE, token, max_age=life, httponly=True, samesite="lax", secure=secure)
     return response
@@ -104,7 +104,7 @@ async def _colleagues(house: Any, me: Person) -> list[Person]:
 
 @router.post("/approvals/{id}/{verb}")
 async def decide(
-    request: Request, house: AHouse, me: Me, id: str, verb: str, digest: Short = "", comment: Words = "",
+    request: Request, house: AHouse, me: Me, id: PathId, verb: str, digest: Short = "", comment: Words = "",
     to: Short = "", key: Short = "", back: Short = "/inbox",
 ) -> Response:  # fmt: skip
     """Approve, reject or delegate. With htmx the card becomes its answer; without, the page is shown again."""
@@ -117,7 +117,7 @@ async def decide(
         raise NotFound("There is no such act.")
     try:
         answer = await acts[verb]()
-    except (Invalid, NotFound) as error:
+    except (Invalid, NotFound, CommandIdReused) as error:
         return _said(request, me, error.sentence, "bad", back, 422)
     return _answered(request, me, answer, verb, back)
 
@@ -154,7 +154,7 @@ async def quotes(
 
 
 @router.get("/quotes/{id}")
-async def quote(request: Request, house: AHouse, me: Me, id: str) -> Response:
+async def quote(request: Request, house: AHouse, me: Me, id: PathId) -> Response:
     stored = await house.quotes.get(me, id)
     rounds = await house.quotes.rounds(me, id)
     trail = await house.quotes.audit(me, id, 0, 200)
@@ -202,7 +202,7 @@ def _plan_picture(preview: Any, me: Person) -> dict[str, Any]:
 
 @router.get("/quotes/{id}/path")
 async def path(
-    request: Request, house: AHouse, me: Me, id: str, seen: Annotated[str, Query(max_length=20)] = ""
+    request: Request, house: AHouse, me: Me, id: PathId, seen: Annotated[str, Query(max_length=20)] = ""
 ) -> Response:
     """The picture again; 204 while it has not changed, which htmx does not swap."""
     rounds = await house.quotes.rounds(me, id)
@@ -215,16 +215,16 @@ async def path(
 
 
 @router.post("/quotes/{id}/submit")
-async def submit(request: Request, house: AHouse, me: Me, id: str, key: Short = "") -> Response:
+async def submit(request: Request, house: AHouse, me: Me, id: PathId, key: Short = "") -> Response:
     return await _quote_act(request, me, "submit", id, lambda: house.quotes.submit(caller(me, key), id))
 
 
 @router.post("/quotes/{id}/recall")
-async def recall(request: Request, house: AHouse, me: Me, id: str, comment: Words = "", key: Short = "") -> Response:
+async def recall(request: Request, house: AHouse, me: Me, id: PathId, comment: Words = "", key: Short = "") -> Response:
     return await _quote_act(request, me, "recall", id, lambda: house.quotes.recall(caller(me, key), id, comment))
 
 
-async def _quote_act(request: Request, me: Person, verb: str, id: str, act: Any) -> Response:
+async def _quote_act(request: Request, me: Person, verb: str, id: PathId, act: Any) -> Response:
     back = f"/quotes/{id}"
     try:
         answer = await act()

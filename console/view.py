@@ -3,6 +3,7 @@
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
+from secrets import token_hex
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -24,7 +25,7 @@ environment = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
-environment.globals.update(chain_name=draw.chain_name, Role=Role)
+environment.globals.update(chain_name=draw.chain_name, Role=Role, form_key=lambda: token_hex(12))
 
 
 class Reader:

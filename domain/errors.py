@@ -65,6 +65,12 @@ class Unresolved(Refusal):
     code = "unresolved_approver"
 
 
+class Clash(Refusal):
+    """Somebody did the same at the same moment."""
+
+    code = "clash"
+
+
 class TooMany(Refusal):
     code = "too_many_requests"
 

@@ -14,10 +14,11 @@ from domain.money import converted, minor_unit, rounded
 from domain.values import Amount, Custom, Id, Name, StorableText, Value, Word, digest
 
 MAX_LINES = 2_000
+MAX_TOTAL = 10**15
 HUNDRED = Decimal(100)
 
-Quantity = Annotated[Amount, Field(gt=0)]
-Price = Annotated[Amount, Field(ge=0)]
+Quantity = Annotated[Amount, Field(gt=0, lt=10**9)]
+Price = Annotated[Amount, Field(ge=0, lt=10**12)]
 Percent = Annotated[Amount, Field(ge=0, le=100)]
 Months = Annotated[int, Field(ge=1, le=1200)]
 
@@ -170,6 +171,8 @@ class Quote(Value):
         An import may keep its source's line totals (`keep_source_figures`); everybody else's must agree with
         quantity × list price × (1 − discount) × term to less than a minor unit."""
         unit = minor_unit(self.currency)
+        if self.list_total >= MAX_TOTAL or self.net_total >= MAX_TOTAL:
+            raise Invalid.field("lines", f"add up to {MAX_TOTAL:,} or more")
         problems: list[dict[str, str]] = []
         seen: dict[str, int] = {}
         for n, line in enumerate(self.lines):

@@ -3,6 +3,7 @@
 A run is one durable workflow over one state. Its rules are a `Machine`; the command path around it
 (service, signal, record, sweeper) knows nothing of what the state means."""
 
+import math
 from collections.abc import Mapping
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -46,6 +47,12 @@ class Act(Value):
     command: Command
     outcome: Outcome
     at: Instant
+    key: str = ""
+    """The command's name in the inbox it came from, given back once it needs no more work."""
+
+    @property
+    def settles(self) -> str:
+        return self.key or self.command.key
 
 
 class RunState(Value):
@@ -139,9 +146,26 @@ def _is_word(value: object) -> bool:
     return isinstance(value, str) and 0 < len(value) <= 64 and value.isprintable()
 
 
+MAX_DEPTH, MAX_CHARACTERS = 20, 64_000
+
+
 def _storable(data: Mapping[str, Any]) -> bool:
-    """Whether every database can keep it: no lone surrogates, no NUL, no depth that breaks a reader."""
+    """Whether engine and databases can carry it and give it back unchanged."""
     try:
-        return "\\u0000" not in canonical(data) and bool(canonical(data).encode())
-    except (TypeError, ValueError, RecursionError):
+        return _sound(data, MAX_DEPTH) and len(canonical(dict(data)).encode()) <= MAX_CHARACTERS
+    except (TypeError, ValueError):
         return False
+
+
+def _sound(value: Any, depth: int) -> bool:
+    if isinstance(value, str):
+        return "\x00" not in value
+    if isinstance(value, float):
+        return math.isfinite(value)
+    if isinstance(value, Mapping):
+        return depth > 0 and all(
+            isinstance(k, str) and "\x00" not in k and _sound(v, depth - 1) for k, v in value.items()
+        )
+    if isinstance(value, list):
+        return depth > 0 and all(_sound(item, depth - 1) for item in value)
+    return value is None or isinstance(value, bool | int)

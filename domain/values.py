@@ -2,19 +2,34 @@
 
 import hashlib
 import json
+import unicodedata
 from collections.abc import Mapping
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, PlainSerializer, StringConstraints
 
 ID_PATTERN = r"^[A-Za-z0-9._-]{1,64}$"
 
+
+def _storable(text: str) -> str:
+    if "\x00" in text:
+        raise ValueError("must not contain a NUL character")
+    text.encode()  # a lone surrogate cannot be stored: UnicodeEncodeError is a ValueError
+    return text
+
+
+def _printable(text: str) -> str:
+    if any(unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in text):
+        raise ValueError("must be one line of printable characters")
+    return text
+
+
 Id = Annotated[str, StringConstraints(pattern=ID_PATTERN)]
-Name = Annotated[str, StringConstraints(min_length=1, max_length=200)]
-Text = Annotated[str, StringConstraints(max_length=4000)]
-Word = Annotated[str, StringConstraints(max_length=64)]
+Name = Annotated[str, AfterValidator(_printable), StringConstraints(min_length=1, max_length=200)]
+Text = Annotated[str, AfterValidator(_storable), StringConstraints(max_length=4000)]
+Word = Annotated[str, AfterValidator(_printable), StringConstraints(max_length=64)]
 Amount = Annotated[Decimal, Field(max_digits=28, decimal_places=12, allow_inf_nan=False)]
 Instant = AwareDatetime
 
@@ -25,18 +40,25 @@ class Value(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-def _storable(text: str) -> str:
-    if "\x00" in text:
-        raise ValueError("must not contain a NUL character")
-    text.encode()  # a lone surrogate cannot be stored: UnicodeEncodeError is a ValueError
-    return text
-
-
 Testable = Decimal | bool | date | str | tuple[str, ...] | None
 """What a policy can test: a number, a truth, a day, a text, several texts, or nothing."""
 
-StorableText = Annotated[str, AfterValidator(_storable), StringConstraints(max_length=4000)]
-Scalar = bool | Amount | StorableText | None
+
+def _of_fifteen_digits(number: Decimal) -> Decimal:
+    if len(number.normalize().as_tuple().digits) > 15:
+        raise ValueError("has more than 15 significant digits")
+    return number
+
+
+def _as_json_number(number: Decimal) -> int | float:
+    return int(number) if number == number.to_integral_value() else float(number)
+
+
+CustomNumber = Annotated[Amount, AfterValidator(_of_fifteen_digits), PlainSerializer(_as_json_number, when_used="json")]
+"""Stays a number in JSON, exactly: text and numbers of a company's own fields must come back as what they were."""
+
+StorableText = Text
+Scalar = bool | CustomNumber | StorableText | None
 Custom = Annotated[
     Mapping[
         Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_]{0,63}$")],

@@ -8,7 +8,7 @@ import aiosmtplib
 from domain.values import Value
 from notify.port import Letter, Refused, Unavailable
 
-SECONDS = 20
+SECONDS = 10
 
 
 class SmtpServer(Value):

@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import hmac
+import re
 import secrets
 from datetime import UTC, datetime, timedelta
 
@@ -69,6 +70,8 @@ class Access:
 
     async def _by_key(self, key: str) -> Person | None:
         prefix, _, secret = key.removeprefix(KEY_PREFIX).partition("_")
+        if not re.fullmatch(r"[0-9a-f]{12}", prefix):
+            return None
         async with self._office.database.reading() as session:
             found = await people.key_owner(session, prefix)
             if found is None or not hmac.compare_digest(found[1], _hashed(secret)):

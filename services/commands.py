@@ -108,7 +108,8 @@ class CommandPath:
                 raise NotFound("There is no such run.")
             if await record.write_down(session, command, self._clock()):
                 await self._answer_if_closed(session, command, head)
-        return await self.carry(command, head, wait)
+            outcome = await record.outcome_of(session, command.id)
+        return Answer(command=command.id, outcome=outcome) if outcome else await self.carry(command, head, wait)
 
     async def _answer_if_closed(self, session: AsyncSession, command: Command, head: Head) -> None:
         machine = self._machines[head.kind]

@@ -31,7 +31,7 @@ class People:
         authorise(caller.person, "people.write")
         office = self._office
         async with office.database.writing() as session:
-            known = await people.load_person(session, wanted.id)
+            known = await people.load_person(session, wanted.id, lock=True)
             stored = wanted.model_copy(update={"version": next_version(known.version if known else None, expected)})
             if wanted.manager:
                 await self._check_manager(session, wanted)
@@ -64,7 +64,7 @@ class People:
         authorise(caller.person, "groups.write")
         office = self._office
         async with office.database.writing() as session:
-            known = await people.load_group(session, wanted.id)
+            known = await people.load_group(session, wanted.id, lock=True)
             stored = wanted.model_copy(update={"version": next_version(known.version if known else None, expected)})
             if len(set(wanted.members)) != len(wanted.members):
                 raise Invalid.field("members", "a person is named twice")

@@ -1,8 +1,12 @@
 """Policies: a draft anybody may break, published versions that nobody can."""
 
+from datetime import date
+from decimal import Decimal, InvalidOperation
+
 from domain.approvals.check import problems
 from domain.approvals.policy import Policy
 from domain.errors import Invalid, NotFound
+from domain.money import known_currencies
 from domain.people import Person
 from services.commands import Caller
 from services.office import Office, authorise
@@ -61,6 +65,24 @@ class Policies:
             facts = {"version": version, "hash": policy.hash}
             await office.note(session, caller, f"policy:{policy.kind}", "published", policy.hash, **facts)
         return stored
+
+    async def set_rate(self, caller: Caller, currency: str, valid_from: date, rate: str) -> None:
+        """An exchange rate from a day on; rounds that are open keep the rates they were evaluated with."""
+        authorise(caller.person, "policies.write")
+        try:
+            value = Decimal(rate)
+        except InvalidOperation:
+            raise Invalid.field("rate", f"{rate!r} is not a number") from None
+        if currency not in known_currencies():
+            raise Invalid.field("currency", f"{currency!r} is not an ISO 4217 currency code")
+        if not value.is_finite() or not 0 < value < 10**9:
+            raise Invalid.field("rate", "must be more than 0 and less than 1,000,000,000")
+        office = self._office
+        async with office.database.writing() as session:
+            await people.set_rate(session, currency, valid_from, value)
+            await office.note(
+                session, caller, f"rate:{currency}", "rate_set", valid_from=str(valid_from), rate=str(value)
+            )
 
     async def check(self, policy: Policy) -> list[dict[str, str]]:
         """Everything that forbids publishing the policy."""

@@ -11,7 +11,7 @@ from domain.approvals.evaluation import Finding
 from domain.approvals.exchange import invalid_fields
 from domain.approvals.plan import Plan, barred_people, plan
 from domain.approvals.round import Round, new_round
-from domain.approvals.subject import Subject, quote_subject
+from domain.approvals.subject import KNOWN_FIELDS, Subject, quote_subject
 from domain.audit import Entry
 from domain.errors import CommandIdReused, Invalid, Locked, NotAllowed, NotFound, Unresolved
 from domain.money import known_currencies
@@ -67,6 +67,7 @@ class Quotes:
             if known and known.quote.owner != caller.person.id:
                 raise NotAllowed("This id belongs to somebody else's quote.", field="id")
             version = next_version(known.version if known else None, expected)
+            await self._check_routing(session, known, quote)
             if known and known.quote == quote and known.status is not QuoteStatus.APPROVED:
                 return known, False
             stored = _edited(known, quote, version, caller.person.id, office.clock())
@@ -75,6 +76,14 @@ class Quotes:
             facts = {"version": stored.version, "was": known.status.value if known else None}
             await office.note(session, caller, f"quote:{quote.id}", verb, quote.digest, **facts)
         return stored, known is None
+
+    async def _check_routing(self, session: AsyncSession, known: StoredQuote | None, quote: Quote) -> None:
+        """Fields that steer approvals are not the rep's to write: nobody picks who approves them."""
+        policy = await policies.current(session, "quote")
+        for name in sorted(policy.policy.routing_fields - set(KNOWN_FIELDS["quote"]) if policy else ()):
+            was = {**known.quote.custom, **known.quote.fields}.get(name) if known else None
+            if {**quote.custom, **quote.fields}.get(name) != was:
+                raise NotAllowed(f"{name}: this field steers approvals; only an admin's import may set it.", field=name)
 
     async def get(self, person: Person, id: str) -> StoredQuote:
         async with self._office.database.reading() as session:
@@ -273,9 +282,15 @@ def merged(quote: Quote, edits: Mapping[str, Any]) -> dict[str, Any]:
     body = quote.model_dump(mode="json")
     lines = edits.get("lines")
     if isinstance(lines, list):
-        by_id = {line.get("id"): line for line in lines if isinstance(line, Mapping)}
-        kept = [{**_unsummed(line), **by_id.pop(line["id"], {})} for line in body["lines"]]
-        edits = {**edits, "lines": [*kept, *by_id.values()]}
+        known = {line["id"]: n for n, line in enumerate(body["lines"])}
+        laid = [_unsummed(line) for line in body["lines"]]
+        for line in lines:
+            id = line.get("id") if isinstance(line, Mapping) else None
+            if isinstance(id, str) and id in known:
+                laid[known[id]] |= line
+            else:
+                laid.append(line)
+        edits = {**edits, "lines": laid}
     return {**body, **edits, "id": quote.id, "owner": quote.owner}
 
 

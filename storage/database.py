@@ -6,9 +6,11 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from sqlalchemy import event
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlmodel.ext.asyncio.session import AsyncSession
+
+from domain.errors import Clash
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.001, 0.02
 
@@ -26,7 +28,9 @@ class Database:
         else:
             # Prepared statements are kept on the server by name; a pooler between would lose them, so none are made.
             options = {"prepare_threshold": None}
-            self._writer = create_async_engine(url, pool_size=pool, max_overflow=pool, connect_args=options)
+            self._writer = create_async_engine(
+                url, pool_size=pool, max_overflow=pool, connect_args=options, hide_parameters=True
+            )
             self._reader = self._writer
 
     async def close(self) -> None:
@@ -42,8 +46,11 @@ class Database:
     async def writing(self) -> AsyncIterator[AsyncSession]:
         """One transaction: committed at the end of the block, or nothing of it."""
         if not self._sqlite:
-            async with AsyncSession(self._writer, expire_on_commit=False) as session, session.begin():
-                yield session
+            try:
+                async with AsyncSession(self._writer, expire_on_commit=False) as session, session.begin():
+                    yield session
+            except IntegrityError:
+                raise Clash("Somebody did the same at this moment. Read it again, and try again.") from None
             return
         async with self._turn, AsyncSession(self._writer, expire_on_commit=False) as session:
             await _begin(session)
@@ -72,7 +79,11 @@ async def _begin(session: AsyncSession) -> None:
 
 def _sqlite(url: str, size: int, begin: str, busy_seconds: float) -> AsyncEngine:
     engine = create_async_engine(
-        url, pool_size=size, max_overflow=0, connect_args={"isolation_level": None, "timeout": busy_seconds}
+        url,
+        pool_size=size,
+        max_overflow=0,
+        hide_parameters=True,
+        connect_args={"isolation_level": None, "timeout": busy_seconds},
     )
 
     @event.listens_for(engine.sync_engine, "connect")

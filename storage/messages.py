@@ -3,6 +3,7 @@
 from datetime import datetime, timedelta
 from typing import Any
 
+from sqlalchemy import update
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -37,6 +38,15 @@ async def due(session: AsyncSession, now: datetime, limit: int) -> list[Message]
     query = select(MessageRow).where(MessageRow.status == "queued", MessageRow.next_at <= now)
     rows = (await session.exec(query.order_by(col(MessageRow.next_at)).limit(limit))).all()
     return [message_of(row) for row in rows]
+
+
+async def claim(session: AsyncSession, id: str, at: datetime, until: datetime) -> bool:
+    """Take a message to send it; nobody else takes it before `until`. False when somebody already did."""
+    mine = update(MessageRow).where(
+        col(MessageRow.id) == id, col(MessageRow.status) == "queued", col(MessageRow.next_at) <= at
+    )
+    connection = await session.connection()
+    return (await connection.execute(mine.values(next_at=until))).rowcount == 1
 
 
 async def sent(session: AsyncSession, id: str, at: datetime) -> None:

@@ -19,8 +19,8 @@ def group_of(row: GroupRow) -> Group:
     return Group.model_validate(row.model_dump())
 
 
-async def load_person(session: AsyncSession, id: str) -> Person | None:
-    row = await session.get(PersonRow, id)
+async def load_person(session: AsyncSession, id: str, lock: bool = False) -> Person | None:
+    row = await session.get(PersonRow, id, with_for_update=lock)
     return person_of(row) if row else None
 
 
@@ -51,8 +51,8 @@ async def list_people(session: AsyncSession, after: str, limit: int, active: boo
     return [person_of(row) for row in (await session.exec(query)).all()]
 
 
-async def load_group(session: AsyncSession, id: str) -> Group | None:
-    row = await session.get(GroupRow, id)
+async def load_group(session: AsyncSession, id: str, lock: bool = False) -> Group | None:
+    row = await session.get(GroupRow, id, with_for_update=lock)
     return group_of(row) if row else None
 
 

@@ -131,7 +131,7 @@ class Recorder:
             if settled or run.seq != proposal.base:
                 return head_of(run, settled)
             await self._store(session, run, proposal, rows)
-            return head_of(run, [act.command.key for act in proposal.acts])
+            return head_of(run, [act.settles for act in proposal.acts])
 
     async def _examine(
         self, session: AsyncSession, run: RunRow, proposal: Proposal
@@ -147,9 +147,9 @@ class Recorder:
                 rows[command.id] = _add(session, command, act.at, verified=False)
             elif row is None or row.body != command.body or row.run != run.id:
                 await self._note_forgery(session, run, act)
-                settled.append(command.key)
+                settled.append(act.settles)
             elif row.answered:
-                settled.append(command.key)
+                settled.append(act.settles)
         return rows, settled
 
     async def _note_forgery(self, session: AsyncSession, run: RunRow, act: Act) -> None:

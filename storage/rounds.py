@@ -137,8 +137,8 @@ async def _update_approvals(session: AsyncSession, was: Round, now: Round) -> No
         left += [{"of": approval.id, "by": holder} for holder in before if holder not in rows]
         for holder, row in rows.items():
             if holder in before:
-                seats.append({"of": approval.id, "by": holder, "vote": row.vote, "decided_by": row.decided_by,
-                              "decided_at": row.decided_at, "comment": row.comment, "asked_at": row.asked_at})  # fmt: skip
+                names = ("vote", "decided_by", "decided_at", "comment", "asked_at")
+                seats.append({"of": approval.id, "by": holder, **{name: getattr(row, name) for name in names}})
             else:
                 await session.merge(row)
     for statement, values in ((CHANGE_APPROVAL, approvals), (CHANGE_SEAT, seats), (LEAVE_SEAT, left)):

@@ -68,9 +68,10 @@ class CommandedRun(Generic[S]):
         acts = []
         if not self.inbox:
             self.armed = None  # the timer is spent: should it have been early, another is set
-        for command in list(self.inbox.values()) or [expiry(self.id, after.seq)]:
+        timed = expiry(self.id, after.seq)
+        for key, command in list(self.inbox.items()) or [(timed.key, timed)]:
             after, outcome = self.machine.apply(after, command, at)
-            acts.append(Act(command=command, outcome=outcome, at=at))
+            acts.append(Act(command=command, outcome=outcome, at=at, key=key))
         stored = await self._record(
             Proposal(
                 run=self.id,

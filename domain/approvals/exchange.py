@@ -23,12 +23,15 @@ class _Loader(yaml.SafeLoader):
         return super().compose_node(parent, index)
 
 
-def _decimal(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> Decimal | float:
+def _decimal(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> Decimal:
     text = str(loader.construct_scalar(node)).replace("_", "")
     try:
-        return Decimal(text)
+        number = Decimal(text)
     except ArithmeticError:
-        return float("nan")
+        number = Decimal("NaN")
+    if not number.is_finite() or abs(number.adjusted()) > 30 or len(text) > 60:
+        raise yaml.constructor.ConstructorError(None, None, "is no number of a size we take", node.start_mark)
+    return number
 
 
 _Loader.add_constructor("tag:yaml.org,2002:float", _decimal)
@@ -68,7 +71,8 @@ def read_policy(text: str) -> Policy:
 def _indexed(data: dict[str, Any]) -> dict[str, Any]:
     """Empty sections are left out, and conditions without an index are counted from 1."""
     data = {key: value for key, value in data.items() if value is not None}
-    for rule in data.get("rules") or []:
+    rules = data.get("rules")
+    for rule in rules if isinstance(rules, list) else []:
         conditions = rule.get("conditions") if isinstance(rule, dict) else None
         for n, condition in enumerate(conditions if isinstance(conditions, list) else [], 1):
             if isinstance(condition, dict):

@@ -23,6 +23,7 @@ class PlannedApproval(Value):
     asked: str
     seats: tuple[str, ...]
     needed: int
+    any_decides: bool = False
     explicit: bool = False
     expire_after_hours: Decimal | None = None
     reasons: tuple[str, ...] = ()
@@ -49,6 +50,7 @@ class _Seats(Value):
     """Who was found for one `Who`: one entry per approval to be made, in order."""
 
     approvals: tuple[tuple[tuple[str, ...], int], ...] = ()
+    any_decides: bool = False
     notes: tuple[str, ...] = ()
 
 
@@ -89,6 +91,7 @@ def _planned(rule: Rule, finding: Finding, found: _Seats) -> Iterable[PlannedApp
             asked=rule.ask.label if rule.ask else "",
             seats=seats,
             needed=needed,
+            any_decides=found.any_decides,
             explicit=rule.explicit,
             expire_after_hours=rule.expire_after_hours,
             reasons=finding.reasons,
@@ -153,7 +156,7 @@ def _group(who: Who, directory: Directory, barred: tuple[str, ...]) -> _Seats:
     said = tuple(f"{member} of group {group.id} {why}" for member, why in notes.items() if why)
     if not seats or needed is None or needed > len(seats):
         return _Seats(notes=(*said, f"group {group.id} has {len(seats)} who can decide, {who.quorum} needed"))
-    return _Seats(approvals=((seats, needed),), notes=said)
+    return _Seats(approvals=((seats, needed),), any_decides=who.quorum == "any", notes=said)
 
 
 def _managers(field: str, subject: Subject, directory: Directory, submitter: str, barred: tuple[str, ...]) -> _Seats:

@@ -144,6 +144,12 @@ class Policy(Value):
     def after(self, chain: str) -> tuple[str, ...]:
         return next((c.after for c in self.chains if c.name == chain), ())
 
+    @property
+    def routing_fields(self) -> set[str]:
+        """Fields that decide who approves, or that a rule fires regardless."""
+        named = {who.field for _, who in self.people_named() if who.field}
+        return named | {rule.override_field for rule in self.rules if rule.override_field}
+
     def people_named(self) -> Iterable[tuple[str, Who]]:
         for rule in self.rules:
             for who in (rule.ask, rule.fallback):

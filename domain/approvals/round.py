@@ -65,6 +65,8 @@ class Approval(Value):
     tier: int = 0
     seats: tuple[Seat, ...]
     needed: int
+    any_decides: bool = False
+    """The first decision settles, whichever it is."""
     explicit: bool = False
     expire_after_hours: Decimal | None = None
     status: ApprovalStatus = ApprovalStatus.WAITING
@@ -127,8 +129,8 @@ def new_round(
     approvals = tuple(
         Approval(
             id=short_id("a", run, n), rule=p.rule, title=p.title, chain=p.chain, step=p.step, tier=p.tier,
-            seats=tuple(Seat(holder=s) for s in p.seats), needed=p.needed, explicit=p.explicit,
-            expire_after_hours=p.expire_after_hours,
+            seats=tuple(Seat(holder=s) for s in p.seats), needed=p.needed,
+            any_decides=p.any_decides, explicit=p.explicit, expire_after_hours=p.expire_after_hours,
         )
         for n, p in enumerate(plan.approvals)
     )  # fmt: skip
@@ -226,7 +228,7 @@ def _voted(approval: Approval, command: Command, vote: Vote, at: Instant) -> App
     update: dict[str, Any] = {"seats": seats}
     if votes.count(Vote.APPROVED) >= approval.needed:
         update |= {"status": ApprovalStatus.APPROVED, "decided_at": at, "due": None}
-    elif len(seats) - votes.count(Vote.REJECTED) < approval.needed:
+    elif len(seats) - votes.count(Vote.REJECTED) < approval.needed or (approval.any_decides and Vote.REJECTED in votes):
         update |= {"status": ApprovalStatus.REJECTED, "decided_at": at, "due": None}
     return approval.model_copy(update=update)
 
@@ -416,10 +418,12 @@ def _cover(round: Round, decided: Approval, at: Instant) -> Round:
 
 def _reach(round: Round, decided: Approval) -> Iterable[Approval]:
     yield from _next_in_chain(round, decided)
+    before = _with(round, decided.model_copy(update={"status": ApprovalStatus.REQUESTED}))
     for chain in _chains(round):
         if chain != decided.chain and _ready(round, chain):
             yield from _current(round, chain)
-            yield from _following(round, chain)
+            if _ready(before, chain):  # else its first step is the one directly following
+                yield from _following(round, chain)
 
 
 def _next_in_chain(round: Round, approval: Approval) -> list[Approval]:

@@ -266,3 +266,28 @@ async def test_users_and_groups(api: Api) -> None:
     assert group.json()["errors"][0]["field"] == "members"
     group = await api.call("adam", "PUT", "/v1/groups/tigers", json={"id": "tigers", "name": "T", "members": ["zoe"]})
     assert group.status_code == 200
+
+
+async def test_a_comment_is_text_that_can_be_stored(api: Api) -> None:
+    item = await submitted(api)
+    path, body = f"/v1/approvals/{item['approval']}/approve", {"digest": item["digest"]}
+    refused = await api.call("dora", "POST", path, json={**body, "comment": "a\x00b"})
+    assert (refused.status_code, refused.json()["errors"][0]["field"]) == (422, "comment")
+    done = await api.call("dora", "POST", path, json={**body, "comment": "the text \\u0000 is harmless"})
+    assert done.json()["outcome"]["code"] == "approved"
+
+
+async def test_a_rep_does_not_pick_the_approver(api: Api) -> None:
+    policy = {"yaml": "kind: quote\nrules:\n- {name: a, ask: {field: sponsor}, fallback: {user: carla}}\n"}
+    await api.call("adam", "PUT", "/v1/policies/quote/draft", json=policy)
+    await api.call("adam", "POST", "/v1/policies/quote/publish")
+    refused = await api.call("rita", "PUT", "/v1/quotes/Q-1", json={**BODY, "fields": {"sponsor": "leif"}})
+    assert (refused.status_code, refused.json()["field"]) == (403, "sponsor")
+    assert (await api.call("rita", "PUT", "/v1/quotes/Q-1", json=BODY)).status_code == 201
+
+
+async def test_odd_edits_of_a_preview_are_refused_by_field(api: Api) -> None:
+    await api.call("rita", "PUT", "/v1/quotes/Q-1", json=BODY)
+    for edits in ({"lines": [{"id": []}]}, {"lines": [5]}, {"lines": [{"quantity": "1"}]}, {"lines": "x"}):
+        answer = await api.call("rita", "POST", "/v1/quotes/Q-1/preview", json=edits)
+        assert (answer.status_code, answer.json()["code"]) == (422, "invalid"), edits

@@ -80,6 +80,8 @@ def test_what_forbids_publishing(text: str, field: str, what: str) -> None:
             "kind: quote\nrules: [{name: a, conditions: [{field: id, operator: resembles}]}]",
             "rules.0.conditions.0.operator",
         ),
+        ("kind: quote\nrules: 5", "rules"),
+        ("kind: quote\nx: 1.0e+999999999", "line 2, column 4"),
         ("x" * 1_000_001, "policy"),
     ],
 )

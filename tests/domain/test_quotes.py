@@ -1,3 +1,4 @@
+import json
 from decimal import Decimal
 
 import pytest
@@ -113,3 +114,27 @@ def test_equal_content_has_an_equal_digest(price: Decimal, discount: Decimal, qu
     assert a_quote(lines=[{**line, "quantity": f"{quantity}.00"}]).digest == quote.digest
     assert a_quote(lines=[{**line, "quantity": str(quantity + 1)}]).digest != quote.digest
     assert quote.net_total == rounded(quote.net_total, "EUR")
+
+
+def test_a_companys_own_numbers_and_texts_come_back_as_what_they_were() -> None:
+    quote = a_quote(
+        fields={"cost": 5, "rate": 33.1, "code": "5", "tags": ["a", "b"]}, lines=[a_line(weight=70.5, lot="70.5")]
+    )
+    stored = json.loads(json.dumps(quote.model_dump(mode="json")))
+    again = Quote.model_validate(stored)
+    assert again == quote
+    assert again.digest == quote.digest
+    assert isinstance(again.fields["cost"], Decimal)
+    assert isinstance(again.fields["code"], str)
+    assert again.testable_lines({"EUR": Decimal(1)})[0]["weight"] == Decimal("70.5")
+
+
+@pytest.mark.parametrize("name", ["two\nlines", "nul\x00", "\ud800"])
+def test_names_are_one_printable_line(name: str) -> None:
+    with pytest.raises(ValidationError):
+        a_quote(customer={"id": "C", "name": name})
+
+
+def test_totals_are_bounded() -> None:
+    with pytest.raises(Invalid, match="add up to"):
+        a_quote(lines=[a_line(quantity="999999999", list_price="999999999999")]).checked()
