@@ -3,8 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement
-from sqlmodel import col, or_, select
+from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.quotes import Quote, QuoteStatus
@@ -91,19 +90,15 @@ async def listed(
 ) -> list[QuoteSummary]:
     """Quotes by id. With `owner` and `involving` given: those the person owns or was asked about."""
     query = select(QuoteRow).where(QuoteRow.id > after).order_by(col(QuoteRow.id)).limit(limit)
-    rows: list[ColumnElement[bool]] = []
-    if owner:
-        rows.append(col(QuoteRow.owner) == owner)
     if involving:
-        asked = select(SeatRow.approval).where(
-            SeatRow.holder == involving,
-            SeatRow.subject_kind == "quote",
-            SeatRow.subject_id == QuoteRow.id,
-            col(SeatRow.first_asked_at).is_not(None),
+        asked = select(SeatRow.subject_id).where(
+            SeatRow.holder == involving, SeatRow.subject_kind == "quote", col(SeatRow.first_asked_at).is_not(None)
         )
-        rows.append(asked.exists())
-    if rows:
-        query = query.where(or_(*rows))
+        # By the person's own ids, not by asking of every quote whether it is theirs.
+        owned = select(QuoteRow.id).where(QuoteRow.owner == owner)
+        query = query.where(col(QuoteRow.id).in_(asked.union(owned) if owner else asked))
+    elif owner:
+        query = query.where(QuoteRow.owner == owner)
     if status:
         query = query.where(QuoteRow.status == status)
     return [
