@@ -107,17 +107,21 @@ class CommandPath:
             if head is None:
                 raise NotFound("There is no such run.")
             if await record.write_down(session, command, self._clock()):
-                await self._answer_if_closed(session, command, head)
-            outcome = await record.outcome_of(session, command.id)
+                outcome = await self._answer_if_closed(session, command, head)
+            else:
+                outcome = await record.outcome_of(session, command.id)
         return Answer(command=command.id, outcome=outcome) if outcome else await self.carry(command, head, wait)
 
-    async def _answer_if_closed(self, session: AsyncSession, command: Command, head: Head) -> None:
+    async def _answer_if_closed(self, session: AsyncSession, command: Command, head: Head) -> Outcome | None:
+        """The record's own answer for a run that is over; None while there is a workflow to ask."""
         machine = self._machines[head.kind]
         state = machine.state.model_validate(head.state)
-        if not state.running:
-            now = self._clock()
-            _, outcome = machine.apply(state, command, now)
-            await record.answer_now(session, self._audit_key, Act(command=command, outcome=outcome, at=now))
+        if state.running:
+            return None
+        now = self._clock()
+        _, outcome = machine.apply(state, command, now)
+        await record.answer_now(session, self._audit_key, Act(command=command, outcome=outcome, at=now))
+        return outcome
 
     async def carry(self, command: Command, head: Head, wait: float = WAIT_SECONDS) -> Answer:
         """Send what is written down and wait for its outcome. With the engine away it is sent again later."""
