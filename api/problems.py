@@ -102,8 +102,9 @@ def install(app: FastAPI) -> None:
 
 
 def answers(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The problems an endpoint can answer with, for the OpenAPI document."""
+    """The problems an endpoint can answer with, for the OpenAPI document. Any request can be too large or too many."""
     content = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
     return {
-        status: {"description": HTTPStatus(status).phrase, "model": Problem, "content": content} for status in statuses
+        status: {"description": HTTPStatus(status).phrase, "model": Problem, "content": content}
+        for status in sorted({*statuses, 413, 429})
     }

@@ -1,5 +1,6 @@
 """What tests are given: databases of both kinds, a house without an engine, a running stack."""
 
+import os
 import shutil
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, replace
@@ -34,9 +35,12 @@ from storage.record import Recorder
 from tests.databases import Postgres, postgres, programs
 from tests.support import Clock, InlineEngine
 
-# Machines are noisy: a slow example is not a failed one.
+# Machines are noisy: a slow example is not a failed one. CI judges every change by the same examples.
 hypothesis_settings.register_profile(
-    "dealwright", deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
+    "dealwright",
+    deadline=None,
+    derandomize="CI" in os.environ,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
 hypothesis_settings.load_profile("dealwright")
 

@@ -22,7 +22,7 @@ async def token(live: Live) -> str:
 
 @pytest.mark.e2e
 @SCHEMA.parametrize()
-@settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=10, suppress_health_check=list(HealthCheck))
 def test_every_answer_is_as_described(case: schemathesis.Case, live: Live, token: str) -> None:
     answer = case.call(base_url=live.stack.api_url, headers={"Authorization": f"Bearer {token}"})
     checks = schemathesis.checks
