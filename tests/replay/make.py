@@ -86,7 +86,8 @@ async def main() -> None:
                 async for each in client.list_workflows(f"WorkflowId = '{run}'"):
                     history = await client.get_workflow_handle(run, run_id=each.run_id).fetch_history()
                     kept = run.replace(":", "_") + (f"~{part}" if part else "")
-                    (FOLDER / f"{kept}.json").write_text(history.to_json() + "\n")
+                    text = history.to_json().replace(f"{ROOT}/", "")  # stack traces name the folder they ran in
+                    (FOLDER / f"{kept}.json").write_text(text + "\n")
                     part += 1
                 print(f"{name}: {part} histor{'y' if part == 1 else 'ies'}")
             await house.close()
