@@ -26,7 +26,7 @@ from api.requests import (
 )
 from domain.approvals.evaluation import Finding
 from domain.approvals.plan import Nobody, PlannedApproval
-from domain.approvals.round import Round
+from domain.approvals.round import Round, round_run
 from domain.audit import Entry
 from domain.errors import Invalid
 from domain.people import Person
@@ -173,7 +173,7 @@ async def rounds(house: AHouse, person: Reader, id: PathId) -> list[RoundOut]:
     found = await house.quotes.rounds(person, id)
     return [
         RoundOut(
-            run=f"quote:{id}:approval:{round.number}", round=round, names=names,
+            run=round_run("quote", id, round.number), round=round, names=names,
             reasons={a.id: p.reasons for a, p in zip(round.approvals, plan.approvals, strict=True)},
         )
         for round, plan, names in found

@@ -6,12 +6,12 @@ from domain.approvals.plan import Plan
 from domain.approvals.round import Approval, Round
 from domain.errors import Invalid, NotFound
 from domain.people import Person, Role
-from domain.permissions import Reach
 from domain.quotes import Quote
 from domain.runs import Command
 from domain.values import Value
 from services.commands import Answer, Caller
 from services.office import Office, authorise
+from services.quotes import reached
 from storage import people, quotes, rounds
 from storage.rounds import Waiting
 
@@ -51,14 +51,7 @@ class Approvals:
                 raise NotFound(f"There is no approval {id!r} that you can see.")
             row, run = found
             stored = await quotes.load(session, row.subject_id)
-            if stored is None or not (
-                Reach.ALL in reach
-                or (Reach.OWN in reach and stored.quote.owner == person.id)
-                or (
-                    Reach.INVOLVED in reach
-                    and await rounds.involved(session, person.id, row.subject_kind, row.subject_id)
-                )
-            ):
+            if stored is None or not await reached(session, reach, person, stored):
                 raise NotFound(f"There is no approval {id!r} that you can see.")
             round, plan = Round.model_validate(run.state), Plan.model_validate(run.opening["plan"])
             approval, planned = round.approvals[row.number], plan.approvals[row.number]

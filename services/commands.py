@@ -68,8 +68,8 @@ class Answers:
         except TimeoutError:
             return None
         finally:
-            if future.done() or self._awaited.get(command) is future:
-                self._awaited.pop(command, None)
+            if self._awaited.get(command) is future:  # never another caller's, who came after the answer
+                del self._awaited[command]
 
     async def _watch(self) -> None:
         while self._awaited:

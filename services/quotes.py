@@ -10,7 +10,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from domain.approvals.evaluation import Finding
 from domain.approvals.exchange import invalid_fields
 from domain.approvals.plan import Plan, barred_people, plan
-from domain.approvals.round import Round, new_round
+from domain.approvals.round import Round, new_round, round_run
 from domain.approvals.subject import KNOWN_FIELDS, Subject, quote_subject
 from domain.audit import Entry
 from domain.errors import CommandIdReused, Invalid, Locked, NotAllowed, NotFound, Unresolved
@@ -25,7 +25,7 @@ from services.office import Office, authorise
 from services.versions import next_version
 from storage import people, policies, quotes, record, rounds, trail
 from storage.policies import StoredPolicy
-from storage.quotes import QuoteSummary, StoredQuote, round_run
+from storage.quotes import QuoteSummary, StoredQuote
 
 
 class Preview(Value):
@@ -93,11 +93,7 @@ class Quotes:
         """The quote, if this person may see it; otherwise it does not exist for them."""
         reach = authorise(person, "quotes.read")
         stored = await quotes.load(session, id)
-        if stored and (
-            Reach.ALL in reach
-            or (Reach.OWN in reach and stored.quote.owner == person.id)
-            or (Reach.INVOLVED in reach and await rounds.involved(session, person.id, "quote", id))
-        ):
+        if stored and await reached(session, reach, person, stored):
             return stored
         raise NotFound(f"There is no quote {id!r} that you can see.")
 
@@ -156,7 +152,7 @@ class Quotes:
     async def _known_opening(self, session: AsyncSession, caller: Caller, id: str) -> tuple[Command, Head] | None:
         """The submission already written down under the caller's key."""
         known = await record.written(session, caller.command_id) if caller.key else None
-        if known and (known[0].verb != "open" or not known[0].run.startswith(f"quote:{id}:approval:")):
+        if known and (known[0].verb != "open" or not known[0].run.startswith(round_run("quote", id, ""))):
             raise CommandIdReused("This Idempotency-Key was used before for another request. Use a new one.")
         return known
 
@@ -173,7 +169,7 @@ class Quotes:
                 rules=[u.model_dump() for u in found.unresolved],
             )
         number = stored.round + 1
-        run_id = round_run(quote.id, number)
+        run_id = round_run("quote", quote.id, number)
         round = new_round(
             run_id, found, kind="quote", id=quote.id, number=number, digest=subject.digest, title=subject.title,
             customer=subject.customer, submitter=submitter, barred=barred_people(subject, submitter),
@@ -245,6 +241,15 @@ class Quotes:
         directory = await people.directory(session, asked, groups)
         found, findings = plan(policy.policy, subject, directory, submitter, status.value, today)
         return policy, subject, found, findings
+
+
+async def reached(session: AsyncSession, reach: set[Reach], person: Person, stored: StoredQuote) -> bool:
+    """Whether an act of this reach may touch the quote: any, one's own, or one that waits or waited on the person."""
+    return (
+        Reach.ALL in reach
+        or (Reach.OWN in reach and stored.quote.owner == person.id)
+        or (Reach.INVOLVED in reach and await rounds.involved(session, person.id, "quote", stored.quote.id))
+    )
 
 
 def _people_in(round: Round) -> set[str]:

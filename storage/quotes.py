@@ -6,6 +6,7 @@ from typing import Any
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from domain.approvals.round import round_run
 from domain.quotes import Quote, QuoteStatus
 from domain.values import Value
 from storage.tables import ProductRow, QuoteRow, SeatRow
@@ -26,11 +27,7 @@ class StoredQuote(Value):
     @property
     def run(self) -> str:
         """The workflow id of the newest round."""
-        return round_run(self.quote.id, self.round)
-
-
-def round_run(quote: str, number: int) -> str:
-    return f"quote:{quote}:approval:{number}"
+        return round_run("quote", self.quote.id, self.round)
 
 
 class QuoteSummary(Value):

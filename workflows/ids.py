@@ -1,8 +1,4 @@
-"""Workflow ids, made from business keys. `:` separates: the engine's HTTP API cannot find an id with a slash."""
+"""Ids of the workflows that always run. A round's id is made from its subject: `domain.approvals.round.round_run`."""
 
 DELIVERY = "notification-delivery"
 SWEEP = "command-sweep"
-
-
-def approval_round(kind: str, subject: str, number: int) -> str:
-    return f"{kind}:{subject}:approval:{number}"

@@ -121,6 +121,11 @@ class Round(RunState):
         return next((a for a in self.approvals if a.id == wanted), None)
 
 
+def round_run(kind: str, subject: str, number: int | str) -> str:
+    """The workflow id of a round. `:` separates: the engine's HTTP API cannot find an id with a slash."""
+    return f"{kind}:{subject}:approval:{number}"
+
+
 def new_round(
     run: str, plan: Plan, *, kind: str, id: str, number: int, digest: str, title: str, customer: str,
     submitter: str, barred: tuple[str, ...], policy_version: int,
