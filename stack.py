@@ -1,6 +1,8 @@
 """The processes of one running Dealwright on one machine: engine, worker, API with console, and a mail catcher."""
 
+import itertools
 import os
+import random
 import secrets
 import shutil
 import signal
@@ -29,10 +31,23 @@ ENGINE_FLAGS = [
     "--log-level", "error",
 ]  # fmt: skip
 START_SECONDS, STOP_SECONDS = 60.0, 15.0
+START_RETRIES = 2
+NEVER_LENT = (20_000, 32_000)  # below what Linux lends to outgoing connections
 
 
 class CannotStart(Exception):
     """Something is in the way; the text says what, and what to do."""
+
+
+def taken(port: int) -> str:
+    """Why nobody can listen on a port now; empty when somebody can."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError as error:
+            return error.strerror or str(error)
+    return ""
 
 
 @dataclass(frozen=True)
@@ -44,12 +59,9 @@ class Ports:
 
     @classmethod
     def free(cls) -> "Ports":
-        """Ports nobody uses now, for a stack of one's own."""
-        holders = [socket.create_server((HOST, 0)) for _ in range(4)]
-        numbers = [holder.getsockname()[1] for holder in holders]
-        for holder in holders:
-            holder.close()
-        return cls(*numbers)
+        """Ports nobody uses now, for a stack of one's own. Never those the system lends to outgoing connections."""
+        candidates = iter(random.sample(range(*NEVER_LENT), 1000))
+        return cls(*itertools.islice((port for port in candidates if not taken(port)), 4))
 
 
 @dataclass
@@ -169,14 +181,8 @@ class Stack:
         if self.outer_engine:
             del wanted["temporal"], wanted["ui"]
         for name, port in wanted.items():
-            with socket.socket() as probe:
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                try:
-                    probe.bind((HOST, port))
-                except OSError as error:
-                    raise CannotStart(
-                        f"Port {port} is taken ({error.strerror}). Stop what uses it, or choose another: --{name}-port"
-                    ) from None
+            if why := taken(port):
+                raise CannotStart(f"Port {port} is taken ({why}). Stop what uses it, or choose another: --{name}-port")
 
     def _engine_command(self) -> list[str]:
         scripts = Path(sysconfig.get_path("scripts")) / "temporal"
@@ -202,9 +208,15 @@ class Stack:
 
     def wait_ready(self) -> None:
         until = time.monotonic() + START_SECONDS
+        retries = START_RETRIES
         while not self.ready():
             for child in self.children.values():
-                if not child.alive:
+                if child.alive:
+                    continue
+                if retries:  # the engine chooses inner ports that another process may take before it does
+                    retries -= 1
+                    child.start()
+                else:
                     raise CannotStart(f"{child.name} ended at once. The end of {child.log}:\n{child.last_words()}")
             if time.monotonic() > until:
                 raise CannotStart(f"Not ready after {START_SECONDS:.0f} s. See the logs in {self.home}")

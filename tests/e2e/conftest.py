@@ -33,12 +33,12 @@ rules:
 """
 
 
-async def until(condition: Callable[[], Any], what: str, seconds: float = 90) -> Any:
+async def until(condition: Callable[[], Any], what: str | Callable[[], str], seconds: float = 90) -> Any:
     for _ in range(int(seconds / 0.1)):
         if found := await condition():
             return found
         await asyncio.sleep(0.1)
-    raise AssertionError(f"{what} never came to be")
+    raise AssertionError(f"{what if isinstance(what, str) else what()} never came to be")
 
 
 @dataclass

@@ -38,6 +38,17 @@ def armed_stack(tmp_path: Path) -> Iterator[tuple[Stack, Path]]:
         yield stack, arm
 
 
+async def agreement(player: Player) -> None:
+    """Nothing violated once the runs have read what the record told them."""
+    found: list[str] = []
+
+    async def agreed() -> bool:
+        found[:] = await violations(player.live.house, player.told)
+        return not found
+
+    await until(agreed, lambda: f"agreement: {found[:5]}", seconds=60)
+
+
 ACTS = {
     "open": ("open", []),
     "approve": ("approve", [("dora", "first", "approve", {})]),
@@ -96,10 +107,7 @@ async def test_the_worker_dies_between_commit_and_completion_of_every_transition
         stack.revive()
     await player.settled()
 
-    async def agreed() -> bool:
-        return not await violations(house, player.told)
-
-    await until(agreed, f"agreement: {await violations(house, player.told)}", seconds=30)
+    await agreement(player)
     done, broken = await replay_namespace(house, lambda _: None)
     assert done >= len(ACTS)
     assert broken == []
@@ -159,10 +167,7 @@ async def test_two_hundred_rounds_while_worker_api_and_engine_are_killed(player:
     house = player.live.house
     house.engine._client = None  # the engine died under it: connect anew
 
-    async def agreed() -> bool:
-        return not await violations(house, player.told)
-
-    await until(agreed, f"agreement: {(await violations(house, player.told))[:5]}", seconds=30)
+    await agreement(player)
     assert len(player.told) >= 800
     async with house.database.reading() as session:
         assert (await session.exec(select(func.count()).select_from(RunRow))).one() == 200
@@ -197,7 +202,7 @@ async def test_a_database_locked_for_a_minute_loses_nothing_and_others_are_answe
     lock.execute("ROLLBACK")
     lock.close()
     await player.settled()
-    assert await violations(house, player.told) == []
+    await agreement(player)
     for n in range(count):
         history = await client.get_workflow_handle(f"quote:L-{n}:approval:1").fetch_history()
         assert len(history.events) < 60

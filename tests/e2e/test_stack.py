@@ -51,6 +51,7 @@ def dev(home: Path, ports: Ports, *more: str) -> Iterator[subprocess.Popen[bytes
             time.sleep(0.1)
         yield process
     finally:
+        assert process.poll() is None, (home / "dev.log").read_text()
         children = psutil.Process(process.pid).children(recursive=True)
         process.send_signal(signal.SIGINT)
         assert process.wait(60) == 0, (home / "dev.log").read_text()
