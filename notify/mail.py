@@ -1,5 +1,9 @@
 """Mail over SMTP."""
 
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from email.headerregistry import Address
 from email.message import EmailMessage
 
@@ -9,6 +13,7 @@ from domain.values import Value
 from notify.port import Letter, Refused, Unavailable
 
 SECONDS = 10
+LETTERS_PER_LINE, LINE_SECONDS = 50, 3.0
 
 
 class SmtpServer(Value):
@@ -25,20 +30,15 @@ class Mail:
 
     def __init__(self, server: SmtpServer) -> None:
         self._server = server
+        self._turn = asyncio.Lock()
+        self._line: aiosmtplib.SMTP | None = None
+        self._used, self._last = 0, 0.0
 
     async def send(self, letter: Letter) -> None:
         """Raises Refused when the server says no for good, Unavailable for everything else."""
-        server = self._server
         try:
-            await aiosmtplib.send(
-                compose(letter, server.sender),
-                hostname=server.host,
-                port=server.port,
-                username=server.username or None,
-                password=server.password or None,
-                start_tls=server.start_tls,
-                timeout=SECONDS,
-            )
+            async with self._turn, self._open_line() as line:
+                await line.send_message(compose(letter, self._server.sender))
         except aiosmtplib.SMTPRecipientsRefused as error:
             answers = [recipient.code for recipient in error.recipients]
             raise (Refused if all(code >= 500 for code in answers) else Unavailable)(f"SMTP {answers}") from None
@@ -46,6 +46,32 @@ class Mail:
             raise (Refused if error.code >= 550 else Unavailable)(f"SMTP {error.code}") from None
         except (aiosmtplib.SMTPException, OSError) as error:
             raise Unavailable(type(error).__name__) from None
+
+    @asynccontextmanager
+    async def _open_line(self) -> AsyncIterator[aiosmtplib.SMTP]:
+        """A connection for one letter: the one before's while it is fresh, for greeting costs more than a letter."""
+        fresh = self._used < LETTERS_PER_LINE and time.monotonic() - self._last < LINE_SECONDS
+        line, self._line = self._line, None
+        if line and not (fresh and line.is_connected):
+            line.close()
+            line = None
+        if line is None:
+            line, self._used = await self._connect(), 0
+        try:
+            yield line
+        except BaseException:
+            line.close()
+            raise
+        self._line, self._used, self._last = line, self._used + 1, time.monotonic()
+
+    async def _connect(self) -> aiosmtplib.SMTP:
+        server = self._server
+        line = aiosmtplib.SMTP(
+            hostname=server.host, port=server.port, username=server.username or None,
+            password=server.password or None, start_tls=server.start_tls, timeout=SECONDS,
+        )  # fmt: skip
+        await line.connect()
+        return line
 
 
 def compose(letter: Letter, sender: str) -> EmailMessage:

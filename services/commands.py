@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import time
 import uuid
 from collections.abc import Callable
 from datetime import datetime
@@ -21,7 +22,7 @@ from storage.database import Database
 
 log = structlog.get_logger()
 WAIT_SECONDS = 2.0
-FIRST_PAUSE, LONGEST_PAUSE = 0.004, 0.05
+SHORTEST_PAUSE, LONGEST_PAUSE = 0.004, 0.05
 
 
 def command_id(actor: str, key: str | None) -> str:
@@ -49,22 +50,26 @@ class Answer(Value):
 
 
 class Answers:
-    """Watches the record for the outcomes that callers wait for: one query at a time, however many wait."""
+    """Watches the record for the outcomes that callers wait for: one query at a time, however many wait.
+
+    It looks eight times in the time that answers lately took: soon when they are quick, seldom when all are busy."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._awaited: dict[str, asyncio.Future[Outcome]] = {}
         self._watcher: asyncio.Task[None] | None = None
-        self._pause = FIRST_PAUSE
+        self._usual = 0.0
 
     async def awaited(self, command: str, wait: float) -> Outcome | None:
         """The command's outcome, or None if it has none after `wait` seconds."""
         future = self._awaited.setdefault(command, asyncio.get_running_loop().create_future())
-        self._pause = FIRST_PAUSE
+        started = time.monotonic()
         if self._watcher is None or self._watcher.done():
             self._watcher = asyncio.create_task(self._watch())
         try:
-            return await asyncio.wait_for(asyncio.shield(future), wait)
+            outcome = await asyncio.wait_for(asyncio.shield(future), wait)
+            self._usual += (time.monotonic() - started - self._usual) / 8
+            return outcome
         except TimeoutError:
             return None
         finally:
@@ -83,8 +88,7 @@ class Answers:
                 if (future := self._awaited.get(command)) and not future.done():
                     future.set_result(outcome)
                 self._awaited.pop(command, None)
-            await asyncio.sleep(self._pause)
-            self._pause = min(self._pause * 1.2, LONGEST_PAUSE)
+            await asyncio.sleep(min(max(self._usual / 8, SHORTEST_PAUSE), LONGEST_PAUSE))
 
 
 class CommandPath:

@@ -1,11 +1,13 @@
 """Connections. Writers take turns on SQLite (BEGIN IMMEDIATE); readers never see what is not committed."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Generator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
-from sqlalchemy import event
+import aiosqlite
+from sqlalchemy import CursorResult, Executable, event, make_url
 from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -58,6 +60,16 @@ class Database:
             await session.commit()
 
 
+async def execute(
+    session: AsyncSession, statement: Executable, values: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None
+) -> CursorResult[Any]:
+    """Run a statement over tables, past the mapper: for what runs several times in every click.
+
+    Statements kept as constants are compiled once; the mapper's share of a query is many times SQLite's own."""
+    connection = await session.connection()
+    return await connection.execute(statement, values)
+
+
 async def _begin(session: AsyncSession) -> None:
     """Wait for SQLite's writer lock in small pauses of our own.
 
@@ -67,7 +79,7 @@ async def _begin(session: AsyncSession) -> None:
     while True:
         try:
             await session.connection()
-        except OperationalError as error:
+        except (OperationalError, sqlite3.OperationalError) as error:
             if "locked" not in str(error):
                 raise
             await session.rollback()
@@ -77,14 +89,43 @@ async def _begin(session: AsyncSession) -> None:
             return
 
 
+class _Here(aiosqlite.Connection):
+    """A connection used on the thread of its caller.
+
+    A statement of ours takes microseconds; handing it to another thread and back took longer than it, and every
+    transaction has a dozen. Nothing waits inside SQLite: waiting for the writer is done outside (see `_begin`)."""
+
+    def __await__(self) -> Generator[Any, None, aiosqlite.Connection]:
+        return self._connect().__await__()
+
+    async def _connect(self) -> aiosqlite.Connection:
+        self._connection = self._connector()
+        return self
+
+    async def _execute(self, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        return fn(*args, **kwargs)
+
+    async def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def stop(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+
 def _sqlite(url: str, size: int, begin: str, busy_seconds: float) -> AsyncEngine:
-    engine = create_async_engine(
-        url,
-        pool_size=size,
-        max_overflow=0,
-        hide_parameters=True,
-        connect_args={"isolation_level": None, "timeout": busy_seconds},
-    )
+    path = make_url(url).database or ":memory:"
+
+    def connect() -> sqlite3.Connection:
+        return sqlite3.connect(path, timeout=busy_seconds, isolation_level=None, check_same_thread=False)
+
+    async def connection() -> aiosqlite.Connection:
+        return await _Here(connect, iter_chunk_size=64)
+
+    engine = create_async_engine(url, pool_size=size, max_overflow=0, hide_parameters=True, async_creator=connection)
 
     @event.listens_for(engine.sync_engine, "connect")
     def configure(connection: Any, _: Any) -> None:
@@ -96,6 +137,8 @@ def _sqlite(url: str, size: int, begin: str, busy_seconds: float) -> AsyncEngine
 
     @event.listens_for(engine.sync_engine, "begin")
     def start(connection: Any) -> None:
-        connection.exec_driver_sql(begin)
+        cursor = connection.connection.cursor()
+        cursor.execute(begin)
+        cursor.close()
 
     return engine

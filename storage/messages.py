@@ -3,16 +3,31 @@
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import update
+from sqlalchemy import bindparam, update
+from sqlalchemy import select as core_select
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.values import Value
+from storage.database import execute
 from storage.tables import MessageRow
+from storage.types import Moment
 
 GIVE_UP_AFTER = timedelta(days=1)
 FIRST_PAUSE = timedelta(seconds=5)
 LONGEST_PAUSE = timedelta(hours=1)
+
+
+MESSAGES = MessageRow.__table__  # type: ignore[attr-defined]
+QUEUED = MESSAGES.c.status == "queued"
+DUE = (
+    core_select(MESSAGES)
+    .where(QUEUED, MESSAGES.c.next_at <= bindparam("now", type_=Moment()))
+    .order_by(MESSAGES.c.next_at)
+    .limit(bindparam("most"))
+)
+CHANGE = update(MESSAGES).where(MESSAGES.c.id == bindparam("of"))
+CLAIM = CHANGE.where(QUEUED, MESSAGES.c.next_at <= bindparam("at", type_=Moment()))
 
 
 class Message(Value):
@@ -35,23 +50,17 @@ def message_of(row: MessageRow) -> Message:
 
 
 async def due(session: AsyncSession, now: datetime, limit: int) -> list[Message]:
-    query = select(MessageRow).where(MessageRow.status == "queued", MessageRow.next_at <= now)
-    rows = (await session.exec(query.order_by(col(MessageRow.next_at)).limit(limit))).all()
-    return [message_of(row) for row in rows]
+    rows = await execute(session, DUE, {"now": now, "most": limit})
+    return [Message.model_validate(dict(row)) for row in rows.mappings()]
 
 
 async def claim(session: AsyncSession, id: str, at: datetime, until: datetime) -> bool:
     """Take a message to send it; nobody else takes it before `until`. False when somebody already did."""
-    mine = update(MessageRow).where(
-        col(MessageRow.id) == id, col(MessageRow.status) == "queued", col(MessageRow.next_at) <= at
-    )
-    connection = await session.connection()
-    return (await connection.execute(mine.values(next_at=until))).rowcount == 1
+    return (await execute(session, CLAIM, {"of": id, "at": at, "next_at": until})).rowcount == 1
 
 
 async def sent(session: AsyncSession, id: str, at: datetime) -> None:
-    row = await session.get_one(MessageRow, id)
-    row.status, row.sent_at, row.error = "sent", at, ""
+    await execute(session, CHANGE, {"of": id, "status": "sent", "sent_at": at, "error": ""})
 
 
 async def failed(session: AsyncSession, id: str, error: str, at: datetime, for_good: bool = False) -> None:

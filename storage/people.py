@@ -3,12 +3,17 @@
 from datetime import date, datetime
 from decimal import Decimal
 
+from sqlalchemy import bindparam
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.money import Rates
 from domain.people import Directory, Group, Person
+from storage.database import execute
 from storage.tables import ApiKeyRow, GroupRow, PersonRow, RateRow
+
+PEOPLE = PersonRow.__table__  # type: ignore[attr-defined]
+BY_ID = select(PEOPLE).where(PEOPLE.c.id == bindparam("id"))
 
 
 def person_of(row: PersonRow) -> Person:
@@ -34,8 +39,11 @@ async def save_person(session: AsyncSession, person: Person) -> None:
 
 async def login_of(session: AsyncSession, id: str) -> tuple[Person, str | None, datetime | None] | None:
     """A person with their password's hash and the instant before which tokens no longer count."""
-    row = await session.get(PersonRow, id)
-    return (person_of(row), row.password_hash, row.tokens_valid_from) if row else None
+    row = (await execute(session, BY_ID, {"id": id})).mappings().first()
+    if row is None:
+        return None
+    person = Person.model_validate({name: row[name] for name in Person.model_fields})
+    return person, row["password_hash"], row["tokens_valid_from"]
 
 
 async def set_password(session: AsyncSession, id: str, hash: str, at: datetime) -> None:

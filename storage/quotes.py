@@ -3,12 +3,14 @@
 from datetime import datetime
 from typing import Any
 
+from sqlalchemy import Row, bindparam, insert, update
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.approvals.round import round_run
 from domain.quotes import Quote, QuoteStatus
 from domain.values import Value
+from storage.database import execute
 from storage.tables import ProductRow, QuoteRow, SeatRow
 
 
@@ -42,7 +44,13 @@ class QuoteSummary(Value):
     changed_at: datetime
 
 
-def stored_of(row: QuoteRow) -> StoredQuote:
+QUOTES = QuoteRow.__table__  # type: ignore[attr-defined]
+ONE = select(QUOTES).where(QUOTES.c.id == bindparam("of"))
+LOCKED = ONE.with_for_update()
+CHANGE, ADD = update(QUOTES).where(QUOTES.c.id == bindparam("of")), insert(QUOTES)
+
+
+def stored_of(row: Row[Any]) -> StoredQuote:
     return StoredQuote(
         quote=Quote.model_validate(row.body), version=row.version, status=QuoteStatus(row.status), round=row.round,
         editors=tuple(row.editors), flags=tuple(row.flags), created_at=row.created_at, changed_at=row.changed_at,
@@ -50,19 +58,18 @@ def stored_of(row: QuoteRow) -> StoredQuote:
 
 
 async def load(session: AsyncSession, id: str, lock: bool = False) -> StoredQuote | None:
-    row = await session.get(QuoteRow, id, with_for_update=True if lock else None)
+    row = (await execute(session, LOCKED if lock else ONE, {"of": id})).first()
     return stored_of(row) if row else None
 
 
 async def save(session: AsyncSession, stored: StoredQuote) -> None:
-    quote = stored.quote
-    row = await session.get(QuoteRow, quote.id)
-    if row is None:
-        row = QuoteRow.model_validate({"id": quote.id, "created_at": stored.created_at, **_columns(stored)})
-        session.add(row)
-        return
-    for name, value in _columns(stored).items():
-        setattr(row, name, value)
+    id, columns = stored.quote.id, _columns(stored)
+    if (await execute(session, CHANGE, {"of": id, **columns})).rowcount == 0:
+        await execute(session, ADD, {"id": id, "created_at": stored.created_at, **columns})
+
+
+async def set_status(session: AsyncSession, id: str, status: QuoteStatus, at: datetime) -> None:
+    await execute(session, CHANGE, {"of": id, "status": status.value, "changed_at": at})
 
 
 def _columns(stored: StoredQuote) -> dict[str, Any]:

@@ -1,64 +1,97 @@
 """Command rows, and `record`: the compare-and-set that makes what a workflow decided what happened."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
-from sqlalchemy.orm import defer
-from sqlmodel import col, select
+from sqlalchemy import Row, bindparam, insert, select, update
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.audit import Entry
 from domain.errors import CommandIdReused
 from domain.people import Role
 from domain.permissions import VERB_ACTS, allows
-from domain.runs import Act, Command, Head, Outcome, Proposal, is_expiry
+from domain.runs import Act, Command, Head, Outcome, Proposal, RunState, is_expiry
 from storage import people, trail
-from storage.database import Database
+from storage.database import Database, execute
 from storage.tables import CommandRow, EventRow, RunRow
 
 Clock = Callable[[], datetime]
-WITHOUT_OPENING = (defer(col(RunRow.opening)),)  # type: ignore[arg-type]  # the plan is for readers, and long
+RUNS, COMMANDS = RunRow.__table__, CommandRow.__table__  # type: ignore[attr-defined]
+EVENT = EventRow.__table__.c  # type: ignore[attr-defined]
+AS_RECORDED = (RUNS.c.id, RUNS.c.kind, RUNS.c.subject, RUNS.c.seq, RUNS.c.state)  # what it was opened with is long
+THE_RUN = select(*AS_RECORDED).where(RUNS.c.id == bindparam("of"))
+THE_RUN_LOCKED = THE_RUN.with_for_update()
+OPEN_RUN, CHANGE_RUN = insert(RUNS), update(RUNS).where(RUNS.c.id == bindparam("of"))
+THE_COMMAND = select(COMMANDS).where(COMMANDS.c.id == bindparam("of"))
+THE_COMMANDS = select(COMMANDS).where(COMMANDS.c.id.in_(bindparam("these", expanding=True)))
+ADD_COMMAND = insert(COMMANDS)
+ANSWER = (
+    update(COMMANDS)
+    .where(COMMANDS.c.id == bindparam("of"))
+    .values({name: bindparam(name) for name in ("answered", "outcome", "answered_at")})
+)
+OUTCOMES = select(COMMANDS.c.id, COMMANDS.c.outcome).where(
+    COMMANDS.c.id.in_(bindparam("these", expanding=True)), COMMANDS.c.answered.is_(True)
+)
+NOTED = select(EVENT.seq).where(EVENT.command == bindparam("name"))
 
 
 class DatabaseBehind(Exception):
     """The engine knows more than the database: an older copy was restored. Nothing is stored until that is mended."""
 
 
+@dataclass(frozen=True)
+class Run:
+    """A run as recorded, before what is being recorded."""
+
+    id: str
+    kind: str
+    subject: str
+    seq: int
+    state: dict[str, Any]
+
+    def head(self, settled: list[str] | None = None) -> Head:
+        return Head(run=self.id, kind=self.kind, state=self.state, settled=settled or [])
+
+
 class Projector(Protocol):
-    """Brings a run's lists and messages up to date, in the transaction that records its new state."""
+    """Brings a run's lists and messages up to date, in the transaction that records its new state, and returns that."""
 
-    async def __call__(
-        self, session: AsyncSession, run: RunRow, before: dict[str, Any], proposal: Proposal, at: datetime
-    ) -> None: ...
+    async def __call__(self, session: AsyncSession, run: Run, proposal: Proposal, at: datetime) -> RunState: ...
 
 
-def head_of(run: RunRow, settled: list[str] | None = None) -> Head:
-    return Head(run=run.id, kind=run.kind, state=run.state, settled=settled or [])
-
-
-def command_of(row: CommandRow) -> Command:
+def command_of(row: CommandRow | Row[Any]) -> Command:
     return Command(
         id=row.id, run=row.run, actor=row.actor, verb=row.verb, payload=row.payload,
         on_behalf_of=row.on_behalf_of, channel=row.channel,
     )  # fmt: skip
 
 
-async def _locked(session: AsyncSession, run: str) -> RunRow | None:
-    return await session.get(RunRow, run, with_for_update=True, options=WITHOUT_OPENING)
+async def _run(session: AsyncSession, id: str, lock: bool = False) -> Run | None:
+    row = (await execute(session, THE_RUN_LOCKED if lock else THE_RUN, {"of": id})).first()
+    return Run(**row._mapping) if row else None
+
+
+async def open_run(session: AsyncSession, head: Head, subject: str, opening: dict[str, Any], at: datetime) -> None:
+    """Store a run at sequence number 0, with what it is opened with."""
+    row = {"id": head.run, "kind": head.kind, "subject": subject, "seq": 0, "running": True, "due": None,
+           "state": head.state, "opening": opening, "opened_at": at}  # fmt: skip
+    await execute(session, OPEN_RUN, row)
 
 
 async def head(session: AsyncSession, run: str) -> Head | None:
     """The run as recorded, locked until the transaction ends."""
-    row = await _locked(session, run)
-    return head_of(row) if row else None
+    found = await _run(session, run, lock=True)
+    return found.head() if found else None
 
 
 async def write_down(session: AsyncSession, command: Command, at: datetime) -> bool:
     """Store the command's row; False if it stands already. Raises CommandIdReused if that one says something else."""
-    row = await session.get(CommandRow, command.id)
+    row = (await execute(session, THE_COMMAND, {"of": command.id})).first()
     if row is None:
-        _add(session, command, at)
+        await _add(session, command, at)
         return True
     if row.body != command.body:
         raise CommandIdReused("This Idempotency-Key was used before for another request. Use a new one.")
@@ -67,29 +100,32 @@ async def write_down(session: AsyncSession, command: Command, at: datetime) -> b
 
 async def written(session: AsyncSession, id: str) -> tuple[Command, Head] | None:
     """The command stored under this id, with its run."""
-    row = await session.get(CommandRow, id)
-    return (command_of(row), head_of(await session.get_one(RunRow, row.run, options=WITHOUT_OPENING))) if row else None
+    row = (await execute(session, THE_COMMAND, {"of": id})).first()
+    run = await _run(session, row.run) if row else None
+    return (command_of(row), run.head()) if row and run else None
 
 
 async def answer_now(session: AsyncSession, key: bytes, act: Act) -> None:
     """Answer a written command from the record itself: its run is over, and nothing is left to ask the workflow."""
-    row = await session.get_one(CommandRow, act.command.id)
-    run = await session.get_one(RunRow, act.command.run)
-    _answer(row, act.outcome, act.at)
+    run = await _run(session, act.command.run)
+    if run is None:
+        raise LookupError(act.command.run)
+    await execute(session, ANSWER, _answer(act, act.at))
     await trail.append(session, key, [_entry(run, act, None, verified=True)])
 
 
-def _add(session: AsyncSession, command: Command, at: datetime, verified: bool = True) -> CommandRow:
-    row = CommandRow(**command.model_dump(), body=command.body, verified=verified, created_at=at)
-    session.add(row)
-    return row
+async def _add(session: AsyncSession, command: Command, at: datetime, verified: bool = True) -> None:
+    row = {**command.model_dump(), "body": command.body, "verified": verified, "created_at": at,
+           "answered": False, "outcome": None, "answered_at": None}  # fmt: skip
+    await execute(session, ADD_COMMAND, row)
 
 
-def _answer(row: CommandRow, outcome: Outcome, at: datetime) -> None:
-    row.answered, row.outcome, row.answered_at = True, outcome.model_dump(mode="json"), at
+def _answer(act: Act, at: datetime) -> dict[str, Any]:
+    outcome = act.outcome.model_dump(mode="json")
+    return {"of": act.command.id, "answered": True, "outcome": outcome, "answered_at": at}
 
 
-def _entry(run: RunRow, act: Act, run_seq: int | None, verified: bool) -> Entry:
+def _entry(run: Run, act: Act, run_seq: int | None, verified: bool) -> Entry:
     command, outcome = act.command, act.outcome
     return Entry(
         subject=run.subject, seq=0, at=act.at, actor=command.actor, on_behalf_of=command.on_behalf_of,
@@ -123,28 +159,30 @@ class Recorder:
         Otherwise nothing of it is stored. Returns the stored state either way, with the commands that need no more
         work: the caller adopts it and proposes the rest anew. Raises DatabaseBehind."""
         async with self._database.writing() as session:
-            run = await _locked(session, proposal.run)
+            run = await _run(session, proposal.run, lock=True)
             if run is None or run.seq < proposal.base:
                 stored = "nothing" if run is None else str(run.seq)
                 raise DatabaseBehind(f"{proposal.run}: the engine is at {proposal.base}, the database at {stored}")
             rows, settled = await self._examine(session, run, proposal)
             if settled or run.seq != proposal.base:
-                return head_of(run, settled)
+                return run.head(settled)
             await self._store(session, run, proposal, rows)
-            return head_of(run, [act.settles for act in proposal.acts])
+        settled = [act.settles for act in proposal.acts]
+        return Head(run=run.id, kind=run.kind, state=proposal.after, settled=settled)
 
     async def _examine(
-        self, session: AsyncSession, run: RunRow, proposal: Proposal
-    ) -> tuple[dict[str, CommandRow], list[str]]:
+        self, session: AsyncSession, run: Run, proposal: Proposal
+    ) -> tuple[Mapping[str, Row[Any]], list[str]]:
         """The rows of the proposed commands, and the keys of those that are forged or answered already."""
         asked = [act for act in proposal.acts if not is_expiry(act.command)]
-        query = select(CommandRow).where(col(CommandRow.id).in_([act.command.id for act in asked]))
-        rows = {row.id: row for row in (await session.exec(query)).all()} if asked else {}
+        these = [act.command.id for act in asked]
+        rows = {row.id: row for row in await execute(session, THE_COMMANDS, {"these": these})} if asked else {}
         settled = []
         for act in asked:
             command, row = act.command, rows.get(act.command.id)
             if row is None and self._allow_unverified and await _permitted(session, command):
-                rows[command.id] = _add(session, command, act.at, verified=False)
+                await _add(session, command, act.at, verified=False)
+                rows[command.id] = (await execute(session, THE_COMMAND, {"of": command.id})).one()
             elif row is None or row.body != command.body or row.run != run.id:
                 await self._note_forgery(session, run, act)
                 settled.append(act.settles)
@@ -152,28 +190,29 @@ class Recorder:
                 settled.append(act.settles)
         return rows, settled
 
-    async def _note_forgery(self, session: AsyncSession, run: RunRow, act: Act) -> None:
+    async def _note_forgery(self, session: AsyncSession, run: Run, act: Act) -> None:
         """A command without its row: refused, and written down once."""
         name = f"unverified|{run.id}|{act.command.key}"[:240]
-        if (await session.exec(select(EventRow.seq).where(EventRow.command == name))).first() is not None:
+        if (await execute(session, NOTED, {"name": name})).first() is not None:
             return
         sentence = "No front door wrote this command down, so nobody vouches for who sent it."
         refused = Outcome(applied=False, code="unverified_actor", sentence=sentence)
         entry = _entry(run, act.model_copy(update={"outcome": refused}), None, verified=False)
         await trail.append(session, self._key, [entry.model_copy(update={"command": name})])
 
-    async def _store(self, session: AsyncSession, run: RunRow, proposal: Proposal, rows: dict[str, CommandRow]) -> None:
-        now, before = self._clock(), run.state
+    async def _store(self, session: AsyncSession, run: Run, proposal: Proposal, rows: Mapping[str, Row[Any]]) -> None:
+        now = self._clock()
+        answers = [_answer(act, now) for act in proposal.acts if act.command.id in rows]
+        if answers:
+            await execute(session, ANSWER, answers)
         entries = []
         for run_seq, act in enumerate(proposal.acts, proposal.base + 1):
             row = rows.get(act.command.id)
-            if row is not None:
-                _answer(row, act.outcome, now)
             entries.append(_entry(run, act, run_seq, verified=row is None or row.verified))
         await trail.append(session, self._key, entries)
-        await self._projectors[run.kind](session, run, before, proposal, now)
-        run.state = proposal.after
-        run.seq = proposal.base + len(proposal.acts)
+        state = await self._projectors[run.kind](session, run, proposal, now)
+        standing = {"state": proposal.after, "seq": state.seq, "running": state.running, "due": state.due}
+        await execute(session, CHANGE_RUN, {"of": run.id, **standing})
 
 
 async def _permitted(session: AsyncSession, command: Command) -> bool:
@@ -188,30 +227,27 @@ async def _permitted(session: AsyncSession, command: Command) -> bool:
 async def unanswered(session: AsyncSession, before: datetime, limit: int) -> list[tuple[Command, Head]]:
     """Commands written down before an instant that nobody has answered, oldest first, with their runs."""
     query = (
-        select(CommandRow, RunRow)
-        .join(RunRow, col(RunRow.id) == col(CommandRow.run))
-        .where(col(CommandRow.answered).is_(False), CommandRow.created_at < before)
-        .order_by(col(CommandRow.created_at))
-        .options(*WITHOUT_OPENING)
+        select(COMMANDS)
+        .where(COMMANDS.c.answered.is_(False), COMMANDS.c.created_at < before)
+        .order_by(COMMANDS.c.created_at)
         .limit(limit)
     )
-    return [(command_of(command), head_of(run)) for command, run in (await session.exec(query)).all()]
+    commands = [command_of(row) for row in await execute(session, query)]
+    runs = select(*AS_RECORDED).where(RUNS.c.id.in_({command.run for command in commands}))
+    heads = {row.id: Run(**row._mapping).head() for row in await execute(session, runs)}
+    return [(command, heads[command.run]) for command in commands]
 
 
 async def overdue(session: AsyncSession, before: datetime, limit: int) -> list[Head]:
     """Runs whose due instant has passed: their timer may be lost with the engine."""
-    late = (col(RunRow.running).is_(True), col(RunRow.due) < before)
-    query = select(RunRow).where(*late).options(*WITHOUT_OPENING).limit(limit)
-    return [head_of(run) for run in (await session.exec(query)).all()]
+    query = select(*AS_RECORDED).where(RUNS.c.running.is_(True), RUNS.c.due < before).limit(limit)
+    return [Run(**row._mapping).head() for row in await execute(session, query)]
 
 
 async def outcomes_of(session: AsyncSession, commands: list[str]) -> dict[str, Outcome]:
     """The outcomes of those commands that are answered."""
-    query = select(CommandRow.id, CommandRow.outcome).where(
-        col(CommandRow.id).in_(commands),
-        col(CommandRow.answered).is_(True),
-    )
-    return {id: Outcome.model_validate(outcome) for id, outcome in (await session.exec(query)).all()}
+    found = await execute(session, OUTCOMES, {"these": commands})
+    return {row.id: Outcome.model_validate(row.outcome) for row in found}
 
 
 async def outcome_of(session: AsyncSession, command: str) -> Outcome | None:

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import bindparam, update
+from sqlalchemy import bindparam, insert, update
 from sqlmodel import col, func, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -14,6 +14,9 @@ from domain.approvals.round import Approval, ApprovalStatus, Round, RoundStatus
 from domain.quotes import QuoteStatus
 from domain.runs import Head, Proposal
 from domain.values import Value
+from storage import quotes
+from storage.database import execute
+from storage.record import Run, open_run
 from storage.tables import ApprovalRow, MessageRow, PersonRow, QuoteRow, RunRow, SeatRow
 from storage.types import Moment
 
@@ -24,72 +27,56 @@ def round_subject(round: Round) -> str:
 
 async def open_round(session: AsyncSession, run: str, round: Round, plan: Plan, at: datetime) -> Head:
     """The run at sequence number 0, with the plan it was opened with and a row for each approval."""
-    row = RunRow(
-        id=run,
-        kind="approval_round",
-        subject=round_subject(round),
-        state=round.stored(),
-        opening={"plan": plan.model_dump(mode="json", exclude_defaults=True)},
-        opened_at=at,
-    )
-    session.add(row)
-    for n, (approval, planned) in enumerate(zip(round.approvals, plan.approvals, strict=True)):
-        session.add(
-            ApprovalRow(
-                id=approval.id,
-                run=run,
-                subject_kind=round.subject_kind,
-                subject_id=round.subject_id,
-                number=n,
-                rule=approval.rule,
-                title=approval.title,
-                chain=approval.chain,
-                step=approval.step,
-                tier=approval.tier,
-                needed=approval.needed,
-                status=approval.status.value,
-                reasons=list(planned.reasons),
-            )
-        )
-        session.add_all(_seats(round, approval))
-    return Head(run=run, kind=row.kind, state=row.state)
+    opening = {"plan": plan.model_dump(mode="json", exclude_defaults=True)}
+    head = Head(run=run, kind="approval_round", state=round.stored())
+    await open_run(session, head, round_subject(round), opening, at)
+    approvals = [
+        {
+            "id": approval.id, "run": run, "subject_kind": round.subject_kind, "subject_id": round.subject_id,
+            "number": n, "rule": approval.rule, "title": approval.title, "chain": approval.chain,
+            "step": approval.step, "tier": approval.tier, "needed": approval.needed,
+            "status": approval.status.value, "reasons": list(planned.reasons), "requested_at": None,
+            "decided_at": None, "due": None,
+        }
+        for n, (approval, planned) in enumerate(zip(round.approvals, plan.approvals, strict=True))
+    ]  # fmt: skip
+    seats = [row for approval in round.approvals for row in _seats(round, approval)]
+    if approvals:
+        await execute(session, ADD_APPROVAL, approvals)
+    if seats:
+        await execute(session, ADD_SEAT, seats)
+    return head
 
 
-def _seats(round: Round, approval: Approval) -> Iterable[SeatRow]:
+def _seats(round: Round, approval: Approval) -> Iterable[dict[str, Any]]:
     asked = approval.status is ApprovalStatus.REQUESTED
     for seat in approval.seats:
         asked_at = approval.requested_at if asked and seat.vote is None else None
-        yield SeatRow(
-            approval=approval.id, holder=seat.holder, subject_kind=round.subject_kind,
-            subject_id=round.subject_id, vote=seat.vote and seat.vote.value,
-            decided_by=seat.by or (seat.holder if seat.vote else None), decided_at=seat.at, comment=seat.comment,
-            asked_at=asked_at, first_asked_at=asked_at,
-        )  # fmt: skip
+        yield {
+            "approval": approval.id, "holder": seat.holder, "subject_kind": round.subject_kind,
+            "subject_id": round.subject_id, "vote": seat.vote and seat.vote.value,
+            "decided_by": seat.by or (seat.holder if seat.vote else None), "decided_at": seat.at,
+            "comment": seat.comment, "asked_at": asked_at, "first_asked_at": asked_at,
+        }  # fmt: skip
 
 
-async def project_round(
-    session: AsyncSession, run: RunRow, before: dict[str, Any], proposal: Proposal, at: datetime
-) -> None:
+async def project_round(session: AsyncSession, run: Run, proposal: Proposal, at: datetime) -> Round:
     """Approvals, seats, messages and the subject's status follow the round's new state."""
-    was, now = Round.model_validate(before), Round.model_validate(proposal.after)
+    was, now = Round.model_validate(run.state), Round.model_validate(proposal.after)
     await _update_approvals(session, was, now)
-    for notice in notices(run.id, was, now, proposal.acts):
-        session.add(
-            MessageRow(
-                id=notice.id,
-                person=notice.person,
-                template=notice.template,
-                subject=run.subject,
-                run=run.id,
-                data={"approvals": list(notice.approvals)},
-                next_at=at,
-                created_at=at,
-            )
-        )
-    run.running, run.due = now.running, now.due
+    messages = [
+        {
+            "id": notice.id, "person": notice.person, "template": notice.template, "subject": run.subject,
+            "run": run.id, "data": {"approvals": list(notice.approvals)}, "status": "queued", "attempts": 0,
+            "next_at": at, "created_at": at, "sent_at": None, "error": "",
+        }
+        for notice in notices(run.id, was, now, proposal.acts)
+    ]  # fmt: skip
+    if messages:
+        await execute(session, ADD_MESSAGE, messages)
     if was.running and not now.running and now.subject_kind == "quote":
-        quote = await session.get_one(QuoteRow, now.subject_id, with_for_update=True)
-        quote.status, quote.changed_at = ENDED[now.status].value, at
+        await quotes.set_status(session, now.subject_id, ENDED[now.status], at)
+    return now
 
 
 ENDED = {
@@ -101,6 +88,7 @@ ENDED = {
 
 
 APPROVALS, SEATS = ApprovalRow.__table__.c, SeatRow.__table__.c  # type: ignore[attr-defined]
+ADD_APPROVAL, ADD_SEAT, ADD_MESSAGE = insert(ApprovalRow), insert(SeatRow), insert(MessageRow)
 ASKED = bindparam("asked_at", type_=Moment())
 CHANGE_APPROVAL = (
     update(ApprovalRow)
@@ -108,10 +96,11 @@ CHANGE_APPROVAL = (
     .values({name: bindparam(name) for name in ("status", "due", "requested_at", "decided_at")})
 )
 THE_SEAT = (SEATS.approval == bindparam("of"), SEATS.holder == bindparam("by"))
+SEAT_CHANGES = ("vote", "decided_by", "decided_at", "comment", "asked_at")
 CHANGE_SEAT = (
     update(SeatRow)
     .where(*THE_SEAT)
-    .values({name: bindparam(name) for name in ("vote", "decided_by", "decided_at", "comment")})
+    .values({name: bindparam(name) for name in SEAT_CHANGES[:-1]})
     .values(asked_at=ASKED, first_asked_at=func.coalesce(SEATS.first_asked_at, ASKED))
 )
 LEAVE_SEAT = (
@@ -121,7 +110,6 @@ LEAVE_SEAT = (
 
 async def _update_approvals(session: AsyncSession, was: Round, now: Round) -> None:
     """Write what differs, without reading first: every record passes here while others wait for the writer."""
-    connection = await session.connection()
     approvals: list[dict[str, Any]] = []
     seats: list[dict[str, Any]] = []
     left: list[dict[str, Any]] = []
@@ -131,19 +119,18 @@ async def _update_approvals(session: AsyncSession, was: Round, now: Round) -> No
             continue
         approvals.append({"of": approval.id, "status": approval.status.value, "due": approval.due,
                           "requested_at": approval.requested_at, "decided_at": approval.decided_at})  # fmt: skip
-        rows = {row.holder: row for row in _seats(now, approval)}
+        rows = {row["holder"]: row for row in _seats(now, approval)}
         before = {seat.holder for seat in earlier.seats}
         # Who handed an approval over keeps sight of the subject: the row stays, and nothing is asked of it.
         left += [{"of": approval.id, "by": holder} for holder in before if holder not in rows]
         for holder, row in rows.items():
             if holder in before:
-                names = ("vote", "decided_by", "decided_at", "comment", "asked_at")
-                seats.append({"of": approval.id, "by": holder, **{name: getattr(row, name) for name in names}})
+                seats.append({"of": approval.id, "by": holder, **{name: row[name] for name in SEAT_CHANGES}})
             else:
-                await session.merge(row)
+                await session.merge(SeatRow(**row))  # who handed it over before may hold it again
     for statement, values in ((CHANGE_APPROVAL, approvals), (CHANGE_SEAT, seats), (LEAVE_SEAT, left)):
         if values:
-            await connection.execute(statement, values)
+            await execute(session, statement, values)
 
 
 class Waiting(Value):

@@ -2,12 +2,22 @@
 
 from collections.abc import AsyncIterator
 
-from sqlalchemy import text
+from sqlalchemy import bindparam, insert, text
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.audit import FIRST, Entry, HeadMark, seal
+from storage.database import execute
 from storage.tables import EventRow
+
+EVENTS = EventRow.__table__  # type: ignore[attr-defined]
+NEWEST = (
+    select(EVENTS.c.seq, EVENTS.c.mac)
+    .where(EVENTS.c.subject == bindparam("subject"))
+    .order_by(EVENTS.c.seq.desc())
+    .limit(1)
+)
+ADD = insert(EVENTS)
 
 
 async def append(session: AsyncSession, key: bytes, entries: list[Entry]) -> None:
@@ -16,16 +26,16 @@ async def append(session: AsyncSession, key: bytes, entries: list[Entry]) -> Non
         return
     subject = entries[0].subject
     if session.get_bind().dialect.name == "postgresql":  # on SQLite there is one writer as it is
-        connection = await session.connection()
-        await connection.execute(text("select pg_advisory_xact_lock(hashtextextended(:s, 0))"), {"s": subject})
-    newest = select(EventRow.seq, EventRow.mac).where(EventRow.subject == subject).order_by(col(EventRow.seq).desc())
-    last = (await session.exec(newest.limit(1))).first()
-    seq, mac = last or (0, FIRST)
+        await execute(session, text("select pg_advisory_xact_lock(hashtextextended(:s, 0))"), {"s": subject})
+    newest = (await execute(session, NEWEST, {"subject": subject})).first()
+    seq, mac = (newest.seq, newest.mac) if newest else (0, FIRST)
+    rows = []
     for entry in entries:
         seq += 1
         numbered = entry.model_copy(update={"seq": seq})
         mac = seal(key, mac, numbered)
-        session.add(EventRow(**numbered.model_dump(), mac=mac))
+        rows.append({**numbered.model_dump(), "mac": mac})
+    await execute(session, ADD, rows)
 
 
 def entry_of(row: EventRow) -> Entry:

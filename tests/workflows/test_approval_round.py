@@ -65,11 +65,11 @@ async def test_a_round_is_decided_and_engine_and_record_agree(office: Office) ->
 
 async def test_a_round_says_what_it_waits_for(office: Office) -> None:
     run = await office.submitted()
+    metadata = await office.client.get_workflow_handle(run).query("__temporal_workflow_metadata")
     description = await office.client.get_workflow_handle(run).describe()
     found = {key.name: value for key, value in description.typed_search_attributes}
     assert found["DealwrightStatus"] == "pending"
     assert found["DealwrightWaitingOn"] == ["dora", "daniel"]
-    metadata = await office.client.get_workflow_handle(run).query("__temporal_workflow_metadata")
     assert "Waiting on dora, daniel" in metadata.current_details
     names = {signal.name for signal in metadata.definition.signal_definitions}
     assert {"approve", "reject", "delegate", "reassign", "recall"} <= names
