@@ -7,8 +7,8 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import aiosqlite
-from sqlalchemy import CursorResult, Executable, event, make_url
-from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy import Connection, CursorResult, Executable, event, make_url
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -25,8 +25,15 @@ class Database:
         self._sqlite = url.startswith("sqlite")
         self._turn = asyncio.Lock()
         if self._sqlite:
-            self._writer = _sqlite(url, 1, "BEGIN IMMEDIATE", busy_seconds=0)
-            self._reader = _sqlite(url, 4, "BEGIN", busy_seconds=5)
+            self._writer = _sqlite(url, 1, busy_seconds=0)
+            self._reader = _sqlite(url, 4, busy_seconds=5)
+
+            @event.listens_for(self._reader.sync_engine, "begin")
+            def begin(connection: Connection) -> None:
+                cursor = connection.connection.cursor()
+                cursor.execute("BEGIN")
+                cursor.close()
+
         else:
             # Prepared statements are kept on the server by name; a pooler between would lose them, so none are made.
             options = {"prepare_threshold": None}
@@ -74,19 +81,14 @@ async def _begin(session: AsyncSession) -> None:
     """Wait for SQLite's writer lock in small pauses of our own.
 
     A time limit can cancel these, and not a wait inside SQLite, whose pauses also grow so long that two busy
-    processes leave the lock idle most of the time."""
+    processes leave the lock idle most of the time. Each try is SQLite's alone: through the mapper a failed one
+    costs as much as a small transaction."""
+    connection = await session.connection()
+    driver: _Here = (await connection.get_raw_connection()).driver_connection  # type: ignore[assignment]
     pause = FIRST_PAUSE
-    while True:
-        try:
-            await session.connection()
-        except (OperationalError, sqlite3.OperationalError) as error:
-            if "locked" not in str(error):
-                raise
-            await session.rollback()
-            await asyncio.sleep(pause)
-            pause = min(pause * 1.5, LONGEST_PAUSE)
-        else:
-            return
+    while not driver.began():
+        await asyncio.sleep(pause)
+        pause = min(pause * 1.5, LONGEST_PAUSE)
 
 
 class _Here(aiosqlite.Connection):
@@ -105,6 +107,16 @@ class _Here(aiosqlite.Connection):
     async def _execute(self, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         return fn(*args, **kwargs)
 
+    def began(self) -> bool:
+        """Start a writing transaction; False while somebody else has one."""
+        try:
+            self._conn.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY:
+                return False
+            raise
+        return True
+
     async def close(self) -> None:
         if self._connection is not None:
             self._connection.close()
@@ -116,7 +128,7 @@ class _Here(aiosqlite.Connection):
             self._connection = None
 
 
-def _sqlite(url: str, size: int, begin: str, busy_seconds: float) -> AsyncEngine:
+def _sqlite(url: str, size: int, busy_seconds: float) -> AsyncEngine:
     path = make_url(url).database or ":memory:"
 
     def connect() -> sqlite3.Connection:
@@ -133,12 +145,6 @@ def _sqlite(url: str, size: int, begin: str, busy_seconds: float) -> AsyncEngine
         # WAL with synchronous=FULL: an acknowledged command survives a power cut, not only a crash of the process.
         for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
             cursor.execute(f"PRAGMA {pragma}")
-        cursor.close()
-
-    @event.listens_for(engine.sync_engine, "begin")
-    def start(connection: Any) -> None:
-        cursor = connection.connection.cursor()
-        cursor.execute(begin)
         cursor.close()
 
     return engine
