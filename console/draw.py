@@ -13,7 +13,7 @@ WIDTH, HEIGHT, GAP_X, GAP_Y = 196, 54, 38, 14
 LEFT, CHAIN_LABEL, END = 84, 20, 84
 PHONE = 340
 MARKS = {
-    "approved": "✓", "covered": "✓", "rejected": "✕", "requested": "…", "waiting": "", "planned": "",
+    "approved": "✓", "covered": "✓", "carried": "↪", "rejected": "✕", "requested": "…", "waiting": "", "planned": "",
     "revoked": "–", "expired": "!",
 }  # fmt: skip
 
@@ -50,10 +50,14 @@ def rows_of_round(round: Round, names: dict[str, str], say: Any) -> list[Row]:
 def rows_of_plan(plan: Plan, names: dict[str, str], say: Any) -> list[Row]:
     nodes = [
         (p.chain, (p.step, p.tier),
-         Node(f"p{n}", p.title, _who(p.seats, p.needed, names, say), "planned", say("Planned")))
+         Node(f"p{n}", p.title, _who(p.seats, p.needed, names, say), *_planned(p.carried is not None, say)))
         for n, p in enumerate(plan.approvals)
     ]  # fmt: skip
     return _rows(nodes, plan.after)
+
+
+def _planned(carried: bool, say: Any) -> tuple[str, str]:
+    return ("carried", say("Carried")) if carried else ("planned", say("Planned"))
 
 
 def _approval_node(approval: Approval, names: dict[str, str], say: Any) -> Node:

@@ -10,7 +10,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from domain.approvals.evaluation import Finding
 from domain.approvals.exchange import invalid_fields
 from domain.approvals.plan import Plan, barred_people, plan
-from domain.approvals.round import Round, new_round, round_run
+from domain.approvals.round import Round, decisions, new_round, round_run
 from domain.approvals.subject import KNOWN_FIELDS, Subject, quote_subject
 from domain.audit import Entry
 from domain.errors import CommandIdReused, Invalid, Locked, NotAllowed, NotFound, Unresolved
@@ -126,7 +126,8 @@ class Quotes:
                 editors, status = stored.editors, stored.status
             if edits or stored is None:
                 quote.checked()
-            policy, _, found, findings = await self._plan(session, quote, editors, status, quote.owner)
+            round = stored.round if stored else 0
+            policy, _, found, findings = await self._plan(session, quote, editors, status, quote.owner, round)
             ids = {seat for a in found.approvals for seat in a.seats}
             names = await rounds.names(session, ids)
         return Preview(quote=quote, policy_version=policy.version, plan=found, findings=findings, names=names)
@@ -161,7 +162,9 @@ class Quotes:
         if not stored.status.submittable:
             state = stored.status.value
             raise Locked(f"The quote is {state.replace('_', ' ')}; it cannot be submitted now.", state=state)
-        policy, subject, found, _ = await self._plan(session, quote, stored.editors, stored.status, submitter)
+        policy, subject, found, _ = await self._plan(
+            session, quote, stored.editors, stored.status, submitter, stored.round
+        )
         if found.unresolved:
             nobody = found.unresolved[0]
             raise Unresolved(
@@ -226,6 +229,7 @@ class Quotes:
         editors: tuple[str, ...],
         status: QuoteStatus,
         submitter: str,
+        round: int,
     ) -> tuple[StoredPolicy, Subject, Plan, list[Finding]]:
         office = self._office
         policy = await policies.current(session, "quote")
@@ -239,7 +243,8 @@ class Quotes:
         asked |= {who.user for who in named if who.user} | {submitter}
         groups = {who.group for who in named if who.group}
         directory = await people.directory(session, asked, groups)
-        found, findings = plan(policy.policy, subject, directory, submitter, status.value, today)
+        earlier = decisions(await rounds.rounds_of(session, f"quote:{quote.id}")) if round else []
+        found, findings = plan(policy.policy, subject, directory, submitter, status.value, today, earlier)
         return policy, subject, found, findings
 
 

@@ -8,9 +8,11 @@ from typing import Any
 from domain.approvals import operators
 from domain.approvals.expression import parse
 from domain.approvals.policy import Aggregate, Condition, Filter, Policy, Rule, Variable
+from domain.approvals.smart import Snapshot
 from domain.approvals.subject import Subject, testable
+from domain.approvals.words import shown
 from domain.quotes import discount_of
-from domain.values import Testable, Value, plain_number
+from domain.values import Testable, Value
 
 
 class Tested(Value):
@@ -37,6 +39,7 @@ class Finding(Value):
     fired: bool
     why: str
     tests: tuple[Tested, ...] = ()
+    smart: tuple[Snapshot, ...] = ()
 
     @property
     def reasons(self) -> tuple[str, ...]:
@@ -100,19 +103,6 @@ def aggregated(variable: Variable, lines: list[dict[str, Any]]) -> Decimal | Non
     return min(numbers) if variable.aggregate is Aggregate.MIN else max(numbers)
 
 
-def shown(value: Testable) -> str:
-    """A value in a reason: numbers to at most four places, nothing as `blank`."""
-    if isinstance(value, Decimal):
-        return plain_number(round(value, 4))
-    if operators.is_blank(value):
-        return "blank"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, tuple):
-        return ", ".join(value)
-    return str(value)
-
-
 def evaluate(policy: Policy, subject: Subject, status: str, today: date) -> list[Finding]:
     """What every rule says about the subject, in the policy's order."""
     facts = Facts(subject, policy)
@@ -124,10 +114,11 @@ def _finding(rule: Rule, facts: Facts, status: str, today: date) -> Finding:
     if closed:
         return Finding(rule=rule.name, title=rule.heading, fired=False, why=closed)
     tests = tuple(_tested(condition, facts) for condition in rule.conditions)
-    if rule.override_field and facts.field(rule.override_field) is True:
-        return Finding(rule=rule.name, title=rule.heading, fired=True, why="override", tests=tests)
-    why = "conditions" if rule.conditions else "no_conditions"
-    return Finding(rule=rule.name, title=rule.heading, fired=_fires(rule, tests), why=why, tests=tests)
+    overridden = rule.override_field is not None and facts.field(rule.override_field) is True
+    fired = overridden or _fires(rule, tests)
+    why = "override" if overridden else "conditions" if rule.conditions else "no_conditions"
+    smart = tuple(_snapshot(c, facts) for c in rule.conditions if c.smart) if fired else ()
+    return Finding(rule=rule.name, title=rule.heading, fired=fired, why=why, tests=tests, smart=smart)
 
 
 def _gate(rule: Rule, status: str, today: date) -> str | None:
@@ -146,13 +137,18 @@ def _fires(rule: Rule, tests: tuple[Tested, ...]) -> bool:
     return parse(rule.logic).holds({test.index: test.holds for test in tests})
 
 
-def _tested(condition: Condition, facts: Facts) -> Tested:
+def _figures(condition: Condition, facts: Facts) -> tuple[Testable, Testable]:
+    """What is tested, and what it is compared with."""
     tested = facts.field(condition.field) if condition.field else facts.variable(condition.variable or "")
-    compared: Testable = condition.value
     if condition.other_field:
-        compared = facts.field(condition.other_field)
-    elif condition.other_variable:
-        compared = facts.variable(condition.other_variable)
+        return tested, facts.field(condition.other_field)
+    if condition.other_variable:
+        return tested, facts.variable(condition.other_variable)
+    return tested, condition.value
+
+
+def _tested(condition: Condition, facts: Facts) -> Tested:
+    tested, compared = _figures(condition, facts)
     return Tested(
         index=condition.index,
         name=condition.tested_name,
@@ -161,3 +157,12 @@ def _tested(condition: Condition, facts: Facts) -> Tested:
         compared="" if condition.operator in operators.UNARY else shown(compared),
         holds=operators.holds(condition.operator, tested, compared),
     )
+
+
+def _snapshot(condition: Condition, facts: Facts) -> Snapshot:
+    tested, compared = _figures(condition, facts)
+    against = condition.other_field or condition.other_variable or ""
+    return Snapshot(
+        index=condition.index, name=condition.tested_name, operator=condition.operator, tested=tested,
+        compared=compared if against else None, against=against,
+    )  # fmt: skip

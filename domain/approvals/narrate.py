@@ -10,6 +10,7 @@ MARKS = {
     ApprovalStatus.REQUESTED: "⏳",
     ApprovalStatus.APPROVED: "✅",
     ApprovalStatus.REJECTED: "❌",
+    ApprovalStatus.CARRIED: "↪",
     ApprovalStatus.COVERED: "✅",
     ApprovalStatus.REVOKED: "➖",
     ApprovalStatus.EXPIRED: "⌛",

@@ -1,11 +1,12 @@
 """The plan: which approvals a subject needs, from whom, in which order, and why."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import date
 from decimal import Decimal
 
 from domain.approvals.evaluation import Finding, evaluate
 from domain.approvals.policy import Policy, Rule, Who
+from domain.approvals.smart import Asked, Decision, Given, Refused, Snapshot, again, newest
 from domain.approvals.subject import Subject, testable
 from domain.people import Directory, Person, Role
 from domain.values import Value
@@ -29,6 +30,17 @@ class PlannedApproval(Value):
     reasons: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     """What was passed over on the way to these people, in words."""
+    basis: str = ""
+    smart: tuple[Snapshot, ...] = ()
+    carried: Given | None = None
+    """The approval given in an earlier round that stands for this one."""
+    again: tuple[str, ...] = ()
+    """Why one given in an earlier round does not."""
+
+    @property
+    def approver(self) -> str:
+        """Whose approval it is, whoever of a group gives it."""
+        return self.asked if self.asked.startswith("group ") else ", ".join(self.seats)
 
 
 class Nobody(Value):
@@ -55,9 +67,12 @@ class _Seats(Value):
 
 
 def plan(
-    policy: Policy, subject: Subject, directory: Directory, submitter: str, status: str, today: date
-) -> tuple[Plan, list[Finding]]:
-    """The approvals that `subject` needs when `submitter` submits it, and what every rule said."""
+    policy: Policy, subject: Subject, directory: Directory, submitter: str, status: str, today: date,
+    earlier: Sequence[Decision] = (),
+) -> tuple[Plan, list[Finding]]:  # fmt: skip
+    """The approvals that `subject` needs when `submitter` submits it, and what every rule said.
+
+    `earlier` are the decisions of its earlier rounds, newest first: what of them carries over is marked."""
     findings = evaluate(policy, subject, status, today)
     barred = barred_people(subject, submitter)
     approvals: list[PlannedApproval] = []
@@ -68,7 +83,10 @@ def plan(
         found = _ask(rule, subject, directory, submitter, barred)
         if not found.approvals:
             unresolved.append(Nobody(rule=rule.name, title=rule.heading, why="; ".join(found.notes)))
-        approvals.extend(_planned(rule, finding, found))
+        basis = policy.basis(rule)
+        for planned in _planned(rule, finding, found):
+            remembered = planned.model_copy(update={"basis": basis, "smart": finding.smart})
+            approvals.append(_carried(remembered, rule, earlier, barred))
     approvals.sort(key=lambda a: (a.chain, a.step, a.tier))
     chains = {approval.chain for approval in approvals}
     after = {chain: tuple(c for c in policy.after(chain) if c in chains) for chain in sorted(chains)}
@@ -97,6 +115,21 @@ def _planned(rule: Rule, finding: Finding, found: _Seats) -> Iterable[PlannedApp
             reasons=finding.reasons,
             notes=found.notes,
         )
+
+
+def _carried(
+    planned: PlannedApproval, rule: Rule, earlier: Sequence[Decision], barred: tuple[str, ...]
+) -> PlannedApproval:
+    """With the earlier approval that stands for it, or why the one there was does not."""
+    asked = Asked(rule=planned.rule, approver=planned.approver, basis=planned.basis, smart=planned.smart,
+                  mode=rule.smart_mode)  # fmt: skip
+    last = newest(earlier, asked)
+    if last is None:
+        return planned
+    if isinstance(last, Refused):
+        return planned.model_copy(update={"again": (f"rejected in round {last.number}",)})
+    why = again(asked, last, barred)
+    return planned.model_copy(update={"again": why} if why else {"carried": last})
 
 
 def _ask(rule: Rule, subject: Subject, directory: Directory, submitter: str, barred: tuple[str, ...]) -> _Seats:

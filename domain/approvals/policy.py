@@ -114,6 +114,8 @@ class Rule(Value):
     override_field: FieldName | None = None
     explicit: bool = False
     """Wants a decision of its own, even from a person who just gave one."""
+    smart_mode: Literal["worse", "literal"] = "worse"
+    """When an earlier approval must be given again; `literal` keeps Salesforce's reading of the operator."""
     expire_after_hours: Annotated[Decimal, Field(gt=0, le=87_600)] | None = None
 
     @property
@@ -149,6 +151,19 @@ class Policy(Value):
         """Fields that decide who approves, or that a rule fires regardless."""
         named = {who.field for _, who in self.people_named() if who.field}
         return named | {rule.override_field for rule in self.rules if rule.override_field}
+
+    def basis(self, rule: Rule) -> str:
+        """What a rule says, with the variables it tests: equal as long as it means the same."""
+        named = {v.name: v for v in self.variables}
+        wanted = [n for c in rule.conditions for n in (c.variable, c.other_variable) if n]
+        used: dict[str, Variable] = {}
+        while wanted:
+            variable = named.get(wanted.pop())
+            if variable and variable.name not in used:
+                used[variable.name] = variable
+                wanted.extend([variable.plus] if variable.plus else [])
+        parts = [rule.model_dump(exclude={"title"}), [used[name].model_dump() for name in sorted(used)]]
+        return digest(parts)[:16]
 
     def people_named(self) -> Iterable[tuple[str, Who]]:
         for rule in self.rules:

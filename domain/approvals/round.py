@@ -8,7 +8,8 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
-from domain.approvals.plan import Plan
+from domain.approvals.plan import Plan, PlannedApproval
+from domain.approvals.smart import Decision, Given, Refused
 from domain.runs import Command, Outcome, RunState, is_expiry
 from domain.values import Instant, Value, short_id
 
@@ -27,13 +28,14 @@ class ApprovalStatus(StrEnum):
     REQUESTED = "requested"
     APPROVED = "approved"
     REJECTED = "rejected"
+    CARRIED = "carried"
     COVERED = "covered"
     REVOKED = "revoked"
     EXPIRED = "expired"
 
     @property
     def settled(self) -> bool:
-        return self in (ApprovalStatus.APPROVED, ApprovalStatus.COVERED)
+        return self in (ApprovalStatus.APPROVED, ApprovalStatus.CARRIED, ApprovalStatus.COVERED)
 
     @property
     def open(self) -> bool:
@@ -74,6 +76,8 @@ class Approval(Value):
     decided_at: Instant | None = None
     due: Instant | None = None
     covered_by: str | None = None
+    carried_from: int | None = None
+    """The number of the round in which people gave it."""
 
     @property
     def order(self) -> tuple[int, int]:
@@ -136,6 +140,7 @@ def new_round(
             id=short_id("a", run, n), rule=p.rule, title=p.title, chain=p.chain, step=p.step, tier=p.tier,
             seats=tuple(Seat(holder=s) for s in p.seats), needed=p.needed,
             any_decides=p.any_decides, explicit=p.explicit, expire_after_hours=p.expire_after_hours,
+            **({"status": ApprovalStatus.CARRIED, "carried_from": p.carried.number} if p.carried else {}),
         )
         for n, p in enumerate(plan.approvals)
     )  # fmt: skip
@@ -148,6 +153,30 @@ def new_round(
 Decided = tuple[Round, Outcome]
 
 
+def decisions(rounds: Iterable[tuple[Round, Plan]]) -> list[Decision]:
+    """What people decided in a subject's earlier rounds, newest first, as smart approvals remember it."""
+    found: list[Decision] = []
+    for round, plan in sorted(rounds, key=lambda pair: -pair[0].number):
+        for approval, planned in zip(round.approvals, plan.approvals, strict=False):
+            if decision := _remembered(round.number, approval, planned):
+                found.append(decision)
+    return found
+
+
+def _remembered(number: int, approval: Approval, planned: PlannedApproval) -> Decision | None:
+    if approval.status is ApprovalStatus.CARRIED:
+        return planned.carried
+    if approval.status is ApprovalStatus.REJECTED:
+        return Refused(rule=planned.rule, approver=planned.approver, number=number)
+    if not approval.status.settled or approval.decided_at is None:
+        return None
+    by = [seat.by or seat.holder for seat in approval.seats if seat.vote is Vote.APPROVED]
+    return Given(
+        rule=planned.rule, approver=planned.approver, basis=planned.basis, number=number,
+        by=tuple(by or (s.holder for s in approval.seats)), at=approval.decided_at, saw=planned.smart,
+    )  # fmt: skip
+
+
 def apply(round: Round, command: Command, at: Instant) -> Decided:
     """The round after the command, and what came of it. Every command takes a sequence number, refused or not."""
     after, outcome = _apply(round, command, at)
@@ -158,7 +187,9 @@ def apply(round: Round, command: Command, at: Instant) -> Decided:
 def _apply(round: Round, command: Command, at: Instant) -> Decided:
     if command.verb == "open" and round.status is RoundStatus.NEW:
         opened = _request_next(round.model_copy(update={"status": RoundStatus.PENDING, "opened_at": at}), at)
-        return opened, _done("opened", state=opened.status, waiting_on=opened.waiting_on)
+        carried = {a.rule: a.carried_from for a in opened.approvals if a.status is ApprovalStatus.CARRIED}
+        facts: dict[str, Any] = {"carried": carried} if carried else {}
+        return opened, _done("opened", state=opened.status, waiting_on=opened.waiting_on, **facts)
     if round.status is not RoundStatus.PENDING:
         return round, _refused(
             "round_closed",

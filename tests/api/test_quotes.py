@@ -291,3 +291,31 @@ async def test_odd_edits_of_a_preview_are_refused_by_field(api: Api) -> None:
     for edits in ({"lines": [{"id": []}]}, {"lines": [5]}, {"lines": [{"quantity": "1"}]}, {"lines": "x"}):
         answer = await api.call("rita", "POST", "/v1/quotes/Q-1/preview", json=edits)
         assert (answer.status_code, answer.json()["code"]) == (422, "invalid"), edits
+
+
+async def put_and_submit(api: Api, version: int, discount: str) -> None:
+    body = a_quote(discount=discount).model_dump(mode="json")
+    headers = {"If-Match": f'"{version}"'} if version else {}
+    assert (await api.call("rita", "PUT", "/v1/quotes/Q-1", json=body, headers=headers)).status_code in (200, 201)
+
+
+async def test_what_a_person_approved_carries_over_to_the_next_round(api: Api) -> None:
+    """Dóra approves 30 %, Fábio rejects it; at 28 % only Fábio is asked again, and the trail says why."""
+    await put_and_submit(api, 0, "30")
+    await api.call("rita", "POST", "/v1/quotes/Q-1/submit")
+    for who, verb in (("dora", "approve"), ("fabio", "reject")):
+        (item,) = (await api.call(who, "GET", "/v1/inbox")).json()["items"]
+        path = f"/v1/approvals/{item['approval']}/{verb}"
+        assert (await api.call(who, "POST", path, json={"digest": item["digest"], "comment": "so"})).status_code == 200
+    await put_and_submit(api, 1, "28")
+    desk, finance = (await api.call("rita", "POST", "/v1/quotes/Q-1/preview")).json()["approvals"]
+    assert (desk["carried"]["number"], desk["carried"]["by"]) == (1, ["dora"])
+    assert finance["again"] == ["rejected in round 1"]
+    await api.call("rita", "POST", "/v1/quotes/Q-1/submit")
+    assert (await api.call("dora", "GET", "/v1/inbox")).json()["items"] == []
+    (item,) = (await api.call("fabio", "GET", "/v1/inbox")).json()["items"]
+    opened = [e for e in (await api.call("rita", "GET", "/v1/quotes/Q-1/audit")).json()["items"] if e["verb"] == "open"]
+    assert opened[-1]["facts"]["carried"] == {"discount-desk": 1}
+    path = f"/v1/approvals/{item['approval']}/approve"
+    done = await api.call("fabio", "POST", path, json={"digest": item["digest"]})
+    assert done.json()["outcome"]["facts"]["state"] == "approved"
