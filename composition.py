@@ -11,6 +11,7 @@ from activities.sending import Sender, Sweeping
 from services.access import Access
 from services.approvals import Approvals
 from services.commands import CommandPath
+from services.delegations import Delegations
 from services.messages import Messages
 from services.office import Office
 from services.people import People
@@ -63,6 +64,7 @@ class House:
     access: Access
     quotes: Quotes
     approvals: Approvals
+    delegations: Delegations
     people: People
     policies: Policies
     messages: Messages
@@ -89,6 +91,7 @@ def build(settings: Settings, runtime: Runtime | None = None) -> House:
         access=Access(office, settings.secret.get_secret_value(), timedelta(minutes=settings.token_minutes)),
         quotes=Quotes(office),
         approvals=Approvals(office),
+        delegations=Delegations(office),
         people=People(office),
         policies=Policies(office),
         messages=Messages(office),

@@ -1,5 +1,6 @@
 """The pages. Each reads the form, calls the service the API calls, and shows what came of it."""
 
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urlsplit
@@ -91,9 +92,9 @@ async def inbox(
     more = cursor_of(shown[-1].requested_at.isoformat(), shown[-1].approval) if len(found) > PAGE else None
     count = await house.approvals.waiting_count(me)
     colleagues = await _colleagues(house, me)
-    return page(
-        request, "inbox.html", me, waiting=shown, count=count, more=more, people=colleagues, now=now(), done=None
-    )
+    names = {person.id: person.name for person in colleagues}
+    facts: dict[str, Any] = {"waiting": shown, "count": count, "more": more, "people": colleagues, "names": names}
+    return page(request, "inbox.html", me, now=now(), done=None, **facts)
 
 
 async def _colleagues(house: Any, me: Person) -> list[Person]:
@@ -143,6 +144,53 @@ def _said(request: Request, me: Person, text: str, tone: str, back: str, status:
     return page(request, "said.html", me, status_code=status, text=text, tone=tone, back=_own(back))
 
 
+@router.get("/away")
+async def away(request: Request, house: AHouse, me: Me) -> Response:
+    return await _away(request, house, me)
+
+
+async def _away(request: Request, house: Any, me: Person, problem: str = "", **given: str) -> Response:
+    say = Reader(me).say
+    everybody = await _colleagues(house, me)
+    at = now()
+    ends = Reader(me).today(at)
+    found = [d for d in await house.delegations.listed(me, "", 200) if me.id in (d.person, d.delegate)]
+    standing = [d for d in found if d.ended_at is None and (d.last is None or d.last >= ends)]
+    facts = {
+        "people": everybody, "names": {p.id: p.name for p in (*everybody, me)}, "today": ends.isoformat(),
+        "problem": problem, "given": {"delegate": "", "first": "", "last": "", "note": "", **given},
+        "sections": [(say("Who decides for you"), [d for d in standing if d.person == me.id]),
+                     (say("For whom you decide"), [d for d in standing if d.delegate == me.id])],
+    }  # fmt: skip
+    return page(request, "away.html", me, status_code=422 if problem else 200, **facts)
+
+
+@router.post("/away")
+async def go_away(
+    request: Request, house: AHouse, me: Me, delegate: Short = "", first: Short = "", last: Short = "",
+    note: Short = "", key: Short = "",
+) -> Response:  # fmt: skip
+    try:
+        days = _day("first", first), _day("last", last) if last else None
+        await house.delegations.give(caller(me, key), me.id, delegate, days[0], days[1], (), note)
+    except Refusal as error:
+        return await _away(request, house, me, error.sentence, delegate=delegate, first=first, last=last, note=note)
+    return RedirectResponse("/away", 303)
+
+
+def _day(name: str, text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise Invalid.field(name, "must be a day like 2026-12-31") from None
+
+
+@router.post("/away/{id}/end")
+async def come_back(house: AHouse, me: Me, id: PathId) -> Response:
+    await house.delegations.end(caller(me, ""), id)
+    return RedirectResponse("/away", 303)
+
+
 @router.get("/quotes")
 async def quotes(
     request: Request, house: AHouse, me: Me, cursor: Annotated[str | None, Query(max_length=400)] = None
@@ -164,7 +212,8 @@ async def quote(request: Request, house: AHouse, me: Me, id: PathId) -> Response
             preview = await house.quotes.preview(me, id, {})
         except Refusal as error:
             unplannable = error.sentence
-    mine = [a for a in rounds[0][0].requested if me.id in a.holders] if rounds else []
+    seats = set(await house.approvals.holders(me))
+    mine = [a for a in rounds[0][0].requested if seats.intersection(a.holders)] if rounds else []
     facts: dict[str, Any] = {
         "stored": stored, "quote": stored.quote, "rounds": rounds, "trail": trail, "preview": preview, "mine": mine,
         "unplannable": unplannable, "people": await _colleagues(house, me) if mine else [],

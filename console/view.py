@@ -1,13 +1,13 @@
 """How pages are made: the templates, and what every page knows."""
 
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
 from secrets import token_hex
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from babel.dates import format_datetime, format_timedelta
+from babel.dates import format_date, format_datetime, format_timedelta
 from babel.numbers import format_decimal
 from fastapi import Request
 from fastapi.responses import HTMLResponse
@@ -48,6 +48,12 @@ class Reader:
 
     def when(self, at: datetime | None) -> str:
         return format_datetime(at.astimezone(self.zone), "medium", locale=self.locale) if at else ""
+
+    def day(self, day: date) -> str:
+        return format_date(day, "medium", locale=self.locale)
+
+    def today(self, now: datetime) -> date:
+        return now.astimezone(self.zone).date()
 
     def ago(self, at: datetime, now: datetime) -> str:
         return format_timedelta(at - now, add_direction=True, locale=self.locale)

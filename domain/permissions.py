@@ -37,6 +37,8 @@ TABLE: dict[str, dict[Role, Reach]] = {
     },
     "approvals.decide": {R.APPROVER: Reach.INVOLVED},
     "approvals.reassign": {R.APPROVALS_ADMIN: Reach.ALL},
+    "delegations.read": {R.APPROVER: Reach.SELF, R.APPROVALS_ADMIN: Reach.ALL, R.OPS: Reach.ALL},
+    "delegations.write": {R.APPROVER: Reach.SELF, R.APPROVALS_ADMIN: Reach.ALL},
     "inbox.read": {R.APPROVER: Reach.SELF},
     "receipts.read": dict.fromkeys(Role, Reach.SELF),
     "people.read": dict.fromkeys((R.REP, R.APPROVER, R.APPROVALS_ADMIN, R.OPS, R.ADMIN), Reach.ALL),

@@ -2,6 +2,8 @@
 
 from datetime import datetime
 
+from sqlmodel.ext.asyncio.session import AsyncSession
+
 from domain.approvals.plan import Plan
 from domain.approvals.round import Approval, Round
 from domain.errors import Invalid, NotFound
@@ -11,9 +13,11 @@ from domain.runs import Command
 from domain.values import Value
 from services.commands import Answer, Caller
 from services.office import Office, authorise
-from services.quotes import reached
+from services.quotes import principals, reached
 from storage import people, quotes, rounds
 from storage.rounds import Waiting
+
+DECISIONS = ("approve", "reject", "delegate")
 
 
 class Shown(Value):
@@ -34,14 +38,22 @@ class Approvals:
         self._office = office
 
     async def inbox(self, person: Person, after: tuple[datetime, str] | None, limit: int) -> list[Waiting]:
-        """What waits on this person, longest waiting first."""
+        """What waits on this person and on those they decide for, longest waiting first."""
         authorise(person, "inbox.read")
         async with self._office.database.reading() as session:
-            return await rounds.inbox(session, person.id, after, limit)
+            return await rounds.inbox(session, await self._holders(session, person), after, limit)
 
     async def waiting_count(self, person: Person, most: int = 100) -> int:
         async with self._office.database.reading() as session:
-            return await rounds.waiting_count(session, person.id, most)
+            return await rounds.waiting_count(session, await self._holders(session, person), most)
+
+    async def holders(self, person: Person) -> list[str]:
+        """The person, and everybody they decide for now."""
+        async with self._office.database.reading() as session:
+            return await self._holders(session, person)
+
+    async def _holders(self, session: AsyncSession, person: Person) -> list[str]:
+        return [person.id, *await principals(session, person.id, "quote", self._office.clock())]
 
     async def get(self, person: Person, id: str) -> Shown:
         reach = authorise(person, "approvals.read")
@@ -51,7 +63,7 @@ class Approvals:
                 raise NotFound(f"There is no approval {id!r} that you can see.")
             row, run = found
             stored = await quotes.load(session, row.subject_id)
-            if stored is None or not await reached(session, reach, person, stored):
+            if stored is None or not await reached(session, reach, person, stored, self._office.clock()):
                 raise NotFound(f"There is no approval {id!r} that you can see.")
             round, plan = Round.model_validate(run.state), Plan.model_validate(run.opening["plan"])
             approval, planned = round.approvals[row.number], plan.approvals[row.number]
@@ -92,11 +104,19 @@ class Approvals:
 
     async def _ask(self, caller: Caller, verb: str, id: str, **payload: str) -> Answer:
         async with self._office.database.reading() as session:
-            run = await rounds.run_deciding(session, id)
-        if run is None:
-            raise NotFound(f"There is no approval {id!r}.")
+            found = await rounds.deciding(session, id)
+            if found is None:
+                raise NotFound(f"There is no approval {id!r}.")
+            behalf = await self._behalf(session, caller.person.id, found) if verb in DECISIONS else None
         command = Command(
-            id=caller.command_id, run=run, actor=caller.person.id, verb=verb, channel=caller.channel,
-            payload={"approval": id, **payload},
+            id=caller.command_id, run=found.run, actor=caller.person.id, verb=verb, channel=caller.channel,
+            payload={"approval": id, **payload}, on_behalf_of=behalf,
         )  # fmt: skip
         return await self._office.path.ask(command)
+
+    async def _behalf(self, session: AsyncSession, actor: str, found: rounds.Deciding) -> str | None:
+        """Whom the actor decides for: nobody when it is theirs, else the nearest who is asked and away."""
+        if actor in found.holders or not found.holders:
+            return None
+        away = await principals(session, actor, found.kind, self._office.clock())
+        return next((person for person in away if person in found.holders), None)

@@ -13,6 +13,7 @@ from domain.approvals.plan import Plan, barred_people, plan
 from domain.approvals.round import Round, decisions, new_round, round_run
 from domain.approvals.subject import KNOWN_FIELDS, Subject, quote_subject
 from domain.audit import Entry
+from domain.delegation import acts_for
 from domain.errors import CommandIdReused, Invalid, Locked, NotAllowed, NotFound, Unresolved
 from domain.money import known_currencies
 from domain.people import Person
@@ -23,7 +24,7 @@ from domain.values import Value
 from services.commands import Answer, Caller
 from services.office import Office, authorise
 from services.versions import next_version
-from storage import people, policies, quotes, record, rounds, trail
+from storage import delegations, people, policies, quotes, record, rounds, trail
 from storage.policies import StoredPolicy
 from storage.quotes import QuoteSummary, StoredQuote
 
@@ -93,7 +94,7 @@ class Quotes:
         """The quote, if this person may see it; otherwise it does not exist for them."""
         reach = authorise(person, "quotes.read")
         stored = await quotes.load(session, id)
-        if stored and await reached(session, reach, person, stored):
+        if stored and await reached(session, reach, person, stored, self._office.clock()):
             return stored
         raise NotFound(f"There is no quote {id!r} that you can see.")
 
@@ -248,13 +249,19 @@ class Quotes:
         return policy, subject, found, findings
 
 
-async def reached(session: AsyncSession, reach: set[Reach], person: Person, stored: StoredQuote) -> bool:
+async def principals(session: AsyncSession, delegate: str, kind: str, at: datetime) -> list[str]:
+    """Whom a person may decide for now, by standing delegations."""
+    return acts_for(delegate, await delegations.standing(session, at), at, kind)
+
+
+async def reached(session: AsyncSession, reach: set[Reach], person: Person, stored: StoredQuote, at: datetime) -> bool:
     """Whether an act of this reach may touch the quote: any, one's own, or one that waits or waited on the person."""
-    return (
-        Reach.ALL in reach
-        or (Reach.OWN in reach and stored.quote.owner == person.id)
-        or (Reach.INVOLVED in reach and await rounds.involved(session, person.id, "quote", stored.quote.id))
-    )
+    if Reach.ALL in reach or (Reach.OWN in reach and stored.quote.owner == person.id):
+        return True
+    if Reach.INVOLVED not in reach:
+        return False
+    away = await principals(session, person.id, "quote", at)
+    return await rounds.involved(session, person.id, away, "quote", stored.quote.id)
 
 
 def _people_in(round: Round) -> set[str]:

@@ -221,6 +221,8 @@ async def _permitted(session: AsyncSession, command: Command) -> bool:
     act = VERB_ACTS.get(command.verb)
     if person is None or act is None or not allows(person, act):
         return False
+    if command.on_behalf_of is not None:
+        return False
     return command.payload.get("authority") is None or person.has(Role.APPROVALS_ADMIN)
 
 

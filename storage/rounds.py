@@ -4,17 +4,19 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import bindparam, insert, update
+from sqlalchemy import and_, bindparam, case, insert, literal, or_, update
+from sqlalchemy import select as core_select
 from sqlmodel import col, func, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from domain.approvals.notices import notices
+from domain.approvals.notices import Notice, asked, notices
 from domain.approvals.plan import Plan
 from domain.approvals.round import Approval, ApprovalStatus, Round, RoundStatus
+from domain.delegation import delegates_of
 from domain.quotes import QuoteStatus
 from domain.runs import Head, Proposal
 from domain.values import Value
-from storage import quotes
+from storage import delegations, quotes
 from storage.database import execute
 from storage.record import Run, open_run
 from storage.tables import ApprovalRow, MessageRow, PersonRow, QuoteRow, RunRow, SeatRow
@@ -70,13 +72,30 @@ async def project_round(session: AsyncSession, run: Run, proposal: Proposal, at:
             "run": run.id, "data": {"approvals": list(notice.approvals)}, "status": "queued", "attempts": 0,
             "next_at": at, "created_at": at, "sent_at": None, "error": "",
         }
-        for notice in notices(run.id, was, now, proposal.acts)
+        for notice in await _shared(session, run.id, now, notices(run.id, was, now, proposal.acts), at)
     ]  # fmt: skip
     if messages:
         await execute(session, ADD_MESSAGE, messages)
     if was.running and not now.running and now.subject_kind == "quote":
         await quotes.set_status(session, now.subject_id, ENDED[now.status], at)
     return now
+
+
+async def _shared(session: AsyncSession, run: str, now: Round, told: list[Notice], at: datetime) -> list[Notice]:
+    """With those who decide for the people asked: they are told too, once for all they are asked in this wave."""
+    asking = [notice for notice in told if notice.approvals]
+    standing = await delegations.standing(session, at) if asking else []
+    stand_ins: dict[str, list[str]] = {}
+    for notice in asking if standing else ():
+        for delegate in delegates_of(notice.person, standing, at, now.subject_kind):
+            stand_ins.setdefault(delegate, []).extend(notice.approvals)
+    known = {notice.person for notice in asking}
+    more = [
+        asked(run, now.seq, person, approvals)
+        for person, approvals in stand_ins.items()
+        if person not in known and person not in now.barred
+    ]
+    return [*told, *more]
 
 
 ENDED = {
@@ -90,6 +109,11 @@ ENDED = {
 APPROVALS, SEATS = ApprovalRow.__table__.c, SeatRow.__table__.c  # type: ignore[attr-defined]
 ADD_APPROVAL, ADD_SEAT, ADD_MESSAGE = insert(ApprovalRow), insert(SeatRow), insert(MessageRow)
 ASKED = bindparam("asked_at", type_=Moment())
+DECIDING = (
+    core_select(APPROVALS.run, APPROVALS.subject_kind, SEATS.holder, SEATS.asked_at)
+    .join_from(ApprovalRow, SeatRow, SEATS.approval == APPROVALS.id)
+    .where(APPROVALS.id == bindparam("of"))
+)
 CHANGE_APPROVAL = (
     update(ApprovalRow)
     .where(APPROVALS.id == bindparam("of"))
@@ -148,24 +172,35 @@ class Waiting(Value):
     due: datetime | None
     digest: str
     quote: dict[str, Any]
+    on_behalf_of: str | None = None
+    """Whom the reader decides it for, when it is not theirs."""
 
 
-async def inbox(session: AsyncSession, person: str, after: tuple[datetime, str] | None, limit: int) -> list[Waiting]:
-    """What waits on a person, longest waiting first: one query, whatever the length of the list."""
+async def inbox(
+    session: AsyncSession, holders: list[str], after: tuple[datetime, str] | None, limit: int
+) -> list[Waiting]:
+    """What waits on these holders, longest waiting first: one query, whatever the length of the list.
+
+    The first of `holders` is the reader; an approval that waits on several of them is listed once."""
+    asked_at = col(SeatRow.asked_at) if len(holders) == 1 else func.min(SeatRow.asked_at, type_=Moment())
+    holder = col(SeatRow.holder) if len(holders) == 1 else func.min(SeatRow.holder)
+    own = literal(True) if len(holders) == 1 else func.max(case((col(SeatRow.holder) == holders[0], 1), else_=0))
     seats = (
-        select(SeatRow.approval, SeatRow.asked_at)
-        .where(SeatRow.holder == person, SeatRow.subject_kind == "quote", col(SeatRow.asked_at).is_not(None))
-        .order_by(col(SeatRow.asked_at), col(SeatRow.approval))
+        select(SeatRow.approval, asked_at.label("asked_at"), holder.label("holder"), own.label("own"))
+        .where(col(SeatRow.holder).in_(holders), SeatRow.subject_kind == "quote", col(SeatRow.asked_at).is_not(None))
+        .order_by(asked_at, col(SeatRow.approval))
         .limit(limit)
     )
+    if len(holders) > 1:
+        seats = seats.group_by(col(SeatRow.approval))
     if after:
         at, approval = after
-        later = (col(SeatRow.asked_at) > at) | ((col(SeatRow.asked_at) == at) & (col(SeatRow.approval) > approval))
-        seats = seats.where(later)
+        later = (asked_at > at) | ((asked_at == at) & (col(SeatRow.approval) > approval))
+        seats = seats.having(later) if len(holders) > 1 else seats.where(later)
     # The page is cut before it is joined: a planner without statistics would join everything first.
     page = seats.subquery()
     query = (
-        select(ApprovalRow, QuoteRow)
+        select(ApprovalRow, QuoteRow, page.c.holder, page.c.own)
         .join(page, page.c.approval == col(ApprovalRow.id))
         .join(QuoteRow, col(QuoteRow.id) == col(ApprovalRow.subject_id))
         .order_by(page.c.asked_at, page.c.approval)
@@ -179,14 +214,17 @@ async def inbox(session: AsyncSession, person: str, after: tuple[datetime, str] 
                 "id": q.id, "customer": q.customer, "currency": q.currency, "net_total": q.net_total,
                 "discount_percent": q.discount_percent, "owner": q.owner,
             },
+            on_behalf_of=None if own else holder,
         )
-        for a, q in (await session.exec(query)).all()
+        for a, q, holder, own in (await session.exec(query)).all()
     ]  # fmt: skip
 
 
-async def waiting_count(session: AsyncSession, person: str, most: int) -> int:
-    """How many approvals wait on a person, counted up to `most`."""
-    asked = select(SeatRow.approval).where(SeatRow.holder == person, col(SeatRow.asked_at).is_not(None)).limit(most)
+async def waiting_count(session: AsyncSession, holders: list[str], most: int) -> int:
+    """How many approvals wait on these holders, counted up to `most`."""
+    waits = (col(SeatRow.holder).in_(holders), col(SeatRow.asked_at).is_not(None))
+    asked = select(SeatRow.approval).where(*waits).limit(most)
+    asked = asked.distinct() if len(holders) > 1 else asked
     return (await session.exec(select(func.count()).select_from(asked.subquery()))).one()
 
 
@@ -195,20 +233,31 @@ async def run_of_approval(session: AsyncSession, approval: str) -> tuple[Approva
     return (await session.exec(query.where(ApprovalRow.id == approval))).first()
 
 
-async def run_deciding(session: AsyncSession, approval: str) -> str | None:
-    """The run that an approval belongs to."""
-    return (await session.exec(select(ApprovalRow.run).where(ApprovalRow.id == approval))).first()
+class Deciding(Value):
+    """Where a decision goes: the approval's run, and whom it still asks."""
+
+    run: str
+    kind: str
+    holders: tuple[str, ...]
 
 
-async def involved(session: AsyncSession, person: str, kind: str, id: str) -> bool:
-    """Whether the subject waits or waited on this person. A later step counts only once it was asked."""
-    query = select(SeatRow.approval).where(
-        SeatRow.holder == person,
-        SeatRow.subject_id == id,
-        SeatRow.subject_kind == kind,
-        col(SeatRow.first_asked_at).is_not(None),
-    )
-    return (await session.exec(query.limit(1))).first() is not None
+async def deciding(session: AsyncSession, approval: str) -> Deciding | None:
+    rows = (await execute(session, DECIDING, {"of": approval})).all()
+    if not rows:
+        return None
+    holders = tuple(row.holder for row in rows if row.asked_at is not None)
+    return Deciding(run=rows[0].run, kind=rows[0].subject_kind, holders=holders)
+
+
+async def involved(session: AsyncSession, person: str, principals: Iterable[str], kind: str, id: str) -> bool:
+    """Whether the subject waits or waited on this person, or waits on one of those they decide for.
+
+    A later step counts only once it was asked; what was decided for somebody stays in sight of who decided it."""
+    seat = (SeatRow.subject_id == id, SeatRow.subject_kind == kind)
+    own = (col(SeatRow.holder) == person, col(SeatRow.first_asked_at).is_not(None))
+    for_others = (col(SeatRow.holder).in_(list(principals)), col(SeatRow.asked_at).is_not(None))
+    reached = or_(and_(*own), and_(*for_others), col(SeatRow.decided_by) == person)
+    return (await session.exec(select(SeatRow.approval).where(*seat, reached).limit(1))).first() is not None
 
 
 async def rounds_of(session: AsyncSession, subject: str) -> list[tuple[Round, Plan]]:

@@ -1,6 +1,6 @@
 """The tables. Rows stay in this folder; `storage.*` functions turn them into domain values."""
 
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -208,6 +208,7 @@ class SeatRow(SQLModel, table=True):
     __table_args__ = (
         Index("seat_inbox", "holder", "asked_at", "approval"),
         Index("seat_subject", "holder", "subject_id"),
+        Index("seat_of_subject", "subject_id"),
     )
 
     approval: str = Field(primary_key=True, max_length=64)
@@ -241,3 +242,20 @@ class MessageRow(SQLModel, table=True):
     created_at: datetime = moment()
     sent_at: datetime | None = moment(null=True)
     error: str = ""
+
+
+class DelegationRow(SQLModel, table=True):
+    """Somebody decides for somebody else between two days."""
+
+    __tablename__ = "delegation"
+
+    id: str = Field(primary_key=True, max_length=64)
+    person: str = Field(index=True, max_length=64)
+    delegate: str = Field(index=True, max_length=64)
+    first: date
+    last: date | None = None
+    kinds: list[str] = document()
+    note: str = ""
+    created_at: datetime = moment()
+    created_by: str
+    ended_at: datetime | None = moment(null=True)

@@ -20,6 +20,7 @@ from domain.people import Person
 from services.access import Access
 from services.approvals import Approvals
 from services.commands import CommandPath
+from services.delegations import Delegations
 from services.messages import Messages
 from services.office import Office
 from services.people import People
@@ -115,7 +116,7 @@ def make_bench(url: str, allow_unverified: bool = False) -> Bench:
     office = Office(base.database, path, clock, key, "EUR")
     house = replace(
         base, office=office, recorder=recorder, quotes=Quotes(office), approvals=Approvals(office),
-        people=People(office), policies=Policies(office), messages=Messages(office),
+        delegations=Delegations(office), people=People(office), policies=Policies(office), messages=Messages(office),
         access=Access(office, "s" * 40, timedelta(hours=8)),
         sweeping=Sweeping(base.database, engine, clock),  # type: ignore[arg-type]
     )  # fmt: skip

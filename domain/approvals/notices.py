@@ -18,19 +18,24 @@ class Notice(Value):
 def notices(run: str, before: Round, after: Round, acts: list[Act]) -> list[Notice]:
     """What the step from `before` to `after` gives people to know."""
     handed = {str(act.outcome.facts.get("to")) for act in acts if act.outcome.code in ("delegated", "reassigned")}
-    asked: dict[str, list[str]] = {}
+    waiting: dict[str, list[str]] = {}
     for approval in after.requested:
         earlier = before.approval(approval.id)
         for holder in approval.holders:
             if holder not in _asked(earlier):
-                asked.setdefault(holder, []).append(approval.id)
+                waiting.setdefault(holder, []).append(approval.id)
     found = [
         _notice(run, after.seq, person, "delegated" if person in handed else "requested", approvals)
-        for person, approvals in asked.items()
+        for person, approvals in waiting.items()
     ]
     if before.running and not after.running:
         found += _ending(run, before, after)
     return found
+
+
+def asked(run: str, seq: int, person: str, approvals: list[str]) -> Notice:
+    """A request to somebody who decides for those asked."""
+    return _notice(run, seq, person, "requested", list(dict.fromkeys(approvals)))
 
 
 def _ending(run: str, before: Round, after: Round) -> list[Notice]:

@@ -183,3 +183,25 @@ async def test_a_stranger_sees_no_quote_and_no_way_in(visitor: Visitor) -> None:
     await visitor.go(f"/quotes/{id}")
     await expect(visitor.page.get_by_role("alert")).to_contain_text("There is no quote")
     await visitor.shot("not-found")
+
+
+async def test_somebody_away_lets_a_colleague_decide(visitor: Visitor) -> None:
+    id = await a_submitted_quote(visitor.live)
+    await visitor.sign_in("dora")
+    await visitor.go("/away")
+    await visitor.page.select_option("select[name=delegate]", "lara")
+    await visitor.page.fill("input[name=last]", "2020-01-01")
+    await visitor.page.get_by_role("button", name="Stilla").click()
+    await expect(visitor.page.get_by_role("alert")).to_contain_text("last: is")
+    await visitor.page.fill("input[name=last]", "")
+    await visitor.page.get_by_role("button", name="Stilla").click()
+    row = visitor.page.locator("tbody tr")
+    await expect(row).to_contain_text("Lára")
+    await accessible(visitor)
+    await visitor.shot("away")
+    (mine,) = [i for i in (await visitor.live.call("lara", "GET", "/v1/inbox")).json()["items"]
+               if i["quote"]["id"] == id and i["on_behalf_of"]]  # fmt: skip
+    assert mine["on_behalf_of"] == "dora"
+    await row.get_by_role("button").click()
+    await expect(visitor.page.locator("tbody tr")).to_have_count(0)
+    assert len(visitor.troubles) == 1, "the browser notes the refusal, and nothing else"
