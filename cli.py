@@ -1,13 +1,14 @@
 """`dealwright …`: the command line. Each command reads its options, calls a service, and shows what came of it."""
 
 import asyncio
+import csv
 import json
 import os
 import signal
 import threading
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -20,11 +21,16 @@ from rich.table import Table
 
 import logs
 from composition import House, build
+from domain.approvals.compare import Backtest, differences, effect
+from domain.approvals.evaluation import evaluate
 from domain.approvals.exchange import invalid_fields, read_policy, write_policy
+from domain.approvals.policy import Policy
 from domain.audit import HeadMark, flaws
 from domain.errors import Refusal
 from domain.people import Person, Role
 from services.importing import Imports
+from services.records import records, spreadsheet_safe
+from services.salesforce import Remark
 from services.samples import SYSTEM, load
 from settings import Settings, settings
 from stack import CannotStart, Ports, Stack
@@ -79,8 +85,15 @@ def with_house(home: Path, act: Callable[[House], Awaitable[T]]) -> T:
         finally:
             await house.close()
 
-    try:
+    with refusing():
         return asyncio.run(run())
+
+
+@contextmanager
+def refusing() -> Iterator[None]:
+    """A refusal becomes a line for each field and an exit code."""
+    try:
+        yield
     except Refusal as refusal:
         for item in refusal.facts.get("errors", [])[:20]:
             errors.print(f"  [red]{item['field']}[/]: {item['problem']}", highlight=False, soft_wrap=True)
@@ -195,6 +208,35 @@ def samples(home: HomeOption = DEFAULT_HOME) -> None:
     with_house(home, load_samples)
 
 
+@imports.command("salesforce-approvals")
+def import_salesforce_approvals(
+    folder: Annotated[Path, typer.Argument(help="A folder of CSV files", file_okay=False, exists=True)],
+    out: Annotated[Path | None, typer.Option(help="Write each policy as YAML here")] = None,
+    home: HomeOption = DEFAULT_HOME,
+    as_json: Json = False,
+) -> None:
+    """Rules of Salesforce Advanced Approvals, as the draft of a policy for each kind of record."""
+    export = with_house(home, lambda house: Imports(house.office).salesforce_approvals(SYSTEM, folder))
+    for found in export.policies if out else ():
+        out.mkdir(parents=True, exist_ok=True)  # type: ignore[union-attr]
+        (out / f"policy-{found.kind}.yaml").write_text(write_policy(found))  # type: ignore[operator]
+    if as_json:
+        screen.print_json(export.model_dump_json())
+        return
+    for found in export.policies:
+        active = sum(rule.active for rule in found.rules)
+        screen.print(f"Draft of kind {found.kind}: {len(found.rules)} rules, {active} of them active.")
+    show_remarks(export.remarks)
+
+
+def show_remarks(remarks: list[Remark]) -> None:
+    if remarks:
+        notes = Table("file", "record", "field", "what", title="Not taken over as it stood")
+        for remark in remarks:
+            notes.add_row(remark.file, remark.record, remark.field, remark.what)
+        screen.print(notes)
+
+
 @imports.command("salesforce")
 def import_salesforce(
     folder: Annotated[Path, typer.Argument(help="A folder of CSV files", file_okay=False, exists=True)],
@@ -213,23 +255,118 @@ def import_salesforce(
     for what, counts in (("products", report.products), ("quotes", report.quotes)):
         table.add_row(what, *(str(counts.get(k, 0)) for k in ("new", "changed", "unchanged")))
     screen.print(table, f"{report.lines} lines")
-    if report.remarks:
-        notes = Table("file", "record", "field", "what", title="Not taken over as it stood")
-        for remark in report.remarks:
-            notes.add_row(remark.file, remark.record, remark.field, remark.what)
-        screen.print(notes)
+    show_remarks(report.remarks)
+
+
+LinesFile = Annotated[Path | None, typer.Option(exists=True, dir_okay=False, help="Their lines, naming the record")]
+Today = Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Judge as of this day")]
+Inactive = Annotated[bool, typer.Option("--include-inactive", help="Let inactive rules fire too")]
+
+
+def policy_in(file: Path, include_inactive: bool = False) -> Policy:
+    found = read_policy(file.read_text(errors="replace"))
+    rules = tuple(rule.model_copy(update={"active": True}) for rule in found.rules)
+    return found.model_copy(update={"rules": rules}) if include_inactive else found
+
+
+@contextmanager
+def spreadsheet(out: Path, *columns: str) -> Iterator[Callable[[Iterable[str]], None]]:
+    """A CSV file that replaces `out` once it is whole."""
+    half = out.with_name(f".{out.name}.half")
+    with half.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(columns)
+        yield lambda cells: writer.writerow([spreadsheet_safe(cell) for cell in cells])
+    half.replace(out)
+
+
+@policy.command("evaluate")
+def policy_evaluate(
+    policy_file: Annotated[Path, typer.Option("--policy", exists=True, dir_okay=False, help="A policy as YAML")],
+    records_file: Annotated[Path, typer.Option("--records", exists=True, dir_okay=False, help="CSV with an id column")],
+    out: Annotated[Path, typer.Option(help="CSV to write: a line for each rule that fired")],
+    lines: LinesFile = None,
+    today: Today = None,
+    include_inactive: Inactive = False,
+) -> None:
+    """Say for each record of an export which rules fire and why. Nothing is stored."""
+    with refusing():
+        judged, day = policy_in(policy_file, include_inactive), (today or datetime.now(UTC)).date()
+        count = fired = 0
+        with (
+            progress("Evaluating") as say,
+            spreadsheet(out, "record", "rule", "title", "chain", "step", "approver", "why") as write,
+        ):
+            for subject, status in records(judged, records_file, lines):
+                count += 1
+                say(f"{count:,} records") if count % 500 == 0 else None
+                hits = [pair for pair in zip(judged.rules, evaluate(judged, subject, status, day), strict=True)
+                        if pair[1].fired]  # fmt: skip
+                fired += bool(hits)
+                for rule, finding in hits:
+                    asked = rule.ask.label if rule.ask else ""
+                    why = "; ".join(finding.reasons)
+                    write((subject.id, rule.name, rule.heading, rule.chain_name, str(rule.step), asked, why))
+                if not hits:
+                    write((subject.id, "", "", "", "", "", "no rule fires"))
+    screen.print(f"{fired:,} of {count:,} records need an approval; see {out}")
+
+
+@policy.command("backtest")
+def policy_backtest(
+    policy_file: Annotated[Path, typer.Option("--policy", exists=True, dir_okay=False, help="The policy to try")],
+    records_file: Annotated[Path, typer.Option("--records", exists=True, dir_okay=False, help="CSV with an id column")],
+    out: Annotated[Path, typer.Option(help="CSV to write: a line for each record")],
+    against: Annotated[Path | None, typer.Option(exists=True, dir_okay=False, help="The policy of today")] = None,
+    lines: LinesFile = None,
+    today: Today = None,
+    include_inactive: Inactive = False,
+) -> None:
+    """Compare what two policies would ask of each record of an export: added, removed, and the load per approver."""
+    with refusing():
+        tried, day = policy_in(policy_file, include_inactive), (today or datetime.now(UTC)).date()
+        before = policy_in(against, include_inactive) if against else None
+        total = Backtest()
+        with progress("Backtesting") as say, spreadsheet(out, "record", "title", "added", "removed", "kept") as write:
+            for subject, status in records(tried, records_file, lines):
+                found = effect(before, tried, subject, status, day)
+                total = total.plus(found)
+                say(f"{total.records:,} records") if total.records % 500 == 0 else None
+                parts = (found.added, found.removed, found.kept)
+                write((found.record, found.title, *("; ".join(part) for part in parts)))
+    screen.print(f"{total.records:,} records: {total.changed:,} change, {total.added:,} approvals added, "
+                 f"{total.removed:,} removed; see {out}")  # fmt: skip
+    table = Table("approver", "before", "now", title="How often each would be asked")
+    for who in sorted({*total.load, *total.load_before}):
+        table.add_row(who, f"{total.load_before.get(who, 0):,}", f"{total.load.get(who, 0):,}")
+    screen.print(table)
+
+
+@policy.command("diff")
+def policy_diff(
+    old: Annotated[Path, typer.Argument(exists=True, dir_okay=False)],
+    new: Annotated[Path, typer.Argument(exists=True, dir_okay=False)],
+) -> None:
+    """Say in words what one policy changes of another."""
+    with refusing():
+        found = differences(policy_in(old), policy_in(new))
+    for sentence in found or ["Nothing differs."]:
+        screen.print(sentence, highlight=False, soft_wrap=True)
 
 
 @policy.command("check")
 def policy_check(
     file: Annotated[Path, typer.Argument(exists=True, dir_okay=False)], home: HomeOption = DEFAULT_HOME
 ) -> None:
-    """Say what forbids publishing a policy."""
+    """Say what forbids publishing a policy, and what deserves a second look."""
 
-    async def check(house: House) -> list[dict[str, str]]:
-        return await house.policies.check(read_policy(file.read_text(errors="replace")))
+    async def check(house: House) -> tuple[list[dict[str, str]], list[dict[str, str]]]:
+        read = read_policy(file.read_text(errors="replace"))
+        return await house.policies.check(read), await house.policies.suspicious(read)
 
-    found = with_house(home, check)
+    found, suspicious = with_house(home, check)
+    for warning in suspicious:
+        errors.print(f"  [yellow]{warning['field']}[/]: {warning['problem']}", highlight=False, soft_wrap=True)
     for problem in found:
         errors.print(f"  [red]{problem['field']}[/]: {problem['problem']}", highlight=False, soft_wrap=True)
     if found:

@@ -8,6 +8,7 @@ from pydantic import BaseModel, Field
 
 from api.problems import answers
 from api.requests import AHouse, IfMatch, Limit, Page, PathId, needs, needs_caller, set_etag
+from domain.approvals.compare import Backtest, Effect
 from domain.approvals.exchange import MAX_BYTES, read_policy, write_policy
 from domain.errors import Invalid
 from domain.people import Person
@@ -76,6 +77,35 @@ async def lint(house: AHouse, person: Reader, kind: PathId) -> list[Finding]:
     """What forbids publishing the draft; empty when nothing does."""
     stored = await house.policies.draft(person, kind)
     return [Finding(**p) for p in await house.policies.check(stored.policy)]
+
+
+@router.get("/{kind}/warnings", responses=answers(401, 403, 404, 422))
+async def suspicious(house: AHouse, person: Reader, kind: PathId) -> list[Finding]:
+    """What the draft may keep, and yet deserves a second look."""
+    stored = await house.policies.draft(person, kind)
+    return [Finding(**p) for p in await house.policies.suspicious(stored.policy)]
+
+
+@router.get("/{kind}/diff", responses=answers(401, 403, 404, 422))
+async def diff(house: AHouse, person: Reader, kind: PathId) -> list[str]:
+    """What the draft changes of the policy in force, in words."""
+    return await house.policies.changes(person, kind)
+
+
+class BacktestOut(BaseModel):
+    """Totals over all submissions looked at, and those for which the draft asks other approvals."""
+
+    totals: Backtest
+    changed: list[Effect]
+
+
+@router.get("/{kind}/backtest", responses=answers(401, 403, 404, 422))
+async def backtest(
+    house: AHouse, person: Reader, kind: PathId, most: Annotated[int, Query(ge=1, le=2000)] = 500
+) -> BacktestOut:
+    """What the draft would have asked of the newest submissions."""
+    totals, changed = await house.policies.backtest(person, kind, most)
+    return BacktestOut(totals=totals, changed=changed)
 
 
 @router.post("/{kind}/publish", responses=answers(401, 403, 404, 422))

@@ -25,6 +25,7 @@ from api.requests import (
     set_etag,
 )
 from domain.approvals.evaluation import Finding
+from domain.approvals.hints import Hint
 from domain.approvals.plan import Nobody, PlannedApproval
 from domain.approvals.round import Round, round_run
 from domain.audit import Entry
@@ -77,6 +78,7 @@ class PreviewOut(BaseModel):
     unresolved: list[Nobody]
     after: dict[str, tuple[str, ...]]
     names: dict[str, str]
+    hints: list[Hint]
 
 
 class Comment(BaseModel):
@@ -146,6 +148,7 @@ async def preview(
     return PreviewOut(
         sums=sums_of(found.quote), policy_version=found.policy_version, approvals=list(found.plan.approvals),
         unresolved=list(found.plan.unresolved), after=found.plan.after, names=found.names,
+        hints=found.hints,
     )  # fmt: skip
 
 

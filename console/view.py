@@ -43,6 +43,9 @@ class Reader:
     def money(self, amount: Decimal, currency: str) -> str:
         return formatted(amount, currency, self.locale)
 
+    def number(self, value: Decimal) -> str:
+        return format_decimal(value, locale=self.locale)
+
     def percent(self, value: Decimal | None) -> str:
         return "–" if value is None else f"{format_decimal(value, '0.0', self.locale)} %"
 

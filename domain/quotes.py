@@ -133,6 +133,11 @@ class Quote(Value):
     def _gather(cls, data: Any) -> Any:
         return gather_unknown(data, cls.model_fields)
 
+    def changed(self, **update: Any) -> "Quote":
+        """A copy with these fields, whose sums are worked out anew: `model_copy` would keep those of the original."""
+        fields = {name: getattr(self, name) for name in type(self).model_fields}
+        return Quote.model_construct(**{**fields, **update})
+
     @cached_property
     def line_sums(self) -> tuple[LineSums, ...]:
         """For each line its list and net total in the quote's currency, rounded once per line.

@@ -10,7 +10,8 @@ from domain.values import Value
 from services.commands import Caller
 from services.office import Office
 from services.salesforce import QUOTES, Remark, read_export
-from storage import people, quotes
+from services.salesforce_approvals import ApprovalsExport, read_approvals
+from storage import people, policies, quotes
 from storage.quotes import StoredQuote
 
 
@@ -26,6 +27,17 @@ class ImportReport(Value):
 class Imports:
     def __init__(self, office: Office) -> None:
         self._office = office
+
+    async def salesforce_approvals(self, caller: Caller, folder: Path) -> ApprovalsExport:
+        """The policies of an export, each kept as the draft of its kind. A second run changes nothing."""
+        export = read_approvals(folder)
+        office = self._office
+        async with office.database.writing() as session:
+            for policy in export.policies:
+                known = await policies.draft(session, policy.kind)
+                if known is None or known.policy != policy:
+                    await policies.save_draft(session, policy, caller.person.id, office.clock())
+        return export
 
     async def salesforce(
         self, caller: Caller, folder: Path, owner: str, currency: str, step: Callable[[str], None] = lambda _: None

@@ -4,14 +4,16 @@ from datetime import date
 from decimal import Decimal, InvalidOperation
 
 from domain.approvals.check import problems
+from domain.approvals.compare import Backtest, Effect, differences, effect
+from domain.approvals.lint import warnings
 from domain.approvals.policy import Policy
 from domain.errors import Invalid, NotFound
 from domain.money import known_currencies
-from domain.people import Person
+from domain.people import Directory, Person
 from services.commands import Caller
 from services.office import Office, authorise
 from services.versions import next_version
-from storage import people, policies
+from storage import people, policies, rounds
 from storage.policies import StoredPolicy
 
 
@@ -86,12 +88,40 @@ class Policies:
 
     async def check(self, policy: Policy) -> list[dict[str, str]]:
         """Everything that forbids publishing the policy."""
+        return problems(policy, await self._directory(policy))
+
+    async def suspicious(self, policy: Policy) -> list[dict[str, str]]:
+        """What may be published and yet deserves a second look."""
+        return warnings(policy, await self._directory(policy), self._office.clock().date())
+
+    async def _directory(self, policy: Policy) -> Directory:
         named = [who for _, who in policy.people_named()]
         async with self._office.database.reading() as session:
-            directory = await people.directory(
+            return await people.directory(
                 session, {who.user for who in named if who.user}, {who.group for who in named if who.group}
             )
-        return problems(policy, directory)
+
+    async def changes(self, person: Person, kind: str) -> list[str]:
+        """What the draft changes of the policy in force, in words."""
+        draft = await self.draft(person, kind)
+        async with self._office.database.reading() as session:
+            current = await policies.current(session, kind)
+        return differences(current.policy if current else Policy(kind=kind), draft.policy)
+
+    async def backtest(self, person: Person, kind: str, most: int) -> tuple[Backtest, list[Effect]]:
+        """What the draft would have asked of the newest submissions, against the policy in force.
+
+        Each is judged as it was submitted and on its day. Totals are of all; listed are those that differ."""
+        draft = (await self.draft(person, kind)).policy
+        total, changed = Backtest(), []
+        async with self._office.database.reading() as session:
+            current = await policies.current(session, kind)
+            async for subject, at in rounds.submissions(session, kind, most):
+                found = effect(current.policy if current else None, draft, subject, "draft", at.date())
+                total = total.plus(found)
+                if found.added or found.removed:
+                    changed.append(found)
+        return total, changed
 
 
 def _found(stored: StoredPolicy | None, kind: str) -> StoredPolicy:

@@ -9,6 +9,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.approvals.evaluation import Finding
 from domain.approvals.exchange import invalid_fields
+from domain.approvals.hints import Hint, hints
 from domain.approvals.plan import Plan, barred_people, plan
 from domain.approvals.round import Round, decisions, new_round, round_run
 from domain.approvals.subject import KNOWN_FIELDS, Subject, quote_subject
@@ -34,6 +35,7 @@ class Preview(Value):
 
     quote: Quote
     policy_version: int
+    hints: list[Hint]
     plan: Plan
     findings: list[Finding]
     names: dict[str, str] = {}
@@ -129,9 +131,17 @@ class Quotes:
                 quote.checked()
             round = stored.round if stored else 0
             policy, _, found, findings = await self._plan(session, quote, editors, status, quote.owner, round)
+            today = self._office.clock().date()
+            rates = (await people.rates(session, self._office.company_currency)).on(today)
             ids = {seat for a in found.approvals for seat in a.seats}
             names = await rounds.names(session, ids)
-        return Preview(quote=quote, policy_version=policy.version, plan=found, findings=findings, names=names)
+        open_ones = {a.rule for a in found.approvals if a.carried is None} | {u.rule for u in found.unresolved}
+        hinted = hints(
+            policy.policy, quote, lambda q: quote_subject(q, 0, rates, editors), open_ones, status.value, today
+        )
+        return Preview(
+            quote=quote, policy_version=policy.version, plan=found, findings=findings, names=names, hints=hinted
+        )
 
     async def submit(self, caller: Caller, id: str, expected: int | None = None) -> Answer:
         """Open a round of approvals on the quote as it stands.
@@ -182,7 +192,7 @@ class Quotes:
         now = office.clock()
         update = {"status": QuoteStatus.IN_APPROVAL, "round": number, "editors": (), "changed_at": now}
         await quotes.save(session, stored.model_copy(update=update))
-        head = await rounds.open_round(session, run_id, round, found, now)
+        head = await rounds.open_round(session, run_id, round, found, subject, now)
         command = Command(
             id=caller.command_id, run=run_id, actor=submitter, verb="open", channel=caller.channel,
             payload={"digest": subject.digest},

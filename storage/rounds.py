@@ -1,6 +1,6 @@
 """Approval rounds: opening one, and keeping its lists true."""
 
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
 from datetime import datetime
 from typing import Any
 
@@ -12,6 +12,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from domain.approvals.notices import Notice, asked, notices
 from domain.approvals.plan import Plan
 from domain.approvals.round import Approval, ApprovalStatus, Round, RoundStatus
+from domain.approvals.subject import Subject, read_subject
 from domain.delegation import delegates_of
 from domain.quotes import QuoteStatus
 from domain.runs import Head, Proposal
@@ -27,9 +28,9 @@ def round_subject(round: Round) -> str:
     return f"{round.subject_kind}:{round.subject_id}"
 
 
-async def open_round(session: AsyncSession, run: str, round: Round, plan: Plan, at: datetime) -> Head:
-    """The run at sequence number 0, with the plan it was opened with and a row for each approval."""
-    opening = {"plan": plan.model_dump(mode="json", exclude_defaults=True)}
+async def open_round(session: AsyncSession, run: str, round: Round, plan: Plan, subject: Subject, at: datetime) -> Head:
+    """The run at sequence number 0, with the plan and the subject it was opened with, and a row for each approval."""
+    opening = {"plan": plan.model_dump(mode="json", exclude_defaults=True), "subject": subject.model_dump(mode="json")}
     head = Head(run=run, kind="approval_round", state=round.stored())
     await open_run(session, head, round_subject(round), opening, at)
     approvals = [
@@ -269,6 +270,21 @@ async def rounds_of(session: AsyncSession, subject: str) -> list[tuple[Round, Pl
 
 def _opened(row: RunRow) -> tuple[Round, Plan]:
     return Round.model_validate(row.state), Plan.model_validate(row.opening["plan"])
+
+
+async def submissions(session: AsyncSession, kind: str, most: int) -> AsyncIterator[tuple[Subject, datetime]]:
+    """The newest submissions of a kind as they were submitted, a page at a time."""
+    before: datetime | None = None
+    while most > 0:
+        query = select(RunRow.opening, RunRow.opened_at).where(col(RunRow.id).startswith(f"{kind}:", autoescape=True))
+        query = query.where(col(RunRow.opened_at) < before) if before else query
+        rows = (await session.exec(query.order_by(col(RunRow.opened_at).desc()).limit(min(most, 200)))).all()
+        if not rows:
+            return
+        for opening, at in rows:
+            if "subject" in opening:
+                yield read_subject(opening["subject"]), at
+        most, before = most - len(rows), rows[-1][1]
 
 
 async def names(session: AsyncSession, ids: Iterable[str]) -> dict[str, str]:

@@ -26,14 +26,23 @@ KNOWN_FIELDS: dict[str, dict[str, FieldType]] = {
         **dict.fromkeys(("list_total", "net_total", "list_total_original", "net_total_original"), N),
         **dict.fromkeys(("discount_percent", "line_count", "term_months"), N),
         "order_by": D,
-    }
+    },
+    "opportunity": {
+        **dict.fromkeys(("Name", "StageName", "Type", "LeadSource", "ForecastCategoryName", "AccountId", "OwnerId"), T),
+        **dict.fromkeys(("Amount", "Probability", "ExpectedRevenue", "TotalOpportunityQuantity"), N),
+        "CloseDate": D,
+    },
 }
 KNOWN_LINE_FIELDS: dict[str, dict[str, FieldType]] = {
     "quote": {
         **dict.fromkeys(("id", "product", "name", "family", "billing", "recognition", "requires", "group", "sla"), T),
         **dict.fromkeys(("quantity", "list_price", "discount_percent", "list_total", "net_total", "term_months"), N),
         "requested_date": D,
-    }
+    },
+    "opportunity": {
+        **dict.fromkeys(("Id", "ProductCode", "Product_Code__c", "Product_Family"), T),
+        **dict.fromkeys(("Quantity", "UnitPrice", "ListPrice", "List_Total__c", "Total_Price", "Subtotal"), N),
+    },
 }
 KINDS = tuple(KNOWN_FIELDS)
 
@@ -51,6 +60,25 @@ class Subject(Value):
     editors: tuple[str, ...] = ()
     fields: dict[str, Any]
     lines: list[dict[str, Any]] = []
+
+
+def read_subject(data: Mapping[str, Any]) -> Subject:
+    """A subject out of its JSON, with numbers and dates as what they were."""
+    subject = Subject.model_validate(data)
+    known, known_lines = KNOWN_FIELDS.get(subject.kind, {}), KNOWN_LINE_FIELDS.get(subject.kind, {})
+    return subject.model_copy(
+        update={"fields": _restored(subject.fields, known), "lines": [_restored(n, known_lines) for n in subject.lines]}
+    )
+
+
+def _restored(values: Mapping[str, Any], known: Mapping[str, FieldType]) -> dict[str, Any]:
+    return {name: _as(known.get(name), value) for name, value in values.items()}
+
+
+def _as(type: FieldType | None, value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    return Decimal(value) if type is N else date.fromisoformat(value) if type is D else value
 
 
 def testable(value: object) -> Testable:

@@ -1,0 +1,122 @@
+"""What is allowed in a policy and yet deserves a second look. Each finding names the place and says why."""
+
+from collections.abc import Iterator
+from datetime import date
+from decimal import Decimal
+
+from domain.approvals.expression import BadExpression, parse
+from domain.approvals.operators import Operator
+from domain.approvals.policy import Condition, Policy, Rule, Variable
+from domain.approvals.subject import KNOWN_FIELDS, KNOWN_LINE_FIELDS
+from domain.people import Directory
+from domain.quotes import problem
+
+Findings = Iterator[dict[str, str]]
+O = Operator  # noqa: E741 - as in operators
+
+
+def warnings(policy: Policy, directory: Directory, today: date) -> list[dict[str, str]]:
+    """Everything suspicious; a policy with warnings may be published."""
+    return [
+        *_unused(policy),
+        *_chains(policy),
+        *(found for rule in policy.rules for found in _rule(rule, policy, directory, today)),
+    ]
+
+
+def _unused(policy: Policy) -> Findings:
+    tested = [name for r in policy.rules for c in r.conditions for name in (c.variable, c.other_variable) if name]
+    used = {*tested, *(v.plus for v in policy.variables if v.plus)}
+    for variable in policy.variables:
+        if variable.name not in used:
+            yield problem(f"variables.{variable.name}", "is not used by any rule")
+        yield from _unknown_columns(variable, policy.kind)
+
+
+def _unknown_columns(variable: Variable, kind: str) -> Findings:
+    known = KNOWN_LINE_FIELDS.get(kind, {})
+    for name in (variable.field, variable.list, variable.net, *(kept.field for kept in variable.where)):
+        if name and name not in known:
+            yield problem(f"variables.{variable.name}", f"{name!r} is no line field we know; it is blank where absent")
+
+
+def _chains(policy: Policy) -> Findings:
+    used = {rule.chain_name for rule in policy.rules if rule.active}
+    for chain in policy.chains:
+        if chain.name not in used:
+            yield problem(f"chains.{chain.name}", "has no active rule, so it is never reached")
+        for before in chain.after:
+            if before not in used:
+                yield problem(f"chains.{chain.name}.after", f"waits for {before!r}, which has no active rule")
+
+
+def _rule(rule: Rule, policy: Policy, directory: Directory, today: date) -> Findings:
+    place = f"rules.{rule.name}"
+    if not rule.active:
+        yield problem(f"{place}.active", "is inactive: the rule never fires")
+    if not rule.conditions:
+        yield problem(f"{place}.conditions", "has no conditions, so the rule always fires")
+    if rule.effective_to and rule.effective_to < today:
+        yield problem(f"{place}.effective_to", "has passed: the rule never fires again")
+    yield from _stale(rule, place)
+    if why := contradiction(rule):
+        yield problem(f"{place}.conditions", f"can never hold together: {why}")
+    known = KNOWN_FIELDS.get(policy.kind, {})
+    for name in dict.fromkeys(n for c in rule.conditions for n in (c.field, c.other_field) if n):
+        if name not in known:
+            yield problem(f"{place}.conditions", f"{name!r} is no field we know; it is blank where a record lacks it")
+    yield from _approvers(rule, place, directory)
+
+
+def _stale(rule: Rule, place: str) -> Findings:
+    if rule.logic in ("all", "any"):
+        return
+    try:
+        used = parse(rule.logic).indexes()
+    except BadExpression:
+        return
+    for condition in rule.conditions:
+        if condition.index not in used:
+            yield problem(
+                f"{place}.logic", f"does not speak of condition {condition.index}, which then decides nothing"
+            )
+
+
+def _approvers(rule: Rule, place: str, directory: Directory) -> Findings:
+    for name, who in (("ask", rule.ask), ("fallback", rule.fallback)):
+        if who is None:
+            continue
+        group = directory.groups.get(who.group or "")
+        for member in group.members if group else ():
+            if directory.active(member) is None:
+                yield problem(f"{place}.{name}.group", f"{member!r} of group {who.group!r} is unknown or has left")
+        if group and len(group.members) == 1 and who.quorum == "all":
+            yield problem(f"{place}.{name}.quorum", f"asks all of group {who.group!r}, which is one person")
+    person = rule.ask and directory.active(rule.ask.user)
+    if person and rule.fallback is None and person.manager is None:
+        yield problem(
+            f"{place}.fallback", f"{person.id!r} has no manager: what they submit themselves would find nobody"
+        )
+    if rule.ask and rule.fallback is None and (rule.ask.manager or rule.ask.field):
+        yield problem(f"{place}.fallback", "is missing: where nobody is found, the submission is refused")
+
+
+def contradiction(rule: Rule) -> str | None:
+    """Why an `all` rule can never fire: bounds on one figure that leave no room. None where there is room."""
+    if rule.logic != "all":
+        return None
+    tested: dict[str, list[Condition]] = {}
+    for condition in rule.conditions:
+        if isinstance(condition.value, Decimal) and not isinstance(condition.value, bool):
+            tested.setdefault(condition.tested_name, []).append(condition)
+    for name, conditions in tested.items():
+        floors = [(c.value, c.operator is O.GREATER_THAN) for c in conditions
+                  if c.operator in (O.GREATER_THAN, O.GREATER_OR_EQUALS, O.EQUALS)]  # fmt: skip
+        ceilings = [(c.value, c.operator is O.LESS_THAN) for c in conditions
+                    if c.operator in (O.LESS_THAN, O.LESS_OR_EQUALS, O.EQUALS)]  # fmt: skip
+        for low, open_low in floors:
+            for high, open_high in ceilings:
+                if low > high or (low == high and (open_low or open_high)):  # type: ignore[operator]
+                    above, below = "more than" if open_low else "at least", "less than" if open_high else "at most"
+                    return f"{name} would be {above} {low} and {below} {high}"
+    return None
