@@ -116,12 +116,13 @@ def dev(
     temporal_port: Annotated[int, typer.Option(help="The engine")] = Ports.temporal,
     ui_port: Annotated[int, typer.Option(help="The engine's UI")] = Ports.ui,
     mail_port: Annotated[int, typer.Option(help="The mail catcher")] = Ports.mail,
+    replies_port: Annotated[int, typer.Option(help="The mail server for replies")] = Ports.replies,
     samples: Annotated[bool, typer.Option(help="Load the sample company into an empty database")] = True,
 ) -> None:
     """Run everything in one terminal: engine with UI, database, worker, API, console. Ctrl-C stops all of it."""
     home = home.resolve()
     home.mkdir(parents=True, exist_ok=True)
-    ports = Ports(api_port, temporal_port, ui_port, mail_port)
+    ports = Ports(api_port, temporal_port, ui_port, mail_port, replies_port)
     stack = Stack(home, ports)
     stop = threading.Event()
     for name in (signal.SIGINT, signal.SIGTERM):

@@ -8,15 +8,18 @@ from temporalio.client import Client
 from temporalio.runtime import Runtime
 
 from activities.sending import Sender, Sweeping
+from notify.links import Links
 from services.access import Access
 from services.approvals import Approvals
 from services.commands import CommandPath
 from services.delegations import Delegations
+from services.links import ByLink
 from services.messages import Messages
 from services.office import Office
 from services.people import People
 from services.policies import Policies
 from services.quotes import Quotes
+from services.replies import Replies
 from services.runs import MACHINES, PROJECTORS, ROUTES
 from settings import Settings
 from storage.database import Database
@@ -68,6 +71,9 @@ class House:
     people: People
     policies: Policies
     messages: Messages
+    links: Links
+    by_link: ByLink
+    replies: Replies
 
     async def close(self) -> None:
         await self.database.close()
@@ -80,6 +86,8 @@ def build(settings: Settings, runtime: Runtime | None = None) -> House:
     audit_key = settings.audit_key.get_secret_value().encode()
     path = CommandPath(database, sender, now, audit_key, MACHINES)
     office = Office(database, path, now, audit_key, settings.company_currency)
+    links = Links(settings.secret.get_secret_value(), settings.base_url, settings.reply_domain)
+    approvals = Approvals(office)
     return House(
         settings=settings,
         database=database,
@@ -90,9 +98,12 @@ def build(settings: Settings, runtime: Runtime | None = None) -> House:
         recorder=Recorder(database, audit_key, now, PROJECTORS, settings.allow_unverified_signals),
         access=Access(office, settings.secret.get_secret_value(), timedelta(minutes=settings.token_minutes)),
         quotes=Quotes(office),
-        approvals=Approvals(office),
+        approvals=approvals,
         delegations=Delegations(office),
         people=People(office),
         policies=Policies(office),
         messages=Messages(office),
+        links=links,
+        by_link=ByLink(office, approvals, links, settings.links_require_login),
+        replies=Replies(office, approvals),
     )

@@ -29,6 +29,13 @@ class Settings(BaseSettings):
     smtp_password: SecretStr = SecretStr("")
     smtp_start_tls: bool = False
     mail_from: str = "dealwright@localhost"
+    reply_domain: str = "localhost"
+    """Mail to addresses of this domain must arrive at our mail server for replies, or no reply is understood."""
+    inbound_port: int | None = None
+    """Where that mail server listens; none without it."""
+    inbound_host: str = "127.0.0.1"
+    links_require_login: bool = False
+    """Whether a link in a message decides only for somebody who is signed in."""
     mail_catcher: str | None = None
     """Folder of the development mailbox; its page is served when this is set."""
 

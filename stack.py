@@ -56,12 +56,13 @@ class Ports:
     temporal: int = 7233
     ui: int = 8233
     mail: int = 1025
+    replies: int = 1026
 
     @classmethod
     def free(cls) -> "Ports":
         """Ports nobody uses now, for a stack of one's own. Never those the system lends to outgoing connections."""
         candidates = iter(random.sample(range(*NEVER_LENT), 1000))
-        return cls(*itertools.islice((port for port in candidates if not taken(port)), 4))
+        return cls(*itertools.islice((port for port in candidates if not taken(port)), 5))
 
 
 @dataclass
@@ -139,6 +140,7 @@ class Stack:
             "DEALWRIGHT_TEMPORAL_UI_URL": self.ui_url,
             "DEALWRIGHT_BASE_URL": self.api_url,
             "DEALWRIGHT_SMTP_PORT": str(self.ports.mail),
+            "DEALWRIGHT_INBOUND_PORT": str(self.ports.replies),
             "DEALWRIGHT_MAIL_CATCHER": str(self.mailbox),
             "DEALWRIGHT_ALLOW_UNVERIFIED_SIGNALS": "1",
             "DEALWRIGHT_SECRET": keys["secret"],
@@ -177,7 +179,8 @@ class Stack:
             self.children[name] = Child(name, command, environment, self.home / f"{name}.log")
 
     def check_ports(self) -> None:
-        wanted = {"api": self.ports.api, "temporal": self.ports.temporal, "ui": self.ports.ui, "mail": self.ports.mail}
+        wanted = {"api": self.ports.api, "temporal": self.ports.temporal, "ui": self.ports.ui, "mail": self.ports.mail,
+                  "replies": self.ports.replies}  # fmt: skip
         if self.outer_engine:
             del wanted["temporal"], wanted["ui"]
         for name, port in wanted.items():

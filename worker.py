@@ -36,6 +36,7 @@ from activities.contracts import (
 from activities.notifying import Delivering
 from activities.recording import Recording
 from composition import House, build, now
+from inbound.server import mail_door
 from notify.mail import Mail, SmtpServer
 from settings import Settings, settings
 from workflows import ids
@@ -94,7 +95,7 @@ def approvals_worker(client: Client, house: House) -> Worker:
 
 
 def notify_worker(client: Client, house: House) -> Worker:
-    delivering = Delivering(house.database, Mail(smtp(house.settings)), now, house.settings.base_url)
+    delivering = Delivering(house.database, Mail(smtp(house.settings)), now, house.links)
     return Worker(
         client,
         task_queue=NOTIFY_QUEUE,
@@ -160,6 +161,9 @@ async def serve(queues: list[str], stop: asyncio.Event) -> None:
     client = await connected(house)
     async with AsyncExitStack() as stack:
         stack.push_async_callback(house.close)
+        if "notify" in queues and house.settings.inbound_port is not None:
+            at = house.settings.inbound_host, house.settings.inbound_port
+            await stack.enter_async_context(mail_door(house.links, house.replies, *at))
         for queue in queues:
             await stack.enter_async_context(WORKERS[queue](client, house))
         log.info("worker_up", queues=queues)

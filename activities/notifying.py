@@ -13,6 +13,7 @@ from domain.approvals.plan import Plan
 from domain.approvals.round import Round
 from domain.quotes import Quote
 from notify.letters import Facts, Writer
+from notify.links import Claim, Links
 from notify.port import Channel, Letter, Refused, Unavailable
 from storage import messages, people, quotes, rounds
 from storage.database import Database
@@ -28,11 +29,11 @@ CLAIM = timedelta(minutes=2)
 
 
 class Delivering:
-    def __init__(self, database: Database, channel: Channel, clock: Callable[[], datetime], base_url: str) -> None:
+    def __init__(self, database: Database, channel: Channel, clock: Callable[[], datetime], links: Links) -> None:
         self._database = database
         self._channel = channel
         self._clock = clock
-        self._base_url = base_url.rstrip("/")
+        self._links = links
         self._writer = Writer()
 
     @activity.defn(name=DELIVER)
@@ -100,12 +101,16 @@ class Delivering:
                 raise Refused(f"{message.subject} does not exist")
             who = {name for a in round.approvals for seat in a.seats for name in (seat.holder, seat.by or seat.holder)}
             names = await rounds.names(session, who)
-        facts = self._facts(round, plan, stored.quote, names)
+        facts = self._facts(message, round, plan, stored.quote, names)
         return self._writer.write(message.id, message.template, message.data["approvals"], person, facts)
 
-    def _facts(self, round: Round, plan: Plan, quote: Quote, names: dict[str, str]) -> Facts:
+    def _facts(self, message: Message, round: Round, plan: Plan, quote: Quote, names: dict[str, str]) -> Facts:
+        asked = message.data["approvals"]
+        claims = [Claim(message=message.id, approval=approval, person=message.person) for approval in asked]
         return Facts(
             round=round, plan=plan, names=names, customer=quote.customer.name, net_total=quote.net_total,
             currency=quote.currency, discount_percent=quote.discount_percent,
-            link=f"{self._base_url}/quotes/{quote.id}",
+            link=self._links.subject(quote.id), decide={c.approval: self._links.decide(c) for c in claims},
+            reply_to=self._links.reply_address(message.id) if asked else "",
+            result=message.data.get("result", ""), detail=message.data.get("detail", ""),
         )  # fmt: skip

@@ -8,6 +8,7 @@ from api.problems import answers
 from api.requests import AHouse, Cursor, Limit, Page, PathId, keys_of, needs, needs_caller, paged
 from domain.people import Person
 from services.commands import Caller
+from storage.inbound import Received
 from storage.messages import Message
 
 router = APIRouter(prefix="/v1/messages", tags=["ops"])
@@ -22,6 +23,16 @@ async def list_messages(
     after = keys_of(cursor, 1)
     found = await house.messages.listed(person, status, after[0] if after else "", limit + 1)
     return paged(found, limit, lambda message: (message.id,))
+
+
+@router.get("/received", responses=answers(401, 403, 422))
+async def received(
+    house: AHouse, person: Annotated[Person, needs("messages.read")], limit: Limit = 50, cursor: Cursor = None
+) -> Page[Received]:
+    """Every reply that came in by mail, and what came of it."""
+    after = keys_of(cursor, 1)
+    found = await house.replies.received(person, after[0] if after else "", limit + 1)
+    return paged(found, limit, lambda mail: (mail.id,))
 
 
 @router.post("/{id}/retry", status_code=204, responses=answers(401, 403, 404, 422))

@@ -60,7 +60,7 @@ async def sign_in(
     try:
         token, _ = await house.access.sign_in(user, password)
     except NotSignedIn as error:
-        facts = {"next": next, "problem": error.sentence, "user": user}
+        facts: dict[str, Any] = {"next": next, "problem": error.sentence, "user": user}
         return page(request, "sign_in.html", None, status_code=401, **facts)
     response = RedirectResponse(_own(next), 303)
     secure = house.settings.base_url.startswith("https:")
@@ -156,7 +156,7 @@ async def _away(request: Request, house: Any, me: Person, problem: str = "", **g
     ends = Reader(me).today(at)
     found = [d for d in await house.delegations.listed(me, "", 200) if me.id in (d.person, d.delegate)]
     standing = [d for d in found if d.ended_at is None and (d.last is None or d.last >= ends)]
-    facts = {
+    facts: dict[str, Any] = {
         "people": everybody, "names": {p.id: p.name for p in (*everybody, me)}, "today": ends.isoformat(),
         "problem": problem, "given": {"delegate": "", "first": "", "last": "", "note": "", **given},
         "sections": [(say("Who decides for you"), [d for d in standing if d.person == me.id]),

@@ -6,6 +6,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
 from domain.approvals.plan import Plan
+from domain.approvals.replies import WORDS
 from domain.approvals.round import Round
 from domain.money import formatted
 from domain.people import Person
@@ -18,6 +19,7 @@ SUBJECTS = {
     "delegated": "Handed to you: {title}",
     "recalled": "Taken back: {title}",
     "finished": "{outcome}: {title}",
+    "answer": "Your reply: {title}",
 }
 OUTCOMES = {"approved": "Approved", "rejected": "Rejected", "recalled": "Taken back", "expired": "Expired"}
 
@@ -33,6 +35,12 @@ class Facts(Value):
     currency: str
     discount_percent: Decimal | None
     link: str
+    decide: dict[str, str] = {}
+    """For each approval the address that decides it."""
+    reply_to: str = ""
+    result: str = ""
+    """Why a reply was not understood, for the answer to it."""
+    detail: str = ""
 
 
 def environment() -> Environment:
@@ -53,7 +61,8 @@ class Writer:
         """The letter for one person about one wave of a round."""
         _ = translator(to.language)
         planned = dict(zip((a.id for a in facts.round.approvals), facts.plan.approvals, strict=True))
-        asked = [planned[a] for a in approvals if a in planned]
+        known = [a for a in approvals if a in planned]
+        asked = [planned[a] for a in known]
         outcome = _(OUTCOMES.get(facts.round.status.value, facts.round.status.value))
         subject = _(SUBJECTS[template]).format(title=facts.round.title, outcome=outcome)
         context = {
@@ -61,6 +70,7 @@ class Writer:
             "outcome": outcome, "subject": subject, "name": lambda who: facts.names.get(who, who),
             "net": formatted(facts.net_total, facts.currency, locale_of(to.language)), "language": to.language,
             "status": lambda status: _(status.value.capitalize()),
+            "words": WORDS[to.language], "decide_link": [facts.decide[a] for a in known if a in facts.decide],
         }  # fmt: skip
         return Letter(
             id=id,
@@ -69,4 +79,5 @@ class Writer:
             subject=subject,
             text=self._environment.get_template("mail.txt").render(context),
             html=self._environment.get_template("mail.html").render(context),
+            reply_to=facts.reply_to,
         )

@@ -82,6 +82,8 @@ def compose(letter: Letter, sender: str) -> EmailMessage:
     mail["To"] = Address(display_name=letter.to_name, addr_spec=letter.to)
     mail["Subject"] = letter.subject
     mail["Message-ID"] = f"<{letter.id}@{address.domain}>"
+    if letter.reply_to:
+        mail["Reply-To"] = letter.reply_to
     mail["Auto-Submitted"] = "auto-generated"
     mail.set_content(letter.text)
     mail.add_alternative(letter.html, subtype="html")

@@ -14,6 +14,7 @@ class Letter(Value):
     subject: str
     text: str
     html: str
+    reply_to: str = ""
 
 
 class Refused(Exception):

@@ -5,7 +5,7 @@ from typing import Any
 
 from sqlalchemy import bindparam, update
 from sqlalchemy import select as core_select
-from sqlmodel import col, select
+from sqlmodel import col, func, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.values import Value
@@ -52,6 +52,30 @@ def message_of(row: MessageRow) -> Message:
 async def due(session: AsyncSession, now: datetime, limit: int) -> list[Message]:
     rows = await execute(session, DUE, {"now": now, "most": limit})
     return [Message.model_validate(dict(row)) for row in rows.mappings()]
+
+
+async def load(session: AsyncSession, id: str) -> Message | None:
+    row = await session.get(MessageRow, id)
+    return message_of(row) if row else None
+
+
+async def queue(
+    session: AsyncSession, id: str, about: Message, template: str, data: dict[str, Any], at: datetime
+) -> None:
+    """Another message to the person of `about`, on the same subject."""
+    session.add(
+        MessageRow(
+            id=id, person=about.person, template=template, subject=about.subject, run=about.run, data=data,
+            next_at=at, created_at=at,
+        )
+    )  # fmt: skip
+
+
+async def count_since(session: AsyncSession, person: str, template: str, since: datetime) -> int:
+    query = select(func.count()).where(
+        MessageRow.person == person, MessageRow.template == template, MessageRow.created_at >= since
+    )
+    return (await session.exec(query)).one()
 
 
 async def claim(session: AsyncSession, id: str, at: datetime, until: datetime) -> bool:

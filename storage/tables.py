@@ -228,7 +228,11 @@ class MessageRow(SQLModel, table=True):
     """Something one person must be told; sent by the delivery workflow."""
 
     __tablename__ = "message"
-    __table_args__ = (Index("message_queue", "status", "next_at"), Index("message_of_run", "run"))
+    __table_args__ = (
+        Index("message_queue", "status", "next_at"),
+        Index("message_of_run", "run"),
+        Index("message_of_person", "person", "created_at"),
+    )
 
     id: str = Field(primary_key=True, max_length=64)
     person: str
@@ -259,3 +263,18 @@ class DelegationRow(SQLModel, table=True):
     created_at: datetime = moment()
     created_by: str
     ended_at: datetime | None = moment(null=True)
+
+
+class InboundRow(SQLModel, table=True):
+    """A reply that came in by mail, and what came of it. Its text is not kept: a comment stands in the trail."""
+
+    __tablename__ = "inbound_mail"
+
+    id: str = Field(primary_key=True, max_length=64)
+    at: datetime = moment(index=True)
+    sender: str
+    person: str | None = None
+    message: str = Field(index=True, max_length=64)
+    run: str | None = Field(default=None, max_length=200)
+    result: str
+    detail: str = ""

@@ -1,5 +1,6 @@
 """What tests are given: databases of both kinds, a house without an engine, a running stack."""
 
+import asyncio
 import os
 import shutil
 from collections.abc import AsyncIterator, Iterator
@@ -15,17 +16,21 @@ from hypothesis import settings as hypothesis_settings
 from pydantic import SecretStr
 
 from activities.sending import Sweeping
+from api.app import create
 from composition import House, build
+from console.app import mount
 from domain.people import Person
 from services.access import Access
 from services.approvals import Approvals
 from services.commands import CommandPath
 from services.delegations import Delegations
+from services.links import ByLink
 from services.messages import Messages
 from services.office import Office
 from services.people import People
 from services.policies import Policies
 from services.quotes import Quotes
+from services.replies import Replies
 from services.runs import MACHINES, PROJECTORS
 from services.samples import load
 from settings import Settings
@@ -33,6 +38,7 @@ from stack import Ports, Stack
 from storage.database import Database
 from storage.migrate import migrate
 from storage.record import Recorder
+from tests.apiclient import Api
 from tests.databases import Postgres, postgres, programs
 from tests.support import Clock, InlineEngine
 
@@ -114,8 +120,10 @@ def make_bench(url: str, allow_unverified: bool = False) -> Bench:
     engine = InlineEngine(recorder, clock)
     path = CommandPath(base.database, engine, clock, key, MACHINES)  # type: ignore[arg-type]
     office = Office(base.database, path, clock, key, "EUR")
+    approvals = Approvals(office)
     house = replace(
-        base, office=office, recorder=recorder, quotes=Quotes(office), approvals=Approvals(office),
+        base, office=office, recorder=recorder, quotes=Quotes(office), approvals=approvals,
+        by_link=ByLink(office, approvals, base.links, login=False), replies=Replies(office, approvals),
         delegations=Delegations(office), people=People(office), policies=Policies(office), messages=Messages(office),
         access=Access(office, "s" * 40, timedelta(hours=8)),
         sweeping=Sweeping(base.database, engine, clock),  # type: ignore[arg-type]
@@ -197,3 +205,13 @@ async def live(stack: Stack) -> AsyncIterator[Live]:
     await load(house.office, house.access)
     yield Live(stack, house)
     await house.close()
+
+
+@pytest.fixture
+async def api(bench: Bench) -> AsyncIterator[Api]:
+    app = create(bench.house)
+    mount(app, bench.house)
+    made = Api(bench, app)
+    yield made
+    await made.client.aclose()
+    await asyncio.sleep(0)

@@ -6,8 +6,8 @@ import pytest
 from sqlmodel import select
 
 from storage.tables import MessageRow
-from tests.api.conftest import Api
 from tests.api.test_quotes import submitted
+from tests.apiclient import Api
 
 AWAY = {"delegate": "fabio", "first": "2026-03-02", "last": "2026-03-06", "note": "skiing"}
 

@@ -9,7 +9,7 @@ from fastapi.routing import APIRoute
 from api.app import ROUTERS
 from domain.people import Role
 from domain.permissions import TABLE
-from tests.api.conftest import Api
+from tests.apiclient import Api
 
 OPEN = {("POST", "/v1/auth/token"), ("GET", "/v1/me")}
 BODIES: dict[str, Any] = {

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from tests.api.conftest import Api
 from tests.api.test_quotes import submitted
+from tests.apiclient import Api
 from tests.conftest import ROOT
 
 POLICY = (Path(ROOT) / "samples" / "policy-quote.yaml").read_text()

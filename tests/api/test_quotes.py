@@ -3,7 +3,7 @@
 from typing import Any
 
 from domain.people import Role
-from tests.api.conftest import Api
+from tests.apiclient import Api
 from tests.support import a_line, a_quote
 
 BODY = a_quote(discount="15").model_dump(mode="json")

@@ -6,7 +6,7 @@ import pytest
 
 from api.limits import MAX_BODY
 from services.samples import SYSTEM
-from tests.api.conftest import Api
+from tests.apiclient import Api
 from tests.support import a_line, a_quote
 
 

@@ -7,6 +7,7 @@ import pytest
 from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Browser, expect
 
+from notify.links import Claim
 from tests.conftest import Live
 from tests.console.conftest import SIZES, Visitor
 from tests.support import a_line, a_quote
@@ -205,3 +206,20 @@ async def test_somebody_away_lets_a_colleague_decide(visitor: Visitor) -> None:
     await row.get_by_role("button").click()
     await expect(visitor.page.locator("tbody tr")).to_have_count(0)
     assert len(visitor.troubles) == 1, "the browser notes the refusal, and nothing else"
+
+
+async def test_a_link_out_of_a_mail_shows_what_is_asked_and_decides_on_a_click(visitor: Visitor) -> None:
+    id = await a_submitted_quote(visitor.live)
+    (item,) = [
+        i for i in (await visitor.live.call("lara", "GET", "/v1/inbox")).json()["items"] if i["quote"]["id"] == id
+    ]
+    claim = Claim(message="m-0", approval=item["approval"], person="lara")
+    address = visitor.live.house.links.decide(claim).partition("/decide")[2]
+    await visitor.go(f"/decide{address}")
+    await expect(visitor.page.locator("main")).to_contain_text("Café do Porto")
+    await expect(visitor.page.locator("main")).to_contain_text("Lára")
+    await accessible(visitor)
+    await visitor.shot("link")
+    await visitor.page.get_by_role("button", name="Samþykkja").click()
+    await expect(visitor.page.get_by_role("status")).to_have_text("Ákveðið.")
+    assert visitor.troubles == []

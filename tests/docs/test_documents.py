@@ -54,7 +54,7 @@ def test_the_commands_of_the_readme_work(tmp_path: Path) -> None:
     assert commands[:2] == ["make run", "make test"]
     assert commands[-1] == "make tour"
     ports, home = Ports.free(), tmp_path / "home"
-    moved = f"--home {home} --api-port {ports.api} --temporal-port {ports.temporal} --ui-port {ports.ui} --mail-port {ports.mail}"
+    moved = f"--home {home} --api-port {ports.api} --temporal-port {ports.temporal} --ui-port {ports.ui} --mail-port {ports.mail} --replies-port {ports.replies}"
     venv = Path(sys.executable).parent.parent
     make = ["make", f"VENV={venv}", f"ARGS={moved}"]
     log = tmp_path / "run.log"

@@ -39,7 +39,7 @@ def dealwright(*arguments: str, home: Path | None = None, expect: int = 0) -> st
 def dev(home: Path, ports: Ports, *more: str) -> Iterator[subprocess.Popen[bytes]]:
     """`dealwright dev` until the block ends, then Ctrl-C."""
     command = [str(BIN / "dealwright"), "dev", "--home", str(home), "--api-port", str(ports.api), "--temporal-port",
-               str(ports.temporal), "--ui-port", str(ports.ui), "--mail-port", str(ports.mail), *more]  # fmt: skip
+               str(ports.temporal), "--ui-port", str(ports.ui), "--mail-port", str(ports.mail), "--replies-port", str(ports.replies), *more]  # fmt: skip
     home.mkdir(parents=True, exist_ok=True)
     with (home / "dev.log").open("wb") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log, env=CLEAN, cwd=ROOT)

@@ -1,22 +1,18 @@
-import asyncio
-from collections.abc import AsyncIterator
+"""An HTTP client over the application itself."""
+
 from typing import Any
 
 import httpx
-import pytest
 from fastapi import FastAPI
 
-from api.app import create
-from console.app import mount
 from domain.people import Person, Role
 from services.samples import SYSTEM
-from tests.conftest import Bench
 
 
 class Api:
     """Requests in somebody's name."""
 
-    def __init__(self, bench: Bench, app: FastAPI) -> None:
+    def __init__(self, bench: Any, app: FastAPI) -> None:
         self.bench = bench
         self.app = app
         self.client = httpx.AsyncClient(
@@ -35,13 +31,3 @@ class Api:
 
     async def add(self, id: str, *roles: Role) -> None:
         await self.bench.house.people.put(SYSTEM, Person(id=id, name=id, roles=roles), None)
-
-
-@pytest.fixture
-async def api(bench: Bench) -> AsyncIterator[Api]:
-    app = create(bench.house)
-    mount(app, bench.house)
-    made = Api(bench, app)
-    yield made
-    await made.client.aclose()
-    await asyncio.sleep(0)

@@ -1,0 +1,26 @@
+"""What the first line of a reply means: a whole line that is one word of the reader's language or of English."""
+
+import re
+from typing import Literal
+
+from domain.people import Language
+
+Verb = Literal["approve", "reject"]
+WORDS: dict[Language, dict[Verb, tuple[str, ...]]] = {
+    Language.ENGLISH: {"approve": ("approve", "approved", "yes"), "reject": ("reject", "rejected", "no")},
+    Language.PORTUGUESE: {
+        "approve": ("aprovar", "aprovo", "aprovado", "aprovada", "sim"),
+        "reject": ("rejeitar", "rejeito", "rejeitado", "rejeitada", "não", "nao"),
+    },
+    Language.ICELANDIC: {"approve": ("samþykkja", "samþykki", "samþykkt", "já"), "reject": ("hafna", "hafnað", "nei")},
+}
+
+
+def meaning(first_line: str, language: Language) -> Verb | None:
+    """The decision a line stands for; None for everything else, which is asked about again and never guessed."""
+    word = re.sub(r"[^\w\s]|_", "", first_line).strip().casefold()
+    for known in (language, Language.ENGLISH):
+        for verb, words in WORDS[known].items():
+            if word in words:
+                return verb
+    return None

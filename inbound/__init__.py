@@ -1,0 +1,1 @@
+"""Ways in besides the API and the console: mail replies."""

@@ -1,0 +1,56 @@
+"""Signed addresses: the links that decide one approval, and the addresses that take a reply."""
+
+import hashlib
+import hmac
+
+from itsdangerous import BadData, URLSafeTimedSerializer
+
+from domain.values import Value
+
+LIFE_SECONDS = 60 * 60 * 24 * 60
+REPLY, SIGNATURE = "reply+", 20
+
+
+class Claim(Value):
+    """What a link stands for: one person's decision on one approval, as one message asked for it."""
+
+    message: str
+    approval: str
+    person: str
+
+
+class Links:
+    def __init__(self, secret: str, base_url: str, domain: str) -> None:
+        self._base_url = base_url.rstrip("/")
+        self._domain = domain
+        self._signer = URLSafeTimedSerializer(secret, salt="dealwright decision link")
+        self._key = hashlib.sha256(f"dealwright reply address {secret}".encode()).digest()
+
+    def decide(self, claim: Claim) -> str:
+        """The address of the page that decides it. Opening it changes nothing."""
+        return f"{self._base_url}/decide/{self._signer.dumps([claim.message, claim.approval, claim.person])}"
+
+    def claim(self, token: str) -> Claim | None:
+        """What a link's token stands for; None if it is altered or too old."""
+        try:
+            message, approval, person = self._signer.loads(token, max_age=LIFE_SECONDS)
+        except (BadData, ValueError, TypeError):
+            return None
+        return Claim(message=message, approval=approval, person=person)
+
+    def subject(self, id: str) -> str:
+        return f"{self._base_url}/quotes/{id}"
+
+    def reply_address(self, message: str) -> str:
+        """Where a reply to a message is sent: upper and lower case mean the same, as mail servers may change it."""
+        return f"{REPLY}{message}.{self._sign(message)}@{self._domain}"
+
+    def replied_to(self, address: str) -> str | None:
+        """The message that an address answers; None if the address is not one of ours."""
+        local = address.strip("<> ").partition("@")[0].lower()
+        message, dot, signature = local.removeprefix(REPLY).rpartition(".")
+        ours = local.startswith(REPLY) and dot and hmac.compare_digest(signature.encode(), self._sign(message).encode())
+        return message if ours else None
+
+    def _sign(self, message: str) -> str:
+        return hmac.new(self._key, message.encode(), hashlib.sha256).hexdigest()[:SIGNATURE]

@@ -1,0 +1,258 @@
+"""Mail replies over real SMTP into both databases: what is obeyed, what is answered, and what is neither."""
+
+import re
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+import aiosmtplib
+import pytest
+from sqlmodel import select
+
+from inbound.mail import MAX_BYTES
+from inbound.server import mail_door
+from notify.links import Claim
+from stack import Ports
+from storage.tables import EventRow, InboundRow, MessageRow
+from tests.api.test_quotes import submitted
+from tests.apiclient import Api
+from tests.inbound.test_mail import GMAIL_HTML, plain
+
+
+@dataclass
+class Post:
+    """A mail program, and what came of its mail."""
+
+    api: Api
+    port: int
+
+    async def message(self, person: str = "dora", template: str = "requested") -> MessageRow:
+        """The newest message of this kind to a person."""
+        async with self.api.bench.house.database.reading() as session:
+            query = select(MessageRow).where(MessageRow.person == person, MessageRow.template == template)
+            return (await session.exec(query)).all()[-1]
+
+    async def send(self, raw: bytes, to: str, sender: str = "dora@example.com") -> None:
+        await aiosmtplib.send(
+            raw, sender=sender, recipients=[to], hostname="127.0.0.1", port=self.port, start_tls=False, use_tls=False
+        )
+
+    async def reply(self, text: str, sender: str = "dora@example.com", id: str = "<1@c>", **headers: str) -> str:
+        """What came of a reply to Dóra's request."""
+        to = self.api.bench.house.links.reply_address((await self.message()).id)
+        await self.send(plain(text, From=sender, Message_ID=id, **headers), to, sender)
+        return (await self.results())[-1]
+
+    async def results(self) -> list[str]:
+        async with self.api.bench.house.database.reading() as session:
+            return [row.result for row in sorted((await session.exec(select(InboundRow))).all(), key=lambda r: r.at)]
+
+    async def answers(self) -> list[MessageRow]:
+        async with self.api.bench.house.database.reading() as session:
+            return list((await session.exec(select(MessageRow).where(MessageRow.template == "answer"))).all())
+
+    async def decided(self) -> list[EventRow]:
+        async with self.api.bench.house.database.reading() as session:
+            query = select(EventRow).where(EventRow.verb.in_(["approve", "reject"]))  # type: ignore[attr-defined]
+            return list((await session.exec(query)).all())
+
+
+@pytest.fixture
+async def post(api: Api) -> AsyncIterator[Post]:
+    await submitted(api)
+    house, port = api.bench.house, Ports.free().replies
+    async with mail_door(house.links, house.replies, "127.0.0.1", port):
+        yield Post(api, port)
+
+
+async def test_a_reply_decides_and_says_through_which_door(post: Post) -> None:
+    assert await post.reply("Samþykkt\n\nGott mál") == "decided"
+    (event,) = await post.decided()
+    assert (event.actor, event.channel, event.code, event.facts["comment"]) == ("dora", "mail", "approved", "Gott mál")
+    assert await post.answers() == []
+
+
+async def test_a_reply_of_an_html_only_program_rejects_with_its_reason(post: Post) -> None:
+    to = post.api.bench.house.links.reply_address((await post.message()).id)
+    await post.send(GMAIL_HTML, to.upper())
+    (event,) = await post.decided()
+    assert (event.code, event.facts["comment"]) == ("rejected", "Too deep for this customer.")
+
+
+async def test_the_same_mail_twice_is_one_mail_and_a_second_answer_decides_nothing(post: Post) -> None:
+    await post.reply("yes", id="<a@c>")
+    await post.reply("yes", id="<a@c>")
+    assert await post.results() == ["decided"]
+    post.api.bench.clock.forward(minutes=1)
+    assert await post.reply("no\nchanged my mind", id="<b@c>") == "refused"
+    assert len(await post.decided()) == 1
+    (answer,) = await post.answers()
+    assert answer.data["detail"] == "You already answered this message."
+
+
+async def test_an_unclear_reply_is_asked_about_again_a_bounded_number_of_times(post: Post) -> None:
+    for n in range(8):
+        assert await post.reply("No problem, approved", id=f"<{n}@c>") == "unclear"
+    assert len(await post.answers()) == 5
+    assert await post.decided() == []
+    to = post.api.bench.house.links.reply_address((await post.answers())[0].id)
+    await post.send(plain("approved", Message_ID="<again@c>"), to)
+    assert len(await post.decided()) == 1, "the answer to the answer counts"
+
+
+async def test_a_rejection_without_a_reason_is_asked_for_one(post: Post) -> None:
+    assert await post.reply("hafna") == "comment_required"
+    assert await post.decided() == []
+
+
+async def test_a_forged_sender_is_neither_obeyed_nor_answered(post: Post) -> None:
+    assert await post.reply("approved", sender="daniel@example.com") == "not_theirs"
+    assert (await post.decided(), await post.answers()) == ([], [])
+
+
+async def test_machines_are_neither_obeyed_nor_answered(post: Post) -> None:
+    assert await post.reply("approved", Auto_Submitted="auto-replied") == "automatic"
+    assert (await post.decided(), await post.answers()) == ([], [])
+
+
+async def test_two_people_with_one_address_are_told_apart_by_the_address_that_is_answered(post: Post) -> None:
+    daniel = (await post.api.call("root", "GET", "/v1/users/daniel")).json()
+    changed = {**daniel, "email": "dora@example.com"}
+    etag = {"If-Match": f'"{daniel["version"]}"'}
+    assert (await post.api.call("root", "PUT", "/v1/users/daniel", json=changed, headers=etag)).status_code == 200
+    to = post.api.bench.house.links.reply_address((await post.message("daniel")).id)
+    await post.send(plain("approved"), to)
+    (event,) = await post.decided()
+    assert event.actor == "daniel"
+
+
+async def test_a_reply_after_the_decision_hears_who_decided(post: Post) -> None:
+    item = (await post.api.call("daniel", "GET", "/v1/inbox")).json()["items"][0]
+    path = f"/v1/approvals/{item['approval']}/approve"
+    await post.api.call("daniel", "POST", path, json={"digest": item["digest"]})
+    assert await post.reply("approved") == "refused"
+    assert "already ended" in (await post.answers())[0].data["detail"]
+
+
+async def test_authority_is_checked_when_the_reply_comes(post: Post) -> None:
+    await post.reply("maybe")
+    dora = (await post.api.call("root", "GET", "/v1/users/dora")).json()
+    etag = {"If-Match": f'"{dora["version"]}"'}
+    await post.api.call("root", "PUT", "/v1/users/dora", json={**dora, "roles": ["rep"]}, headers=etag)
+    post.api.bench.clock.forward(minutes=1)
+    assert await post.reply("approved", id="<2@c>") == "refused"
+    assert await post.decided() == []
+
+
+async def test_other_addresses_altered_ones_and_crowds_are_refused_at_the_door(post: Post) -> None:
+    right = post.api.bench.house.links.reply_address((await post.message()).id)
+    wrong = right.replace("reply+m-", "reply+m-f", 1)
+    for to in (wrong, "postmaster@localhost", "someone@example.org"):
+        with pytest.raises(aiosmtplib.SMTPRecipientsRefused):
+            await post.send(plain("approved"), to)
+    client = aiosmtplib.SMTP(hostname="127.0.0.1", port=post.port, start_tls=False, use_tls=False)
+    await client.connect()
+    codes = []
+    await client.mail("dora@example.com")
+    for _ in range(10):
+        try:
+            codes.append((await client.rcpt(right)).code)
+        except aiosmtplib.SMTPRecipientRefused as refused:
+            codes.append(refused.code)
+    client.close()
+    assert codes.count(250) == 5
+    assert 452 in codes
+
+
+async def test_a_huge_mail_is_refused_and_one_without_a_body_is_unclear(post: Post) -> None:
+    to = post.api.bench.house.links.reply_address((await post.message()).id)
+    with pytest.raises(aiosmtplib.SMTPException):
+        await post.send(plain("approved\n" + "x" * (MAX_BYTES + 1000)), to)
+    assert await post.results() == []
+    assert await post.reply("") == "unclear"
+
+
+async def test_ops_see_every_reply_and_what_came_of_it(post: Post) -> None:
+    await post.reply("perhaps")
+    (row,) = (await post.api.call("otto", "GET", "/v1/messages/received")).json()["items"]
+    assert (row["result"], row["person"], row["detail"]) == ("unclear", "dora", "perhaps")
+    assert (await post.api.call("rita", "GET", "/v1/messages/received")).status_code == 403
+
+
+# --- links ----------------------------------------------------------------------------------------------------------
+
+
+async def link(post: Post, **change: str) -> str:
+    message = await post.message()
+    claim: dict[str, Any] = {
+        "message": message.id,
+        "approval": message.data["approvals"][0],
+        "person": "dora",
+        **change,
+    }
+    return post.api.bench.house.links.decide(Claim(**claim)).removeprefix("http://127.0.0.1:8080")
+
+
+async def test_opening_a_link_changes_nothing_and_a_button_decides_once(post: Post) -> None:
+    address = await link(post)
+    for _ in range(2):
+        shown = await post.api.client.get(address)
+        assert shown.status_code == 200
+        assert "Acme" in shown.text
+        assert shown.headers["X-Robots-Tag"] == "noindex"
+    assert await post.decided() == []
+    done = await post.api.client.post(address, data={"verb": "approve", "comment": "by link"})
+    assert done.status_code == 200
+    (event,) = await post.decided()
+    assert (event.actor, event.channel, event.facts["comment"]) == ("dora", "link", "by link")
+    again = await post.api.client.post(address, data={"verb": "approve", "comment": "by link"})
+    assert again.status_code == 200, "the same decision again is the same decision"
+    other = await post.api.client.post(address, data={"verb": "reject", "comment": "no"})
+    assert other.status_code == 409
+    assert len(await post.decided()) == 1
+
+
+async def test_a_rejection_by_link_needs_a_reason(post: Post) -> None:
+    answer = await post.api.client.post(await link(post), data={"verb": "reject"})
+    assert answer.status_code == 422
+    assert "say why" in answer.text
+    assert await post.decided() == []
+
+
+async def test_altered_strange_and_foreign_links_show_nothing(post: Post) -> None:
+    address = await link(post)
+    for bad in (
+        address[:-2] + "xx",
+        "/decide/nonsense",
+        await link(post, person="fabio"),
+        await link(post, person="x"),
+    ):
+        answer = await post.api.client.get(bad)
+        assert answer.status_code == 404
+        assert "Acme" not in answer.text
+        assert (await post.api.client.post(bad, data={"verb": "approve"})).status_code == 404
+    assert await post.decided() == []
+
+
+async def test_a_link_ends_with_the_approval(post: Post) -> None:
+    address = await link(post)
+    await post.api.call("rita", "POST", "/v1/quotes/Q-1/recall")
+    assert "<button" not in re.sub(r"(?s)<header.*?</header>", "", (await post.api.client.get(address)).text)
+    assert (await post.api.client.post(address, data={"verb": "approve"})).status_code == 409
+
+
+async def test_an_old_link_is_not_valid(post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
+    address = await link(post)
+    monkeypatch.setattr("notify.links.LIFE_SECONDS", -1)
+    assert (await post.api.client.get(address)).status_code == 404
+
+
+async def test_links_can_require_signing_in_as_the_right_person(post: Post) -> None:
+    post.api.bench.house.by_link.requires_login = True
+    address = await link(post)
+    away = await post.api.client.get(address)
+    assert (away.status_code, away.headers["location"][:9]) == (303, "/sign-in?")
+    other = await post.api.client.get(address, cookies={"dealwright": await post.api.token("fabio")})
+    assert other.status_code == 404
+    right = await post.api.client.get(address, cookies={"dealwright": await post.api.token("dora")})
+    assert right.status_code == 200
