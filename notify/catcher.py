@@ -21,6 +21,7 @@ class Caught(Value):
     date: str
     text: str
     html: str
+    reply_to: str = ""
 
 
 class _Keep:
@@ -53,6 +54,7 @@ def caught(folder: Path, most: int = 100) -> Iterator[Caught]:
             date=str(mail["date"] or ""),
             text=_part(mail, "plain"),
             html=_part(mail, "html"),
+            reply_to=str(mail["reply-to"] or ""),
         )
 
 
