@@ -4,6 +4,7 @@ from enum import StrEnum
 
 from pydantic import Field
 
+from domain.calendars import Calendar
 from domain.values import Amount, Id, Name, Value, Word
 
 
@@ -36,6 +37,8 @@ class Person(Value):
     """The largest amount this person may approve alone, in the company's currency. None: no limit is set, so none."""
     language: Language = Language.ENGLISH
     time_zone: Word = "UTC"
+    calendar: Calendar | None = None
+    """When they work: hours of their approvals count then, and always without one."""
     active: bool = True
     version: int = 0
 
@@ -47,6 +50,9 @@ class Group(Value):
     id: Id
     name: Name
     members: tuple[Id, ...] = Field(default=(), max_length=500)
+    time_zone: Word = "UTC"
+    calendar: Calendar | None = None
+    """When the group works; its approvals go by this one and not by its members' calendars."""
     version: int = 0
 
 

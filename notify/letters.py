@@ -17,6 +17,7 @@ from texts import locale_of, translator
 SUBJECTS = {
     "requested": "Please decide: {title}",
     "delegated": "Handed to you: {title}",
+    "reminder": "Still waiting for you: {title}",
     "recalled": "Taken back: {title}",
     "finished": "{outcome}: {title}",
     "answer": "Your reply: {title}",

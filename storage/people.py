@@ -7,12 +7,13 @@ from sqlalchemy import bindparam
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from domain.approvals.clocks import Working
 from domain.money import Rates
 from domain.people import Directory, Group, Person
 from storage.database import execute
 from storage.tables import ApiKeyRow, GroupRow, PersonRow, RateRow
 
-PEOPLE = PersonRow.__table__  # type: ignore[attr-defined]
+PEOPLE, GROUPS = PersonRow.__table__, GroupRow.__table__  # type: ignore[attr-defined]
 BY_ID = select(PEOPLE).where(PEOPLE.c.id == bindparam("id"))
 
 
@@ -32,8 +33,9 @@ async def load_person(session: AsyncSession, id: str, lock: bool = False) -> Per
 async def save_person(session: AsyncSession, person: Person) -> None:
     """Store the person as given; a password and issued tokens stay as they are."""
     row = await session.get(PersonRow, person.id) or PersonRow(id=person.id, name=person.name, roles=[])
-    for name, value in person.model_dump(mode="python", exclude={"id"}).items():
+    for name, value in person.model_dump(mode="python", exclude={"id", "calendar"}).items():
         setattr(row, name, [str(r) for r in value] if name == "roles" else value)
+    row.calendar = person.calendar.model_dump(mode="json") if person.calendar else None
     session.add(row)
 
 
@@ -67,6 +69,7 @@ async def load_group(session: AsyncSession, id: str, lock: bool = False) -> Grou
 async def save_group(session: AsyncSession, group: Group) -> None:
     row = await session.get(GroupRow, group.id) or GroupRow(id=group.id, name=group.name, members=[])
     row.name, row.members, row.version = group.name, list(group.members), group.version
+    row.time_zone, row.calendar = group.time_zone, group.calendar.model_dump(mode="json") if group.calendar else None
     session.add(row)
 
 
@@ -85,6 +88,18 @@ async def directory(session: AsyncSession, people: set[str], groups: set[str]) -
         found |= {row.id: person_of(row) for row in rows}
         wanted = {row.manager for row in rows if row.manager} - set(found)
     return Directory(people=found, groups={row.id: group_of(row) for row in named})
+
+
+async def working(session: AsyncSession, keepers: set[str]) -> dict[str, Working]:
+    """How these people, and groups named `group:id`, work."""
+    groups = {k.removeprefix("group:") for k in keepers if k.startswith("group:")}
+    found: dict[str, Working] = {}
+    for table, prefix, ids in ((PEOPLE, "", keepers), (GROUPS, "group:", groups)):
+        if ids:
+            query = select(table.c.id, table.c.calendar, table.c.time_zone).where(table.c.id.in_(ids))
+            for row in await execute(session, query):
+                found[prefix + row.id] = Working(calendar=row.calendar, time_zone=row.time_zone)
+    return found
 
 
 async def add_key(session: AsyncSession, prefix: str, secret_hash: str, person: str, note: str, at: datetime) -> None:

@@ -166,9 +166,8 @@ class Recorder:
             rows, settled = await self._examine(session, run, proposal)
             if settled or run.seq != proposal.base:
                 return run.head(settled)
-            await self._store(session, run, proposal, rows)
-        settled = [act.settles for act in proposal.acts]
-        return Head(run=run.id, kind=run.kind, state=proposal.after, settled=settled)
+            state = await self._store(session, run, proposal, rows)
+        return Head(run=run.id, kind=run.kind, state=state, settled=[act.settles for act in proposal.acts])
 
     async def _examine(
         self, session: AsyncSession, run: Run, proposal: Proposal
@@ -200,7 +199,10 @@ class Recorder:
         entry = _entry(run, act.model_copy(update={"outcome": refused}), None, verified=False)
         await trail.append(session, self._key, [entry.model_copy(update={"command": name})])
 
-    async def _store(self, session: AsyncSession, run: Run, proposal: Proposal, rows: Mapping[str, Row[Any]]) -> None:
+    async def _store(
+        self, session: AsyncSession, run: Run, proposal: Proposal, rows: Mapping[str, Row[Any]]
+    ) -> dict[str, Any]:
+        """The state as stored: the projector may complete what the run proposed, and the run adopts it."""
         now = self._clock()
         answers = [_answer(act, now) for act in proposal.acts if act.command.id in rows]
         if answers:
@@ -211,8 +213,10 @@ class Recorder:
             entries.append(_entry(run, act, run_seq, verified=row is None or row.verified))
         await trail.append(session, self._key, entries)
         state = await self._projectors[run.kind](session, run, proposal, now)
-        standing = {"state": proposal.after, "seq": state.seq, "running": state.running, "due": state.due}
+        stored = state.stored()
+        standing = {"state": stored, "seq": state.seq, "running": state.running, "due": state.due}
         await execute(session, CHANGE_RUN, {"of": run.id, **standing})
+        return stored
 
 
 async def _permitted(session: AsyncSession, command: Command) -> bool:

@@ -9,6 +9,7 @@ from sqlalchemy import select as core_select
 from sqlmodel import col, func, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from domain.approvals.clocks import clock_keepers, with_clocks
 from domain.approvals.notices import Notice, asked, notices
 from domain.approvals.plan import Plan
 from domain.approvals.round import Approval, ApprovalStatus, Round, RoundStatus
@@ -17,7 +18,7 @@ from domain.delegation import delegates_of
 from domain.quotes import QuoteStatus
 from domain.runs import Head, Proposal
 from domain.values import Value
-from storage import delegations, quotes
+from storage import delegations, people, quotes
 from storage.database import execute
 from storage.record import Run, open_run
 from storage.tables import ApprovalRow, MessageRow, PersonRow, QuoteRow, RunRow, SeatRow
@@ -66,6 +67,8 @@ def _seats(round: Round, approval: Approval) -> Iterable[dict[str, Any]]:
 async def project_round(session: AsyncSession, run: Run, proposal: Proposal, at: datetime) -> Round:
     """Approvals, seats, messages and the subject's status follow the round's new state."""
     was, now = Round.model_validate(run.state), Round.model_validate(proposal.after)
+    if keepers := clock_keepers(was, now):
+        now = with_clocks(was, now, await people.working(session, keepers))
     await _update_approvals(session, was, now)
     messages = [
         {

@@ -30,6 +30,7 @@ class PersonRow(SQLModel, table=True):
     approval_limit: Decimal | None = Field(default=None, sa_type=Exact)
     language: str = "en"
     time_zone: str = "UTC"
+    calendar: dict[str, Any] | None = Field(default=None, sa_type=JSON, nullable=True)
     active: bool = True
     version: int = 1
     tokens_valid_from: datetime | None = moment(null=True)
@@ -42,6 +43,8 @@ class GroupRow(SQLModel, table=True):
     id: str = Field(primary_key=True, max_length=64)
     name: str
     members: list[str] = document()
+    time_zone: str = Field(default="UTC", sa_column_kwargs={"server_default": "UTC"})
+    calendar: dict[str, Any] | None = Field(default=None, sa_type=JSON, nullable=True)
     version: int = 1
 
 

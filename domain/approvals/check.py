@@ -100,9 +100,13 @@ def _rule(rule: Rule, policy: Policy, directory: Directory) -> Problems:
         yield from _condition(condition, policy, f"{place}.conditions.{condition.index}")
     if rule.ask is None:
         yield problem(f"{place}.ask", "a rule needs an approver: a user, a group, a field or the manager chain")
-    for name, who in (("ask", rule.ask), ("fallback", rule.fallback)):
-        if who:
+    for name, who in (("ask", rule.ask), ("fallback", rule.fallback), ("escalate_to", rule.escalate_to)):
+        if isinstance(who, Who):
             yield from _who(who, f"{place}.{name}", policy.kind, directory)
+    if isinstance(rule.escalate_to, Who) and not (rule.escalate_to.user or rule.escalate_to.group):
+        yield problem(f"{place}.escalate_to", "names a user, a group or `manager`")
+    if rule.escalate_to != "manager" and rule.escalate_after_hours is None:
+        yield problem(f"{place}.escalate_after_hours", "is needed: escalate_to says to whom, not when")
 
 
 def _logic(rule: Rule, place: str) -> Problems:

@@ -72,12 +72,18 @@ def next_sentence(round: Round) -> str:
         return "Nothing more will happen in this round."
     if round.opened_at is None:
         return "It is about to be opened."
-    until = f" Expires at {round.due:%Y-%m-%d %H:%M} UTC unless decided." if round.due else ""
+    until = f" {_next_act(round).capitalize()} at {round.due:%Y-%m-%d %H:%M} UTC unless decided." if round.due else ""
     return f"Waiting on {', '.join(round.waiting_on)}.{until}"
 
 
+def _next_act(round: Round) -> str:
+    """What time does next."""
+    acts = (("due", "expires"), ("escalate_at", "escalates"), ("remind_at", "reminds"))
+    return next((act for name, act in acts for a in round.requested if getattr(a, name) == round.due), "expires")
+
+
 def timer_summary(round: Round) -> str:
-    return f"expires unless {', '.join(round.waiting_on)[:100]} decides"
+    return f"{_next_act(round)} unless {', '.join(round.waiting_on)[:100]} decides"
 
 
 def record_summary(verbs: list[tuple[str, str]]) -> str:

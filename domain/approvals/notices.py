@@ -11,7 +11,7 @@ class Notice(Value):
     id: Id
     person: str
     template: str
-    """requested, delegated, recalled or finished."""
+    """requested, delegated, reminder, recalled or finished."""
     approvals: tuple[str, ...] = ()
 
 
@@ -28,8 +28,23 @@ def notices(run: str, before: Round, after: Round, acts: list[Act]) -> list[Noti
         _notice(run, after.seq, person, "delegated" if person in handed else "requested", approvals)
         for person, approvals in waiting.items()
     ]
+    found += [
+        _notice(run, after.seq, person, "reminder", approvals)
+        for person, approvals in _reminded(before, after).items()
+        if person not in waiting
+    ]
     if before.running and not after.running:
         found += _ending(run, before, after)
+    return found
+
+
+def _reminded(before: Round, after: Round) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for approval in after.requested:
+        earlier = before.approval(approval.id)
+        if approval.reminded_at and earlier and approval.reminded_at != earlier.reminded_at:
+            for holder in approval.holders:
+                found.setdefault(holder, []).append(approval.id)
     return found
 
 

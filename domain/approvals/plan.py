@@ -26,6 +26,11 @@ class PlannedApproval(Value):
     needed: int
     any_decides: bool = False
     explicit: bool = False
+    group: str | None = None
+    """The group whose members the seats are."""
+    remind_every_hours: Decimal | None = None
+    escalate_after_hours: Decimal | None = None
+    escalate_to: tuple[str, ...] = ()
     expire_after_hours: Decimal | None = None
     reasons: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
@@ -63,6 +68,7 @@ class _Seats(Value):
 
     approvals: tuple[tuple[tuple[str, ...], int], ...] = ()
     any_decides: bool = False
+    group: str | None = None
     notes: tuple[str, ...] = ()
 
 
@@ -85,7 +91,8 @@ def plan(
             unresolved.append(Nobody(rule=rule.name, title=rule.heading, why="; ".join(found.notes)))
         basis = policy.basis(rule)
         for planned in _planned(rule, finding, found):
-            remembered = planned.model_copy(update={"basis": basis, "smart": finding.smart})
+            to = _escalation(rule, planned.seats, directory, barred)
+            remembered = planned.model_copy(update={"basis": basis, "smart": finding.smart, "escalate_to": to})
             approvals.append(_carried(remembered, rule, earlier, barred))
     approvals.sort(key=lambda a: (a.chain, a.step, a.tier))
     chains = {approval.chain for approval in approvals}
@@ -111,6 +118,9 @@ def _planned(rule: Rule, finding: Finding, found: _Seats) -> Iterable[PlannedApp
             needed=needed,
             any_decides=found.any_decides,
             explicit=rule.explicit,
+            group=found.group,
+            remind_every_hours=rule.remind_every_hours,
+            escalate_after_hours=rule.escalate_after_hours,
             expire_after_hours=rule.expire_after_hours,
             reasons=finding.reasons,
             notes=found.notes,
@@ -156,6 +166,18 @@ def _find(who: Who, subject: Subject, directory: Directory, submitter: str, barr
     return _person(named, directory, barred)
 
 
+def _escalation(rule: Rule, seats: tuple[str, ...], directory: Directory, barred: tuple[str, ...]) -> tuple[str, ...]:
+    """Who is asked too when the holders let the time pass: none who holds it already or may not decide it."""
+    if rule.escalate_after_hours is None:
+        return ()
+    if rule.escalate_to == "manager":
+        named = [m.id for m in directory.managers(seats[0])]
+        return tuple(m for m in named if m not in seats and _unfit(directory.active(m), barred) is None)[:1]
+    group = directory.groups.get(rule.escalate_to.group or "")
+    names = group.members if group else (rule.escalate_to.user,)
+    return tuple(m for m in names if m and m not in seats and _unfit(directory.active(m), barred) is None)
+
+
 def _unfit(person: Person | None, barred: tuple[str, ...]) -> str | None:
     """Why this person cannot approve; None when they can."""
     if person is None:
@@ -189,7 +211,7 @@ def _group(who: Who, directory: Directory, barred: tuple[str, ...]) -> _Seats:
     said = tuple(f"{member} of group {group.id} {why}" for member, why in notes.items() if why)
     if not seats or needed is None or needed > len(seats):
         return _Seats(notes=(*said, f"group {group.id} has {len(seats)} who can decide, {who.quorum} needed"))
-    return _Seats(approvals=((seats, needed),), any_decides=who.quorum == "any", notes=said)
+    return _Seats(approvals=((seats, needed),), any_decides=who.quorum == "any", group=group.id, notes=said)
 
 
 def _managers(field: str, subject: Subject, directory: Directory, submitter: str, barred: tuple[str, ...]) -> _Seats:

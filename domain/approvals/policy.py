@@ -24,6 +24,7 @@ def _literal(value: Any) -> Any:
 
 
 Literal_ = Annotated[Decimal | bool | date | str | tuple[str, ...] | None, BeforeValidator(_literal)]
+Hours = Annotated[Decimal, Field(gt=0, le=87_600)]
 FieldName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_.]{0,63}$")]
 
 
@@ -116,7 +117,12 @@ class Rule(Value):
     """Wants a decision of its own, even from a person who just gave one."""
     smart_mode: Literal["worse", "literal"] = "worse"
     """When an earlier approval must be given again; `literal` keeps Salesforce's reading of the operator."""
-    expire_after_hours: Annotated[Decimal, Field(gt=0, le=87_600)] | None = None
+    remind_every_hours: Hours | None = None
+    escalate_after_hours: Hours | None = None
+    escalate_to: Who | Literal["manager"] = "manager"
+    """Who is asked too, beside the holder, when the holder does not decide in time."""
+    expire_after_hours: Hours | None = None
+    """Hours count in the business time of whoever holds the approval; all hours count where no calendar is known."""
 
     @property
     def chain_name(self) -> str:
@@ -167,6 +173,6 @@ class Policy(Value):
 
     def people_named(self) -> Iterable[tuple[str, Who]]:
         for rule in self.rules:
-            for who in (rule.ask, rule.fallback):
-                if who:
+            for who in (rule.ask, rule.fallback, rule.escalate_to):
+                if isinstance(who, Who):
                     yield rule.name, who

@@ -56,6 +56,8 @@ class Seat(Value):
     """Who gave it, when it was not the holder."""
     at: Instant | None = None
     comment: str = ""
+    escalated: bool = False
+    """Asked too because time passed: may decide, and does not raise how many must agree."""
 
 
 class Approval(Value):
@@ -70,11 +72,20 @@ class Approval(Value):
     any_decides: bool = False
     """The first decision settles, whichever it is."""
     explicit: bool = False
+    group: str | None = None
+    remind_every_hours: Decimal | None = None
+    escalate_after_hours: Decimal | None = None
+    escalate_to: tuple[str, ...] = ()
     expire_after_hours: Decimal | None = None
     status: ApprovalStatus = ApprovalStatus.WAITING
     requested_at: Instant | None = None
     decided_at: Instant | None = None
     due: Instant | None = None
+    """When it expires."""
+    remind_at: Instant | None = None
+    reminded_at: Instant | None = None
+    escalate_at: Instant | None = None
+    escalated_at: Instant | None = None
     covered_by: str | None = None
     carried_from: int | None = None
     """The number of the round in which people gave it."""
@@ -139,7 +150,9 @@ def new_round(
         Approval(
             id=short_id("a", run, n), rule=p.rule, title=p.title, chain=p.chain, step=p.step, tier=p.tier,
             seats=tuple(Seat(holder=s) for s in p.seats), needed=p.needed,
-            any_decides=p.any_decides, explicit=p.explicit, expire_after_hours=p.expire_after_hours,
+            any_decides=p.any_decides, explicit=p.explicit, expire_after_hours=p.expire_after_hours, group=p.group,
+            remind_every_hours=p.remind_every_hours, escalate_after_hours=p.escalate_after_hours,
+            escalate_to=p.escalate_to,
             **({"status": ApprovalStatus.CARRIED, "carried_from": p.carried.number} if p.carried else {}),
         )
         for n, p in enumerate(plan.approvals)
@@ -151,6 +164,8 @@ def new_round(
 
 
 Decided = tuple[Round, Outcome]
+OFF: dict[str, None] = {"due": None, "remind_at": None, "escalate_at": None}
+"""An approval that nobody is asked for has no clocks."""
 
 
 def decisions(rounds: Iterable[tuple[Round, Plan]]) -> list[Decision]:
@@ -181,7 +196,7 @@ def apply(round: Round, command: Command, at: Instant) -> Decided:
     """The round after the command, and what came of it. Every command takes a sequence number, refused or not."""
     after, outcome = _apply(round, command, at)
     after = after.model_copy(update={"seq": round.seq + 1})
-    return after.model_copy(update={"due": _due(after)}), outcome
+    return after.model_copy(update={"due": next_due(after)}), outcome
 
 
 def _apply(round: Round, command: Command, at: Instant) -> Decided:
@@ -263,9 +278,11 @@ def _voted(approval: Approval, command: Command, vote: Vote, at: Instant) -> App
     votes = [s.vote for s in seats]
     update: dict[str, Any] = {"seats": seats}
     if votes.count(Vote.APPROVED) >= approval.needed:
-        update |= {"status": ApprovalStatus.APPROVED, "decided_at": at, "due": None}
-    elif len(seats) - votes.count(Vote.REJECTED) < approval.needed or (approval.any_decides and Vote.REJECTED in votes):
-        update |= {"status": ApprovalStatus.REJECTED, "decided_at": at, "due": None}
+        update |= {"status": ApprovalStatus.APPROVED, "decided_at": at, **OFF}
+    elif len([s for s in seats if not s.escalated]) - votes.count(Vote.REJECTED) < approval.needed or (
+        approval.any_decides and Vote.REJECTED in votes
+    ):
+        update |= {"status": ApprovalStatus.REJECTED, "decided_at": at, **OFF}
     return approval.model_copy(update=update)
 
 
@@ -349,14 +366,35 @@ def _recall(round: Round, command: Command, at: Instant) -> Decided:
 
 
 def _expire(round: Round, command: Command, at: Instant) -> Decided:
-    late = [a for a in round.requested if a.due and a.due <= at]
-    if not late:
+    """Time acts: what expired ends the round; else what is late is escalated, and who was not reminded is."""
+    if late := [a for a in round.requested if a.due and a.due <= at]:
+        for approval in late:
+            round = _with(
+                round, approval.model_copy(update={"status": ApprovalStatus.EXPIRED, "decided_at": at, **OFF})
+            )
+        after = _close(round, RoundStatus.EXPIRED, at)
+        return after, _done("expired", state=after.status, approvals=[a.id for a in late])
+    escalated = [a for a in round.requested if a.escalate_at and a.escalate_at <= at]
+    for approval in escalated:
+        round = _with(round, _escalated(approval, at))
+    reminded = [a for a in round.requested if a.remind_at and a.remind_at <= at]
+    for approval in reminded:
+        round = _with(round, _reminded(approval, at))
+    if not escalated and not reminded:
         return round, _refused("not_due", "Nothing is due yet.")
-    for approval in late:
-        update = {"status": ApprovalStatus.EXPIRED, "decided_at": at, "due": None}
-        round = _with(round, approval.model_copy(update=update))
-    after = _close(round, RoundStatus.EXPIRED, at)
-    return after, _done("expired", state=after.status, approvals=[a.id for a in late])
+    facts: dict[str, Any] = {"escalated": [a.id for a in escalated], "reminded": [a.id for a in reminded]}
+    return round, _done("escalated" if escalated else "reminded", **facts)
+
+
+def _escalated(approval: Approval, at: Instant) -> Approval:
+    """Others are asked too, and whoever held it keeps it."""
+    added = tuple(Seat(holder=to, escalated=True) for to in approval.escalate_to if approval.seat_of(to) is None)
+    return approval.model_copy(update={"seats": (*approval.seats, *added), "escalated_at": at, "escalate_at": None})
+
+
+def _reminded(approval: Approval, at: Instant) -> Approval:
+    hours = approval.remind_every_hours or Decimal(0)
+    return approval.model_copy(update={"reminded_at": at, "remind_at": _later(at, hours)})
 
 
 HANDLERS: dict[str, Callable[[Round, Command, Instant], Decided]] = {
@@ -372,7 +410,7 @@ HANDLERS: dict[str, Callable[[Round, Command, Instant], Decided]] = {
 def _close(round: Round, status: RoundStatus, at: Instant) -> Round:
     """The round ends; what was still open is revoked."""
     approvals = tuple(
-        a.model_copy(update={"status": ApprovalStatus.REVOKED, "decided_at": at, "due": None}) if a.status.open else a
+        a.model_copy(update={"status": ApprovalStatus.REVOKED, "decided_at": at, **OFF}) if a.status.open else a
         for a in round.approvals
     )
     return round.model_copy(update={"status": status, "closed_at": at, "approvals": approvals})
@@ -413,9 +451,18 @@ def _ready(round: Round, chain: str) -> bool:
 
 
 def _requested(approval: Approval, at: Instant) -> Approval:
-    hours = approval.expire_after_hours
-    due = at + timedelta(seconds=float(hours * 3600)) if hours is not None else None
-    return approval.model_copy(update={"status": ApprovalStatus.REQUESTED, "requested_at": at, "due": due})
+    """Asked now; every clock starts anew. The record sets the clocks by its holders' calendars where it knows them."""
+    return approval.model_copy(
+        update={
+            "status": ApprovalStatus.REQUESTED, "requested_at": at, "reminded_at": None, "escalated_at": None,
+            "due": _later(at, approval.expire_after_hours), "remind_at": _later(at, approval.remind_every_hours),
+            "escalate_at": _later(at, approval.escalate_after_hours),
+        }
+    )  # fmt: skip
+
+
+def _later(at: Instant, hours: Decimal | None) -> Instant | None:
+    return at + timedelta(seconds=float(hours * 3600)) if hours is not None else None
 
 
 def _request_next(round: Round, at: Instant) -> Round:
@@ -444,7 +491,7 @@ def _cover(round: Round, decided: Approval, at: Instant) -> Round:
                 update = {
                     "status": ApprovalStatus.COVERED,
                     "decided_at": at,
-                    "due": None,
+                    **OFF,
                     "covered_by": decided.id,
                 }
                 round = _with(round, known.model_copy(update=update))
@@ -474,9 +521,10 @@ def _sole(approval: Approval) -> list[str]:
     return [approval.seats[0].holder] if len(approval.seats) == 1 else []
 
 
-def _due(round: Round) -> Instant | None:
+def next_due(round: Round) -> Instant | None:
     """The next instant at which time itself acts on the round."""
-    return min((a.due for a in round.requested if a.due), default=None) if round.running else None
+    instants = (i for a in round.requested for i in (a.due, a.remind_at, a.escalate_at) if i)
+    return min(instants, default=None) if round.running else None
 
 
 class RoundMachine:

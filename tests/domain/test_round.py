@@ -267,3 +267,88 @@ def test_apply_never_raises(verb: str, payload: dict[str, Any]) -> None:
     for known in (verb, "approve", "reject", "delegate", "reassign", "recall", "open", "expire"):
         apply(series("ana"), act(known, verb[:64], **{"approval": payload.get("approval"), **{}}), NOW)
         apply(series("ana"), Command(id="x", run=RUN, actor="ana", verb=known, payload=payload), NOW)
+
+
+# --- time -----------------------------------------------------------------------------------------------------------
+
+
+def tick(round: Round, **later: float) -> Any:
+    at = NOW + timedelta(**later)
+    return apply(round, expiry(RUN, round.seq), at)
+
+
+PATIENCE = {"remind_every_hours": 4, "escalate_after_hours": 10, "expire_after_hours": 24}
+CHAIN = people("ana", boss=(None, None), bob=("boss", None))
+
+
+def test_time_reminds_then_escalates_then_ends() -> None:
+    round = a_round(a_policy(a_rule("r", "bob", **PATIENCE)), CHAIN)
+    assert round.due == NOW + timedelta(hours=4)
+    round, outcome = tick(round, hours=4)
+    assert (outcome.code, round.due) == ("reminded", NOW + timedelta(hours=8))
+    round, outcome = tick(round, hours=8)
+    assert (outcome.code, round.due) == ("reminded", NOW + timedelta(hours=10))
+    round, outcome = tick(round, hours=10)
+    assert (outcome.code, round.waiting_on) == ("escalated", ["bob", "boss"])
+    round, outcome = tick(round, hours=24)
+    assert (outcome.code, round.status, round.due) == ("expired", RoundStatus.EXPIRED, None)
+
+
+def test_whoever_it_escalated_to_may_decide_and_the_holder_still_may_too() -> None:
+    escalated, _ = tick(a_round(a_policy(a_rule("r", "bob", **PATIENCE)), CHAIN), hours=10)
+    for who in ("bob", "boss"):
+        assert tell(escalated, "approve", who, "r")[0].status is RoundStatus.APPROVED
+        assert tell(escalated, "reject", who, "r", comment="no")[0].status is RoundStatus.REJECTED
+
+
+def test_the_clock_starts_anew_with_a_new_holder() -> None:
+    round, _ = tick(a_round(a_policy(a_rule("r", "bob", **PATIENCE)), CHAIN), hours=4)
+    handed, _ = tell(round, "delegate", "bob", "r", at=NOW + timedelta(hours=5), to="ana")
+    assert handed.due == NOW + timedelta(hours=9)
+    assert handed.approvals[0].due == NOW + timedelta(hours=29)
+
+
+def test_a_group_that_must_all_agree_still_must_after_an_escalation() -> None:
+    both = with_group(CHAIN, "g", "ana", "bob")
+    rule = a_rule("r", Who(group="g", quorum="all"), escalate_after_hours=1, escalate_to=Who(user="boss"))
+    round, _ = tick(a_round(a_policy(rule), both), hours=1)
+    assert tell(round, "reject", "ana", "r", comment="no")[0].status is RoundStatus.REJECTED
+    half, _ = tell(round, "approve", "ana", "r")
+    assert half.status is RoundStatus.PENDING
+    assert tell(half, "approve", "boss", "r")[0].status is RoundStatus.APPROVED
+
+
+def test_a_tick_before_its_time_does_nothing() -> None:
+    round = a_round(a_policy(a_rule("r", "bob", **PATIENCE)), CHAIN)
+    after, outcome = tick(round, hours=3)
+    assert (outcome.code, after.approvals) == ("not_due", round.approvals)
+
+
+ACTS = st.sampled_from(
+    ["tick", "approve ana", "approve bob", "approve boss", "reject bob", "delegate bob", "recall rita"]
+)
+
+
+@given(st.lists(st.tuples(ACTS, st.integers(0, 12)), max_size=12))
+def test_a_round_ends_once_whatever_the_order_of_people_and_time(story: list[tuple[str, int]]) -> None:
+    """Time passes and people act in any order: one outcome, nothing asked after the end, nobody decides twice."""
+    rules = (a_rule("r", "bob", chain="c", step=1, **PATIENCE), a_rule("s", "ana", chain="c", step=2, **PATIENCE))
+    round = a_round(a_policy(*rules), CHAIN)
+    at, ended = NOW, None
+    for doing, hours in story:
+        at += timedelta(hours=hours)
+        verb, _, who = doing.partition(" ")
+        named = round.requested[0] if round.requested else round.approvals[0]
+        command = (
+            expiry(RUN, round.seq) if verb == "tick" else act(verb, who, approval=named.id, comment="x", to="boss")
+        )
+        round, outcome = apply(round, command, at)
+        if ended is not None:
+            assert (round.status, outcome.applied) == (ended, False)
+        elif not round.running:
+            ended = round.status
+    if ended is not None:
+        assert (round.requested, round.due) == ([], None)
+        assert all(not a.status.open for a in round.approvals)
+    for approval in round.approvals:
+        assert len({seat.holder for seat in approval.seats}) == len(approval.seats)

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 
 from hypothesis import given, settings
@@ -13,8 +14,10 @@ from temporalio.api.common.v1 import Payload
 from temporalio.common import RawValue
 
 from domain.approvals.round import Round, RoundStatus
+from domain.calendars import Calendar, after_hours
 from domain.runs import Head, Proposal
-from storage.tables import CommandRow, EventRow, QuoteRow, RunRow
+from services.samples import SYSTEM
+from storage.tables import CommandRow, EventRow, MessageRow, QuoteRow, RunRow
 from tests.support import a_quote
 from tests.workflows.conftest import Office
 from worker import approvals_worker
@@ -292,3 +295,32 @@ async def test_any_acts_at_once_leave_engine_and_record_agreed(
     decisive = [e for e in events if e.applied and e.facts.get("state") in ("approved", "rejected", "recalled")]
     assert len(decisive) == (0 if recorded.running else 1)
     assert isinstance(recorded, Round)
+
+
+TIMED = """
+kind: quote
+rules: [{name: late, ask: {user: dora}, remind_every_hours: 8, escalate_after_hours: 12, expire_after_hours: 40}]
+"""
+
+
+async def test_a_round_reminds_escalates_and_expires_in_its_holders_business_time(office: Office) -> None:
+    """Days pass in a moment: each act of time comes when Dóra's office has been open for so many hours."""
+    people_ = office.house.people
+    dora = await people_.get(SYSTEM.person, "dora")
+    calendar = Calendar(country="IS")
+    await people_.put(SYSTEM, dora.model_copy(update={"calendar": calendar}), dora.version)
+    await office.publish(TIMED)
+    run = await office.submitted()
+    opened = (await office.recorded(run)).opened_at
+    assert opened is not None
+    due = {n: after_hours(opened, Decimal(n), calendar, dora.time_zone) for n in (8, 12, 40)}
+    assert (await office.recorded(run)).due == due[8]
+    metadata = await office.client.get_workflow_handle(run).query("__temporal_workflow_metadata")
+    assert f"Reminds at {due[8]:%Y-%m-%d %H:%M} UTC" in metadata.current_details
+    await office.environment.sleep(due[40] - opened + timedelta(minutes=5))
+    round = await ended(office, run)
+    assert (round.status, round.closed_at is not None and round.closed_at >= due[40]) == (RoundStatus.EXPIRED, True)
+    assert [seat.holder for seat in round.approvals[0].seats] == ["dora", "fabio"]
+    said = {m.template for m in await rows(office, MessageRow) if m.person == "dora"}
+    assert said == {"requested", "reminder"}
+    assert await office.live(run) == round

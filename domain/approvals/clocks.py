@@ -1,0 +1,57 @@
+"""When time itself acts on a round: reminders, escalations and expiries, in the holders' own business time.
+
+Kept out of the round's rules, which workflows run: holiday tables and zones change, and a replay must not."""
+
+from collections.abc import Mapping
+from decimal import Decimal
+
+from domain.approvals.round import Approval, ApprovalStatus, Round, next_due
+from domain.calendars import Calendar, after_hours
+from domain.values import Instant, Value
+
+
+class Working(Value):
+    """How a person or a group works."""
+
+    calendar: Calendar | None = None
+    time_zone: str = "UTC"
+
+
+def clock_keepers(was: Round, now: Round) -> set[str]:
+    """Whose calendars decide about what changed: people by id, groups as `group:id`."""
+    return {_keeper(a) for a in now.requested if a != was.approval(a.id) and _timed(a)}
+
+
+def with_clocks(was: Round, now: Round, working: Mapping[str, Working]) -> Round:
+    """The round with the instants of what was asked, handed over or reminded since `was`."""
+    approvals = tuple(
+        _clocked(a, working.get(_keeper(a), Working()))
+        if a.status is ApprovalStatus.REQUESTED and a != was.approval(a.id) and _timed(a)
+        else a
+        for a in now.approvals
+    )
+    after = now.model_copy(update={"approvals": approvals})
+    return after.model_copy(update={"due": next_due(after)})
+
+
+def _timed(approval: Approval) -> bool:
+    return any((approval.remind_every_hours, approval.escalate_after_hours, approval.expire_after_hours))
+
+
+def _keeper(approval: Approval) -> str:
+    holders = approval.holders or [seat.holder for seat in approval.seats]
+    return f"group:{approval.group}" if approval.group else holders[0]
+
+
+def _clocked(approval: Approval, working: Working) -> Approval:
+    def after(start: Instant | None, hours: Decimal | None) -> Instant | None:
+        return after_hours(start, hours, working.calendar, working.time_zone) if start and hours is not None else None
+
+    asked = approval.requested_at
+    return approval.model_copy(
+        update={
+            "due": after(asked, approval.expire_after_hours),
+            "escalate_at": None if approval.escalated_at else after(asked, approval.escalate_after_hours),
+            "remind_at": after(approval.reminded_at or asked, approval.remind_every_hours),
+        }
+    )
