@@ -112,5 +112,6 @@ class Delivering:
             currency=quote.currency, discount_percent=quote.discount_percent,
             link=self._links.subject(quote.id), decide={c.approval: self._links.decide(c) for c in claims},
             reply_to=self._links.reply_address(message.id) if asked else "",
+            text=message.data.get("text", ""), by=message.data.get("by", ""),
             result=message.data.get("result", ""), detail=message.data.get("detail", ""),
         )  # fmt: skip

@@ -24,7 +24,7 @@ from api.requests import (
 from domain.errors import Invalid
 from domain.people import Person
 from domain.values import Id, Text
-from services.approvals import Shown
+from services.approvals import Decision, Result, Shown
 from services.commands import Answer, Caller
 from storage.rounds import Waiting
 
@@ -93,6 +93,26 @@ async def approve(house: AHouse, caller: Decider, id: PathId, body: Approve) -> 
 async def reject(house: AHouse, caller: Decider, id: PathId, body: Reject) -> Response:
     """A rejection says why."""
     return answered(await house.approvals.reject(caller, id, body.digest, body.comment))
+
+
+class Comment(BaseModel):
+    comment: Text = ""
+
+
+@router.post("/approvals/{id}/take_back", response_model=Done, responses=ON_COMMAND)
+async def take_back(house: AHouse, caller: Decider, id: PathId, body: Comment | None = None) -> Response:
+    """Undo your own approval while the round is pending and nothing was built on it."""
+    return answered(await house.approvals.take_back(caller, id, body.comment if body else ""))
+
+
+class Many(BaseModel):
+    decisions: Annotated[list[Decision], Field(min_length=1, max_length=100)]
+
+
+@router.post("/approvals", responses=answers(401, 403, 422))
+async def decide_many(house: AHouse, caller: Decider, body: Many) -> list[Result]:
+    """Decide up to a hundred at once; the answer has one row for each, in the same order."""
+    return await house.approvals.decide_many(caller, body.decisions)
 
 
 @router.post("/approvals/{id}/delegate", response_model=Done, responses=ON_COMMAND)

@@ -170,6 +170,24 @@ async def recall(house: AHouse, caller: Recaller, id: PathId, body: Comment | No
     return answered(await house.quotes.recall(caller, id, body.comment if body else ""))
 
 
+class Said(BaseModel):
+    text: Text
+
+
+class Told(BaseModel):
+    """Who was named with @ and is told."""
+
+    told: list[str]
+
+
+@router.post("/{id}/comments", status_code=201, responses=answers(401, 403, 404, 422))
+async def comment(
+    house: AHouse, caller: Annotated[Caller, needs_caller("quotes.comment")], id: PathId, body: Said
+) -> Told:
+    """Ask or say something without deciding; name people with @ to tell them."""
+    return Told(told=await house.quotes.comment(caller, id, body.text))
+
+
 @router.get("/{id}/rounds", responses=answers(401, 403, 404, 422))
 async def rounds(house: AHouse, person: Reader, id: PathId) -> list[RoundOut]:
     """Every round of approvals, newest first."""

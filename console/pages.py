@@ -113,6 +113,7 @@ async def decide(
         "approve": lambda: house.approvals.approve(caller(me, key), id, digest, comment),
         "reject": lambda: house.approvals.reject(caller(me, key), id, digest, comment),
         "delegate": lambda: house.approvals.delegate(caller(me, key), id, digest, to, comment),
+        "take_back": lambda: house.approvals.take_back(caller(me, key), id, comment),
     }
     if verb not in acts:
         raise NotFound("There is no such act.")
@@ -126,7 +127,7 @@ async def decide(
 def _answered(request: Request, me: Person, answer: Answer, verb: str, back: str) -> Response:
     say = Reader(me).say
     done = {"approve": say("Approved."), "reject": say("Rejected."), "delegate": say("Handed over."),
-            "submit": say("Submitted."), "recall": say("Taken back.")}  # fmt: skip
+            "submit": say("Submitted."), "recall": say("Taken back."), "take_back": say("Taken back.")}  # fmt: skip
     if answer.outcome is None:
         return _said(
             request, me, say("Written down. It takes effect as soon as the engine answers."), "wait", back, 202
@@ -218,6 +219,7 @@ async def quote(request: Request, house: AHouse, me: Me, id: PathId) -> Response
         "stored": stored, "quote": stored.quote, "rounds": rounds, "trail": trail, "preview": preview, "mine": mine,
         "unplannable": unplannable, "people": await _colleagues(house, me) if mine else [],
         "may_submit": stored.status.submittable and stored.quote.owner == me.id and allows(me, "quotes.submit"),
+        "may_comment": allows(me, "quotes.comment"),
         "may_recall": stored.status == "in_approval" and (
             (stored.quote.owner == me.id and allows(me, "quotes.recall")) or me.has(Role.APPROVALS_ADMIN)
         ),
@@ -271,6 +273,16 @@ async def submit(request: Request, house: AHouse, me: Me, id: PathId, key: Short
 @router.post("/quotes/{id}/recall")
 async def recall(request: Request, house: AHouse, me: Me, id: PathId, comment: Words = "", key: Short = "") -> Response:
     return await _quote_act(request, me, "recall", id, lambda: house.quotes.recall(caller(me, key), id, comment))
+
+
+@router.post("/quotes/{id}/comments")
+async def comment(request: Request, house: AHouse, me: Me, id: PathId, text: Words = "", key: Short = "") -> Response:
+    back = f"/quotes/{id}"
+    try:
+        await house.quotes.comment(caller(me, key), id, text)
+    except Invalid as error:
+        return _said(request, me, error.sentence, "bad", back, 422)
+    return RedirectResponse(back, 303)
 
 
 async def _quote_act(request: Request, me: Person, verb: str, id: PathId, act: Any) -> Response:

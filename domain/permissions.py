@@ -26,6 +26,7 @@ TABLE: dict[str, dict[Role, Reach]] = {
         R.ADMIN: Reach.ALL,
     },
     "quotes.write": {R.REP: Reach.OWN},
+    "quotes.comment": {R.REP: Reach.OWN, R.APPROVER: Reach.INVOLVED, R.APPROVALS_ADMIN: Reach.ALL},
     "quotes.submit": {R.REP: Reach.OWN},
     "quotes.recall": {R.REP: Reach.OWN, R.APPROVALS_ADMIN: Reach.ALL},
     "approvals.read": {
@@ -56,6 +57,7 @@ VERB_ACTS = {
     "recall": "quotes.recall",
     "approve": "approvals.decide",
     "reject": "approvals.decide",
+    "take_back": "approvals.decide",
     "delegate": "approvals.decide",
     "reassign": "approvals.reassign",
 }

@@ -21,6 +21,7 @@ SUBJECTS = {
     "recalled": "Taken back: {title}",
     "finished": "{outcome}: {title}",
     "answer": "Your reply: {title}",
+    "mentioned": "You are asked about it: {title}",
 }
 OUTCOMES = {"approved": "Approved", "rejected": "Rejected", "recalled": "Taken back", "expired": "Expired"}
 
@@ -42,6 +43,9 @@ class Facts(Value):
     result: str = ""
     """Why a reply was not understood, for the answer to it."""
     detail: str = ""
+    text: str = ""
+    """What somebody said who names the reader."""
+    by: str = ""
 
 
 def environment() -> Environment:

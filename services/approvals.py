@@ -1,16 +1,18 @@
 """Approvals: what waits on a person, and deciding it."""
 
+import asyncio
 from datetime import datetime
+from typing import Literal
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.approvals.plan import Plan
 from domain.approvals.round import Approval, Round
-from domain.errors import Invalid, NotFound
+from domain.errors import Invalid, NotFound, Refusal
 from domain.people import Person, Role
 from domain.quotes import Quote
-from domain.runs import Command
-from domain.values import Value
+from domain.runs import Command, Outcome
+from domain.values import Id, Text, Value
 from services.commands import Answer, Caller
 from services.office import Office, authorise
 from services.quotes import principals, reached
@@ -31,6 +33,23 @@ class Shown(Value):
     run: str
     quote: Quote
     names: dict[str, str]
+
+
+class Decision(Value):
+    """One decision among many."""
+
+    approval: Id
+    verb: Literal["approve", "reject"]
+    digest: str
+    comment: Text = ""
+
+
+class Result(Value):
+    """What came of one of many. No outcome yet: it is written down, and the receipt of its command will tell."""
+
+    approval: str
+    command: str | None
+    outcome: Outcome | None
 
 
 class Approvals:
@@ -82,6 +101,27 @@ class Approvals:
         if not comment.strip():
             raise Invalid.field("comment", "say why you reject")
         return await self._ask(caller, "reject", id, digest=digest, comment=comment)
+
+    async def take_back(self, caller: Caller, id: str, comment: str = "") -> Answer:
+        """Undo one's own approval while the round is pending and nothing was built on it."""
+        authorise(caller.person, "approvals.decide")
+        return await self._ask(caller, "take_back", id, comment=comment)
+
+    async def decide_many(self, caller: Caller, decisions: list[Decision]) -> list[Result]:
+        """Many decisions at once: each is a command of its own with its own digest, and each has its own answer."""
+        authorise(caller.person, "approvals.decide")
+        return await asyncio.gather(*(self._one_of_many(caller, decision) for decision in decisions))
+
+    async def _one_of_many(self, caller: Caller, decision: Decision) -> Result:
+        key = f"{caller.key}:{decision.approval}" if caller.key else None
+        own = caller.model_copy(update={"key": key})
+        act = self.approve if decision.verb == "approve" else self.reject
+        try:
+            answer = await act(own, decision.approval, decision.digest, decision.comment)
+        except Refusal as refusal:
+            outcome = Outcome(applied=False, code=refusal.code, sentence=refusal.sentence)
+            return Result(approval=decision.approval, command=None, outcome=outcome)
+        return Result(approval=decision.approval, command=answer.command, outcome=answer.outcome)
 
     async def delegate(self, caller: Caller, id: str, digest: str, to: str, reason: str = "") -> Answer:
         """Hand one approval over. Raises Invalid when `to` cannot decide anything."""

@@ -1,5 +1,6 @@
 """Quotes: drafting, previewing, submitting, recalling, reading."""
 
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
@@ -18,16 +19,19 @@ from domain.delegation import acts_for
 from domain.errors import CommandIdReused, Invalid, Locked, NotAllowed, NotFound, Unresolved
 from domain.money import known_currencies
 from domain.people import Person
-from domain.permissions import Reach
+from domain.permissions import Reach, reaches
 from domain.quotes import Quote, QuoteStatus
 from domain.runs import Command, Head
-from domain.values import Value
+from domain.values import Value, short_id
 from services.commands import Answer, Caller
 from services.office import Office, authorise
 from services.versions import next_version
-from storage import delegations, people, policies, quotes, record, rounds, trail
+from storage import delegations, messages, people, policies, quotes, record, rounds, trail
 from storage.policies import StoredPolicy
 from storage.quotes import QuoteSummary, StoredQuote
+
+MENTION = re.compile(r"(?<![\w.])@([A-Za-z0-9][A-Za-z0-9_-]{0,63})")
+MOST_MENTIONS = 20
 
 
 class Preview(Value):
@@ -220,6 +224,39 @@ class Quotes:
                 channel=caller.channel,
             )
         )
+
+    async def comment(self, caller: Caller, id: str, text: str) -> list[str]:
+        """Say or ask something about the quote; whoever is named with @ is told. Returns who that is.
+
+        Raises Invalid when somebody named is unknown or cannot see the quote."""
+        reach = authorise(caller.person, "quotes.comment")
+        office = self._office
+        if not text.strip():
+            raise Invalid.field("text", "say something")
+        async with office.database.writing() as session:
+            stored = await quotes.load(session, id)
+            if stored is None or not await reached(session, reach, caller.person, stored, office.clock()):
+                raise NotFound(f"There is no quote {id!r} that you can see.")
+            told = list(dict.fromkeys(MENTION.findall(text)))[:MOST_MENTIONS]
+            for name in told:
+                await self._check_mention(session, name, stored)
+            now = office.clock()
+            await office.note(session, caller, f"quote:{id}", "comment", stored.quote.digest, comment=text, told=told)
+            for name in told:
+                data = {"approvals": [], "text": text, "by": caller.person.id}
+                mail = short_id("m", caller.command_id, name)
+                await messages.tell(session, mail, name, "mentioned", f"quote:{id}", stored.run, data, now)
+        return told
+
+    async def _check_mention(self, session: AsyncSession, name: str, stored: StoredQuote) -> None:
+        person = await people.load_person(session, name)
+        if person is None or not person.active:
+            raise Invalid.field("text", f"@{name} is nobody we know")
+        reach = reaches(person, "quotes.read")
+        if not await reached(session, reach, person, stored, self._office.clock()):
+            raise Invalid.field("text", f"@{name} cannot see this quote")
+        if stored.round == 0:
+            raise Invalid.field("text", "people can be named once the quote was submitted")
 
     async def rounds(self, person: Person, id: str) -> list[tuple[Round, Plan, dict[str, str]]]:
         """Every round of the quote, newest first, with the names of the people in it."""

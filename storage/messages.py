@@ -63,12 +63,7 @@ async def queue(
     session: AsyncSession, id: str, about: Message, template: str, data: dict[str, Any], at: datetime
 ) -> None:
     """Another message to the person of `about`, on the same subject."""
-    session.add(
-        MessageRow(
-            id=id, person=about.person, template=template, subject=about.subject, run=about.run, data=data,
-            next_at=at, created_at=at,
-        )
-    )  # fmt: skip
+    await tell(session, id, about.person, template, about.subject, about.run, data, at)
 
 
 async def count_since(session: AsyncSession, person: str, template: str, since: datetime) -> int:
@@ -76,6 +71,17 @@ async def count_since(session: AsyncSession, person: str, template: str, since: 
         MessageRow.person == person, MessageRow.template == template, MessageRow.created_at >= since
     )
     return (await session.exec(query)).one()
+
+
+async def tell(
+    session: AsyncSession, id: str, person: str, template: str, subject: str, run: str, data: dict[str, Any],
+    at: datetime,
+) -> None:  # fmt: skip
+    """Queue a message; one of the same id is there already."""
+    if await session.get(MessageRow, id) is None:
+        row = MessageRow(id=id, person=person, template=template, subject=subject, run=run, data=data)
+        row.next_at = row.created_at = at
+        session.add(row)
 
 
 async def claim(session: AsyncSession, id: str, at: datetime, until: datetime) -> bool:

@@ -48,6 +48,10 @@ class ApprovalRound(CommandedRun[Round]):
     def reject(self, *command: Any) -> None:
         self.receive("reject", command)
 
+    @workflow.signal(description='{"approval", "actor"}: undo an approval that nothing was built on.')
+    def take_back(self, *command: Any) -> None:
+        self.receive("take_back", command)
+
     @workflow.signal(description='{"approval", "actor", "to", "reason"}: hand one approval to another person.')
     def delegate(self, *command: Any) -> None:
         self.receive("delegate", command)

@@ -41,7 +41,7 @@ def _rules(old: dict[str, Rule], new: dict[str, Rule]) -> Iterator[str]:
                 yield f"rule {name} fires when {now}, and no longer when {was}"
             if _asks(old[name]) != _asks(new[name]):
                 yield f"rule {name} asks {_asks(new[name])} instead of {_asks(old[name])}"
-            if rest := _changes(old[name], new[name], ("conditions", "logic", "ask")):
+            if rest := _changes(old[name], new[name], ("conditions", "logic", "ask", "excludes", "requires")):
                 yield f"rule {name}: {rest}"
 
 
@@ -61,11 +61,16 @@ def _asks(rule: Rule) -> str:
 
 def _when(rule: Rule) -> str:
     tests = {condition.index: in_words(condition) for condition in rule.conditions}
+    fits = [f"{rule.excludes[0]} is with {rule.excludes[1]}"] if rule.excludes else []
+    fits += [f"{rule.requires[0]} is without {rule.requires[1]}"] if rule.requires else []
     if not tests:
-        return "always"
+        return " and ".join(fits) or "always"
     if rule.logic in ("all", "any"):
-        return (" and " if rule.logic == "all" else " or ").join(tests.values())
-    return f"{rule.logic} of " + ", ".join(f"{index}: {test}" for index, test in tests.items())
+        joined = (" and " if rule.logic == "all" else " or ").join(tests.values())
+        return " and ".join((*fits, joined))
+    return (
+        " and ".join((*fits, "")) + f"{rule.logic} of " + ", ".join(f"{index}: {test}" for index, test in tests.items())
+    )
 
 
 def in_words(condition: Condition) -> str:

@@ -31,8 +31,8 @@ class Tested(Value):
 
 
 class Finding(Value):
-    """Why a rule fired or did not: `why` is conditions, no_conditions, override, inactive, not_effective or
-    excluded_status."""
+    """Why a rule fired or did not: `why` is conditions, no_conditions, does_not_fit, override, inactive,
+    not_effective or excluded_status."""
 
     rule: str
     title: str
@@ -40,10 +40,15 @@ class Finding(Value):
     why: str
     tests: tuple[Tested, ...] = ()
     smart: tuple[Snapshot, ...] = ()
+    misfits: tuple[str, ...] = ()
+    """What does not fit together, naming the lines."""
 
     @property
     def reasons(self) -> tuple[str, ...]:
         """The conditions that made it fire."""
+        if self.misfits:
+            held = [test.sentence for test in self.tests if test.holds] if self.why == "conditions" else []
+            return (*self.misfits, *held)
         if self.why == "conditions":
             return tuple(test.sentence for test in self.tests if test.holds) or ("its condition does not hold",)
         return ({"no_conditions": "always", "override": "overridden by its field"}.get(self.why, self.why),)
@@ -65,6 +70,10 @@ class Facts:
         if name not in self._gathered:
             self._gathered[name] = self._gather(self._variables[name])
         return self._gathered[name]
+
+    def lines_with(self, what: str) -> list[str]:
+        """The lines of a product or a family."""
+        return [str(n.get("id")) for n in self._lines if what in (n.get("product"), n.get("family"), n.get("name"))]
 
     def _gather(self, variable: Variable) -> Decimal | None:
         lines = [line for line in self._lines if all(_keeps(f, line) for f in variable.where)]
@@ -115,10 +124,31 @@ def _finding(rule: Rule, facts: Facts, status: str, today: date) -> Finding:
         return Finding(rule=rule.name, title=rule.heading, fired=False, why=closed)
     tests = tuple(_tested(condition, facts) for condition in rule.conditions)
     overridden = rule.override_field is not None and facts.field(rule.override_field) is True
-    fired = overridden or _fires(rule, tests)
-    why = "override" if overridden else "conditions" if rule.conditions else "no_conditions"
+    misfits = _misfits(rule, facts)
+    fitting = rule.excludes is not None or rule.requires is not None
+    fired = overridden or ((bool(misfits) or not fitting) and _fires(rule, tests))
+    plain = "conditions" if rule.conditions else "does_not_fit" if fitting else "no_conditions"
+    why = "override" if overridden else plain
     smart = tuple(_snapshot(c, facts) for c in rule.conditions if c.smart) if fired else ()
-    return Finding(rule=rule.name, title=rule.heading, fired=fired, why=why, tests=tests, smart=smart)
+    return Finding(rule=rule.name, title=rule.heading, fired=fired, why=why, tests=tests, smart=smart,
+                   misfits=misfits if fired else ())  # fmt: skip
+
+
+def _misfits(rule: Rule, facts: Facts) -> tuple[str, ...]:
+    found = []
+    if rule.excludes:
+        one, other = (facts.lines_with(what) for what in rule.excludes)
+        if one and other:
+            found.append(f"{rule.excludes[0]} ({_lines(one)}) does not go with {rule.excludes[1]} ({_lines(other)})")
+    if rule.requires:
+        one, other = (facts.lines_with(what) for what in rule.requires)
+        if one and not other:
+            found.append(f"{rule.requires[0]} ({_lines(one)}) needs {rule.requires[1]}")
+    return tuple(found)
+
+
+def _lines(ids: list[str]) -> str:
+    return ("line " if len(ids) == 1 else "lines ") + ", ".join(ids[:5]) + (" …" if len(ids) > 5 else "")
 
 
 def _gate(rule: Rule, status: str, today: date) -> str | None:

@@ -54,7 +54,7 @@ def _rule(rule: Rule, policy: Policy, directory: Directory, today: date) -> Find
     place = f"rules.{rule.name}"
     if not rule.active:
         yield problem(f"{place}.active", "is inactive: the rule never fires")
-    if not rule.conditions:
+    if not rule.conditions and rule.excludes is None and rule.requires is None:
         yield problem(f"{place}.conditions", "has no conditions, so the rule always fires")
     if rule.effective_to and rule.effective_to < today:
         yield problem(f"{place}.effective_to", "has passed: the rule never fires again")

@@ -97,6 +97,9 @@ class Who(Value):
         return self.user or f"field {self.field}"
 
 
+Pair = tuple[Word, Word]
+
+
 class Rule(Value):
     """When it fires, whom it asks, and where that stands in the path."""
 
@@ -106,6 +109,10 @@ class Rule(Value):
     step: int = Field(default=1, ge=1, le=10_000)
     logic: Annotated[str, Field(max_length=2_000)] = "all"
     conditions: tuple[Condition, ...] = Field(default=(), max_length=200)
+    excludes: Pair | None = None
+    """Fires where both are on the quote: products or families that do not fit together."""
+    requires: Pair | None = None
+    """Fires where the first is on the quote without the second."""
     ask: Who | None = None
     fallback: Who | None = None
     active: bool = True
@@ -147,7 +154,7 @@ class Policy(Value):
 
     @property
     def hash(self) -> str:
-        return digest(self.model_dump())
+        return digest(self.model_dump(exclude_defaults=True))  # a later version may know more fields
 
     def after(self, chain: str) -> tuple[str, ...]:
         return next((c.after for c in self.chains if c.name == chain), ())
@@ -168,7 +175,8 @@ class Policy(Value):
             if variable and variable.name not in used:
                 used[variable.name] = variable
                 wanted.extend([variable.plus] if variable.plus else [])
-        parts = [rule.model_dump(exclude={"title"}), [used[name].model_dump() for name in sorted(used)]]
+        figures = [used[name].model_dump(exclude_defaults=True) for name in sorted(used)]
+        parts = [rule.model_dump(exclude={"title"}, exclude_defaults=True), figures]
         return digest(parts)[:16]
 
     def people_named(self) -> Iterable[tuple[str, Who]]:

@@ -310,6 +310,44 @@ def _reject(round: Round, command: Command, at: Instant) -> Decided:
     return after, _done("rejected", approval=decided.id, approval_state=decided.status, state=after.status)
 
 
+def _take_back(round: Round, command: Command, at: Instant) -> Decided:
+    """An approval is undone while nothing that waited on it is decided; what came after waits again."""
+    approval = round.approval(command.payload.get("approval"))
+    if approval is None:
+        return round, _refused("unknown_approval", "This round has no such approval.")
+    given = next((s for s in approval.seats if s.vote is Vote.APPROVED and command.actor in (s.by or s.holder,)), None)
+    if given is None:
+        return round, _refused("not_an_approver", "You have not approved this, so there is nothing to take back.")
+    carried = ApprovalStatus.CARRIED  # was given before this round, so it was not built on anything in it
+    later = [a for a in round.approvals if _waits_on(round, a, approval) and a.status is not carried]
+    if built := [a for a in later if a.covered_by != approval.id and (a.decided_at or any(s.vote for s in a.seats))]:
+        titles = ", ".join(a.title for a in built)
+        return round, _refused(
+            "built_on", f"{titles} came after it and is decided already.", decided=[a.id for a in built]
+        )
+    seats = tuple(Seat(holder=s.holder, escalated=s.escalated) if s is given else s for s in approval.seats)
+    reopened = approval.model_copy(update={"seats": seats, "decided_at": None})
+    round = _with(round, reopened if approval.status is ApprovalStatus.REQUESTED else _requested(reopened, at))
+    for waiting in [a for a in round.approvals if a in later or a.covered_by == approval.id]:
+        undone = {"status": ApprovalStatus.WAITING, "requested_at": None, "decided_at": None, "covered_by": None}
+        round = _with(round, waiting.model_copy(update={**undone, **OFF}))
+    after = _request_next(round, at)  # what was covered may be next in a chain of its own
+    return after, _done("taken_back", approval=approval.id, waiting_on=after.waiting_on)
+
+
+def _waits_on(round: Round, later: Approval, earlier: Approval) -> bool:
+    if later.chain == earlier.chain:
+        return later.order > earlier.order
+    chains, seen = [later.chain], set[str]()
+    while chains:
+        before = round.after.get(chains.pop(), ())
+        if earlier.chain in before:
+            return True
+        chains += [chain for chain in before if chain not in seen]
+        seen.update(before)
+    return False
+
+
 # --- handing over ---------------------------------------------------------------------------------------------------
 
 
@@ -400,6 +438,7 @@ def _reminded(approval: Approval, at: Instant) -> Approval:
 HANDLERS: dict[str, Callable[[Round, Command, Instant], Decided]] = {
     "approve": _approve,
     "reject": _reject,
+    "take_back": _take_back,
     "delegate": _delegate,
     "reassign": _reassign,
     "recall": _recall,
@@ -532,7 +571,7 @@ class RoundMachine:
 
     kind = "approval_round"
     state = Round
-    verbs: tuple[str, ...] = ("open", "approve", "reject", "delegate", "reassign", "recall")
+    verbs: tuple[str, ...] = ("open", "approve", "reject", "take_back", "delegate", "reassign", "recall")
 
     @staticmethod
     def apply(state: Round, command: Command, at: Instant) -> Decided:

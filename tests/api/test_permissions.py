@@ -20,6 +20,8 @@ BODIES: dict[str, Any] = {
     "/v1/approvals/{id}/reject": {"digest": "0" * 64, "comment": "no"},
     "/v1/approvals/{id}/delegate": {"digest": "0" * 64, "to": "dora"},
     "/v1/approvals/{id}/reassign": {"to": "dora"},
+    "/v1/quotes/{id}/comments": {"text": "well?"},
+    "/v1/approvals": {"decisions": [{"approval": "x", "verb": "approve", "digest": "0"}]},
     "/v1/delegations": {"delegate": "dora", "first": "2026-03-02"},
     "/v1/quotes/{id}": {"customer": {"id": "c", "name": "C"}, "currency": "EUR", "owner": "somebody"},
 }

@@ -1,5 +1,6 @@
 from datetime import date
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
@@ -216,3 +217,24 @@ def test_chains_know_only_the_waits_that_matter_here() -> None:
         chains=[Chain(name="one"), Chain(name="two"), Chain(name="three", after=("one", "two"))],
     )  # fmt: skip
     assert planned(policy, TEAM).after == {"one": (), "three": ("one",)}
+
+
+# --- what does not fit together -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("rule", "families", "reasons"),
+    [
+        ({"excludes": ("EQP", "SRV")}, ["EQP", "SRV"], ("EQP (line 0) does not go with SRV (line 1)",)),
+        ({"excludes": ("EQP", "SRV")}, ["EQP", "EQP"], None),
+        ({"requires": ("EQP", "SRV")}, ["EQP", "EQP"], ("EQP (lines 0, 1) needs SRV",)),
+        ({"requires": ("EQP", "SRV")}, ["SRV"], None),
+        ({"requires": ("EQP", "SRV")}, ["EQP", "SRV"], None),
+    ],
+)
+def test_products_that_do_not_fit_together_are_named_with_their_lines(
+    rule: dict[str, Any], families: list[str], reasons: tuple[str, ...] | None
+) -> None:
+    quote = a_quote(lines=[a_line(str(n), family=family) for n, family in enumerate(families)])
+    found = planned(a_policy(a_rule("r", "ana", **rule)), people("ana"), subject=a_subject(quote))
+    assert [a.reasons for a in found.approvals] == ([reasons] if reasons else [])

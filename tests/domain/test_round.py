@@ -352,3 +352,47 @@ def test_a_round_ends_once_whatever_the_order_of_people_and_time(story: list[tup
         assert all(not a.status.open for a in round.approvals)
     for approval in round.approvals:
         assert len({seat.holder for seat in approval.seats}) == len(approval.seats)
+
+
+# --- taking back ----------------------------------------------------------------------------------------------------
+
+
+def test_an_approval_is_taken_back_while_nothing_was_built_on_it() -> None:
+    round, _ = tell(series("ana", "bob"), "approve", "ana", "s1")
+    undone, outcome = tell(round, "take_back", "ana", "s1")
+    assert (outcome.code, states(undone), undone.waiting_on) == (
+        "taken_back", {"s1": "requested", "s2": "waiting"}, ["ana"],
+    )  # fmt: skip
+    again, _ = tell(undone, "approve", "ana", "s1")
+    assert again.waiting_on == ["bob"]
+
+
+def test_what_a_later_decision_was_built_on_stays() -> None:
+    round, _ = tell(series("ana", "bob", "cyd"), "approve", "ana", "s1")
+    round, _ = tell(round, "approve", "bob", "s2")
+    after, outcome = tell(round, "take_back", "ana", "s1")
+    assert (outcome.code, after.approvals) == ("built_on", round.approvals)
+
+
+def test_taking_back_also_uncovers_what_it_covered_and_stops_chains_that_waited() -> None:
+    rules = (a_rule("a", "ana", chain="one"), a_rule("b", "ana", chain="two"), a_rule("c", "bob", chain="three"))
+    policy = a_policy(*rules, chains=(Chain(name="three", after=("one", "two")),))
+    round, _ = tell(a_round(policy, TEAM), "approve", "ana", "a")
+    assert states(round) == {"a": "approved", "b": "covered", "c": "requested"}
+    undone, _ = tell(round, "take_back", "ana", "a")
+    assert states(undone) == {"a": "requested", "b": "requested", "c": "waiting"}
+
+
+def test_only_who_gave_it_takes_it_back_and_only_while_the_round_runs() -> None:
+    round, _ = tell(series("ana", "bob"), "approve", "ana", "s1")
+    assert tell(round, "take_back", "bob", "s1")[1].code == "not_an_approver"
+    done, _ = tell(round, "approve", "bob", "s2")
+    assert tell(done, "take_back", "ana", "s1")[1].code == "round_closed"
+
+
+def test_one_of_a_group_takes_back_their_vote_alone() -> None:
+    three = with_group(TEAM, "g", "ana", "bob", "cyd")
+    round = a_round(a_policy(a_rule("r", Who(group="g", quorum=2))), three)
+    round, _ = tell(round, "approve", "ana", "r")
+    undone, outcome = tell(round, "take_back", "ana", "r")
+    assert (outcome.applied, undone.waiting_on) == (True, ["ana", "bob", "cyd"])

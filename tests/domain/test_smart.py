@@ -166,6 +166,16 @@ def test_literal_mode_applies_the_operator_itself() -> None:
     assert made.approvals[0].again == ("payment_terms is Net 90 as before",)
 
 
+def test_what_was_carried_stays_carried_when_an_earlier_step_is_taken_back() -> None:
+    first = a_rule("r", "bo", STEEP.model_copy(update={"smart": False}), chain="c", step=1)
+    policy = a_policy(first, a_rule("s", "ana", STEEP, chain="c", step=2), a_rule("t", "cy", chain="c", step=3))
+    past = decided(decided(again([], policy, discount="20"), "approve", "bo"), "approve", "ana", "s")
+    past = decided(again(recalled(past), policy, discount="20"), "approve", "bo")
+    assert [a.status.value for a in past[0][0].approvals] == ["approved", "carried", "requested"]
+    past = decided(past, "take_back", "bo")
+    assert [a.status.value for a in past[0][0].approvals] == ["requested", "carried", "waiting"]
+
+
 @pytest.mark.parametrize(
     ("operator", "saw", "now", "expected"),
     [
