@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from temporalio.client import Client
 from temporalio.runtime import Runtime
 
+from activities.replacing import Replacing
 from activities.sending import Sender, Sweeping
 from notify.links import Links
 from services.access import Access
@@ -19,6 +20,7 @@ from services.office import Office
 from services.people import People
 from services.policies import Policies
 from services.quotes import Quotes
+from services.replacements import Replacements
 from services.replies import Replies
 from services.runs import MACHINES, PROJECTORS, ROUTES
 from settings import Settings
@@ -64,6 +66,7 @@ class House:
     sender: Sender
     sweeping: Sweeping
     recorder: Recorder
+    replacing: Replacing
     access: Access
     quotes: Quotes
     approvals: Approvals
@@ -74,6 +77,7 @@ class House:
     links: Links
     by_link: ByLink
     replies: Replies
+    replacements: Replacements
 
     async def close(self) -> None:
         await self.database.close()
@@ -96,6 +100,8 @@ def build(settings: Settings, runtime: Runtime | None = None) -> House:
         sender=sender,
         sweeping=Sweeping(database, sender, now),
         recorder=Recorder(database, audit_key, now, PROJECTORS, settings.allow_unverified_signals),
+        replacing=Replacing(database, sender, now, audit_key),
+        replacements=Replacements(office, sender),
         access=Access(office, settings.secret.get_secret_value(), timedelta(minutes=settings.token_minutes)),
         quotes=Quotes(office),
         approvals=approvals,

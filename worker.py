@@ -41,6 +41,7 @@ from notify.mail import Mail, SmtpServer
 from settings import Settings, settings
 from workflows import ids
 from workflows.approval_round import ApprovalRound
+from workflows.approver_replacement import ApproverReplacement
 from workflows.command_sweep import CommandSweep
 from workflows.notification_delivery import NotificationDelivery
 from workflows.search import register_attributes
@@ -83,8 +84,8 @@ def approvals_worker(client: Client, house: House) -> Worker:
     return Worker(
         client,
         task_queue=APPROVALS_QUEUE,
-        workflows=[ApprovalRound, CommandSweep],
-        activities=[Recording(house.recorder).record, house.sweeping.sweep],
+        workflows=[ApprovalRound, ApproverReplacement, CommandSweep],
+        activities=[Recording(house.recorder).record, house.replacing.step, house.sweeping.sweep],
         workflow_runner=RUNNER,
         workflow_task_poller_behavior=PollerBehaviorSimpleMaximum(20),
         activity_task_poller_behavior=PollerBehaviorSimpleMaximum(5),

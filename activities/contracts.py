@@ -3,15 +3,17 @@
 from domain.runs import Head, Proposal
 from domain.values import Value
 
-__all__ = ["DELIVER", "RECORD", "SWEEP", "Delivered", "Head", "Proposal", "Swept"]
+__all__ = ["DELIVER", "RECORD", "REPLACE", "SWEEP", "Delivered", "Head", "Proposal", "Replaced", "Swept"]
 
 RECORD = "record"
 DELIVER = "deliver_messages"
 SWEEP = "sweep_commands"
+REPLACE = "replace_approver"
 
 APPROVAL_ROUND = "ApprovalRound"
 NOTIFICATION_DELIVERY = "NotificationDelivery"
 COMMAND_SWEEP = "CommandSweep"
+APPROVER_REPLACEMENT = "ApproverReplacement"
 
 APPROVALS_QUEUE = "dealwright-approvals"
 NOTIFY_QUEUE = "dealwright-notify"
@@ -29,3 +31,13 @@ class Swept(Value):
 
     resent: int = 0
     woken: int = 0
+
+
+class Replaced(Value):
+    """How far a replacement is."""
+
+    status: str
+    sent: int = 0
+    answered: int = 0
+    idle: bool = False
+    """Nothing was left to send; answers are awaited."""

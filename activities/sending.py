@@ -10,9 +10,9 @@ from temporalio.client import Client
 from temporalio.common import TypedSearchAttributes, WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.service import RPCError
 
-from activities.contracts import SWEEP, Swept
+from activities.contracts import APPROVALS_QUEUE, APPROVER_REPLACEMENT, SWEEP, Swept
 from domain.runs import Command, Head
-from storage import record
+from storage import record, replacements
 from storage.database import Database
 
 RPC_LIMIT = timedelta(seconds=2)
@@ -51,6 +51,21 @@ class Sender:
     async def wake(self, head: Head) -> None:
         await self._start(head)
 
+    async def replace(self, id: str) -> None:
+        """Start the run of a replacement, or make it look again."""
+        client = await self._connect()
+        await client.start_workflow(
+            APPROVER_REPLACEMENT,
+            id,
+            id=f"replacement:{id}",
+            task_queue=APPROVALS_QUEUE,
+            id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
+            id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+            static_summary=f"Replacement {id}",
+            start_signal="wake",
+            rpc_timeout=RPC_LIMIT,
+        )
+
     async def _start(self, head: Head, start_signal: str | None = None, signal_args: Sequence[object] = ()) -> None:
         route = self._routes[head.kind](head)
         client = await self._connect()
@@ -86,6 +101,7 @@ class Sweeping:
         async with self._database.reading() as session:
             commands = await record.unanswered(session, before, SWEEP_BATCH)
             overdue = await record.overdue(session, before, SWEEP_BATCH)
+            unfinished = await replacements.unfinished(session)
         resent = woken = 0
         for command, head in commands:
             with suppress(RPCError):
@@ -95,4 +111,7 @@ class Sweeping:
             with suppress(RPCError):
                 await self._sender.wake(head)
                 woken += 1
+        for id in unfinished:
+            with suppress(RPCError):
+                await self._sender.replace(id)
         return Swept(resent=resent, woken=woken)

@@ -48,6 +48,8 @@ TABLE: dict[str, dict[Role, Reach]] = {
     "groups.write": {R.APPROVALS_ADMIN: Reach.ALL},
     "policies.read": dict.fromkeys((R.APPROVALS_ADMIN, R.OPS, R.ADMIN), Reach.ALL),
     "policies.write": {R.APPROVALS_ADMIN: Reach.ALL},
+    "replacements.read": {R.APPROVALS_ADMIN: Reach.ALL, R.OPS: Reach.ALL},
+    "replacements.write": {R.APPROVALS_ADMIN: Reach.ALL},
     "messages.read": dict.fromkeys((R.OPS, R.ADMIN), Reach.ALL),
     "messages.retry": {R.OPS: Reach.ALL},
 }

@@ -2,12 +2,14 @@
 
 from typing import Any, TypeVar
 
+from sqlmodel.ext.asyncio.session import AsyncSession
+
 from domain.errors import Invalid, NotFound
 from domain.people import Group, Person
 from services.commands import Caller
 from services.office import Office, authorise
 from services.versions import next_version
-from storage import people
+from storage import people, replacements
 
 T = TypeVar("T")
 
@@ -35,10 +37,22 @@ class People:
             stored = wanted.model_copy(update={"version": next_version(known.version if known else None, expected)})
             if wanted.manager:
                 await self._check_manager(session, wanted)
+            if known and known.active and not stored.active:
+                await self._check_leaving(session, stored.id)
             await people.save_person(session, stored)
             changes = changed(known, stored)
             await office.note(session, caller, f"user:{wanted.id}", "edited" if known else "created", **changes)
         return stored
+
+    async def _check_leaving(self, session: AsyncSession, id: str) -> None:
+        """Who still holds, may receive or hands on approvals is replaced first, so that nothing waits on nobody."""
+        found = await replacements.places(session, id, self._office.clock())
+        if not found.nowhere:
+            raise Invalid(
+                f"active: {id} is still asked to approve. Replace them first.",
+                [{"field": "active", "problem": f"{id} is still asked to approve. Replace them first."}],
+                places=found.model_dump(mode="json"),
+            )
 
     async def _check_manager(self, session: Any, wanted: Person) -> None:
         if wanted.manager == wanted.id:

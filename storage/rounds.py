@@ -124,6 +124,8 @@ CHANGE_APPROVAL = (
     .values({name: bindparam(name) for name in ("status", "due", "requested_at", "decided_at")})
 )
 THE_SEAT = (SEATS.approval == bindparam("of"), SEATS.holder == bindparam("by"))
+LEFT = "left"
+"""The vote of who handed an approval over: it is not theirs to decide any more."""
 SEAT_CHANGES = ("vote", "decided_by", "decided_at", "comment", "asked_at")
 CHANGE_SEAT = (
     update(SeatRow)
@@ -132,7 +134,9 @@ CHANGE_SEAT = (
     .values(asked_at=ASKED, first_asked_at=func.coalesce(SEATS.first_asked_at, ASKED))
 )
 LEAVE_SEAT = (
-    update(SeatRow).where(SEATS.approval == bindparam("of"), SEATS.holder == bindparam("by")).values(asked_at=None)
+    update(SeatRow)
+    .where(SEATS.approval == bindparam("of"), SEATS.holder == bindparam("by"))
+    .values(asked_at=None, vote=LEFT)
 )
 
 

@@ -281,3 +281,19 @@ class InboundRow(SQLModel, table=True):
     run: str | None = Field(default=None, max_length=200)
     result: str
     detail: str = ""
+
+
+class ReplacementRow(SQLModel, table=True):
+    """One person takes another's place everywhere; done by a run of its own, which finds its way by this row."""
+
+    __tablename__ = "replacement"
+
+    id: str = Field(primary_key=True, max_length=64)
+    old: str = Field(max_length=64)
+    new: str = Field(max_length=64)
+    by: str
+    status: str
+    prepared: dict[str, Any] = document()
+    total: int = 0
+    created_at: datetime = moment()
+    finished_at: datetime | None = moment(null=True)

@@ -15,6 +15,7 @@ from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 from pydantic import SecretStr
 
+from activities.replacing import Replacing
 from activities.sending import Sweeping
 from api.app import create
 from composition import House, build
@@ -30,6 +31,7 @@ from services.office import Office
 from services.people import People
 from services.policies import Policies
 from services.quotes import Quotes
+from services.replacements import Replacements
 from services.replies import Replies
 from services.runs import MACHINES, PROJECTORS
 from services.samples import load
@@ -123,6 +125,8 @@ def make_bench(url: str, allow_unverified: bool = False) -> Bench:
     approvals = Approvals(office)
     house = replace(
         base, office=office, recorder=recorder, quotes=Quotes(office), approvals=approvals,
+        replacements=Replacements(office, engine),  # type: ignore[arg-type]
+        replacing=Replacing(base.database, engine, clock, key),  # type: ignore[arg-type]
         by_link=ByLink(office, approvals, base.links, login=False), replies=Replies(office, approvals),
         delegations=Delegations(office), people=People(office), policies=Policies(office), messages=Messages(office),
         access=Access(office, "s" * 40, timedelta(hours=8)),

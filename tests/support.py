@@ -141,3 +141,7 @@ class InlineEngine:
 
     async def wake(self, head: Head) -> None:
         return None
+
+    async def replace(self, id: str) -> None:
+        if self.down:
+            raise OSError("no engine")

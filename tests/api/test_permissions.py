@@ -22,6 +22,8 @@ BODIES: dict[str, Any] = {
     "/v1/approvals/{id}/reassign": {"to": "dora"},
     "/v1/quotes/{id}/comments": {"text": "well?"},
     "/v1/approvals": {"decisions": [{"approval": "x", "verb": "approve", "digest": "0"}]},
+    "/v1/replacements": {"old": "x", "new": "y"},
+    "/v1/replacements/preview": {"old": "x", "new": "y"},
     "/v1/delegations": {"delegate": "dora", "first": "2026-03-02"},
     "/v1/quotes/{id}": {"customer": {"id": "c", "name": "C"}, "currency": "EUR", "owner": "somebody"},
 }

@@ -7,7 +7,9 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
 from sqlmodel import func, select
 
@@ -206,3 +208,42 @@ async def test_a_database_locked_for_a_minute_loses_nothing_and_others_are_answe
     for n in range(count):
         history = await client.get_workflow_handle(f"quote:L-{n}:approval:1").fetch_history()
         assert len(history.events) < 60
+
+
+async def test_a_replacement_goes_on_when_worker_and_engine_are_killed_in_the_middle(player: Player) -> None:
+    """Sixty open rounds: each is moved once, and nobody is left behind."""
+    count, stack, house = 60, player.live.stack, player.live.house
+    await asyncio.gather(*(player.submit(f"P-{n}") for n in range(count)))
+    asked = {"old": "dora", "new": "omar"}
+    started = await player.live.call("adam", "POST", "/v1/replacements", json=asked)
+    assert started.status_code == 201
+    path = f"/v1/replacements/{started.json()['id']}"
+
+    async def progress() -> dict[str, Any]:
+        try:
+            answer = await player.live.call("adam", "GET", path)
+        except httpx.HTTPError:
+            return {}
+        return dict(answer.json()) if answer.status_code == 200 else {}
+
+    async def underway() -> bool:
+        return (await progress()).get("answered", 0) > 5
+
+    await until(underway, "the first moves")
+    for name in ("worker", "engine", "worker"):
+        stack.children[name].kill()
+        await asyncio.sleep(0.5)
+        stack.revive()
+        await until(lambda: asyncio.to_thread(stack.ready), "readiness after a kill", 60)
+    house.engine._client = None
+
+    async def finished() -> dict[str, Any] | None:
+        found = await progress()
+        return found if found and found["replacement"]["status"] == "finished" else None
+
+    done = await until(finished, "the end of the replacement", seconds=120)
+    assert (done["sent"], done["answered"], done["refused"]) == (count, count, [])
+    await player.settled()
+    await agreement(player)
+    held = await player.live.call("adam", "POST", "/v1/replacements/preview", json=asked)
+    assert held.json()["approvals"] == 0

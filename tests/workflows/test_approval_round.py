@@ -31,8 +31,8 @@ rules:
 """
 
 
-async def until(condition: Callable[[], Any], what: str) -> Any:
-    for _ in range(400):
+async def until(condition: Callable[[], Any], what: str, tries: int = 400) -> Any:
+    for _ in range(tries):
         if found := await condition():
             return found
         await asyncio.sleep(0.025)

@@ -1,0 +1,51 @@
+"""Replacing a person while rounds are open, as a durable run: repeated, paused, and finished."""
+
+from typing import Any
+
+from tests.workflows.conftest import Office
+from tests.workflows.test_approval_round import until
+from worker import approvals_worker
+
+COUNT = 30
+
+
+async def opened(office: Office) -> list[str]:
+    return [await office.submitted() for _ in range(COUNT)]
+
+
+async def held(office: Office, runs: list[str], person: str) -> int:
+    states = [await office.recorded(run) for run in runs]
+    return sum(person in round.waiting_on for round in states)
+
+
+async def test_a_replacement_moves_everything_once_however_often_a_step_is_taken(office: Office) -> None:
+    runs = await opened(office)
+    adam = await office.caller("adam")
+    started = await office.house.replacements.start(adam, "dora", "lara")
+    await office.house.replacing.step(started.id)  # as if the answer of a step had been lost
+
+    async def finished() -> Any:
+        progress = await office.house.replacements.get(adam.person, started.id)
+        return progress if progress.replacement.status == "finished" else None
+
+    progress = await until(finished, "the end of the replacement", tries=2400)
+    assert (progress.sent, progress.answered, progress.refused) == (COUNT, COUNT, [])
+    assert (await held(office, runs, "dora"), await held(office, runs, "lara")) == (0, COUNT)
+    for run in runs:
+        assert await office.live(run) == await office.recorded(run)
+
+
+async def test_a_paused_replacement_waits_and_says_so_in_the_engine(alone: Office) -> None:
+    async with approvals_worker(alone.client, alone.house):
+        runs = [await alone.submitted()]
+        adam = await alone.caller("adam")
+        id = (await alone.house.replacements.start(adam, "dora", "lara")).id
+        handle = alone.client.get_workflow_handle(f"replacement:{id}")
+        assert (await handle.result())["status"] == "finished"
+        metadata = await handle.query("__temporal_workflow_metadata")
+        assert "1 of 1 moves answered" in metadata.current_details
+        second = await alone.house.replacements.start(adam, "lara", "olga")
+        await alone.house.replacements.pause(adam, second.id)
+        await alone.house.replacements.resume(adam, second.id)
+        assert (await alone.client.get_workflow_handle(f"replacement:{second.id}").result())["status"] == "finished"
+        assert await held(alone, runs, "olga") == 1
