@@ -1,13 +1,13 @@
-"""`python -m bench [inbox|approvals]`: print the figures."""
+"""`python -m bench [inbox|approvals|policies]`: print the figures."""
 
 import asyncio
 import sys
 
 import logs
-from bench import approvals, inbox
+from bench import approvals, inbox, policies
 from bench.report import Report
 
-AREAS = {"inbox": inbox.run, "approvals": approvals.run}
+AREAS = {"inbox": inbox.run, "approvals": approvals.run, "policies": policies.run}
 
 
 def main() -> None:

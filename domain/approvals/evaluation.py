@@ -1,9 +1,8 @@
 """Evaluating a policy: which rules fire on a subject, and why. A function of subject, policy, status and day only."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable
 from datetime import date
 from decimal import Decimal
-from typing import Any
 
 from domain.approvals import operators
 from domain.approvals.expression import parse
@@ -55,13 +54,18 @@ class Finding(Value):
 
 
 class Facts:
-    """The figures of one subject under one policy; each variable is gathered once, when first asked for."""
+    """The figures of one subject under one policy.
+
+    Lines are read by column and filtered once for all variables that filter alike: a policy has many variables over
+    few columns."""
 
     def __init__(self, subject: Subject, policy: Policy) -> None:
         self._fields = subject.fields
         self._lines = subject.lines
         self._variables = {variable.name: variable for variable in policy.variables}
         self._gathered: dict[str, Decimal | None] = {}
+        self._columns: dict[str, list[Testable]] = {}
+        self._kept: dict[Filter, set[int]] = {}
 
     def field(self, name: str) -> Testable:
         return testable(self._fields.get(name))
@@ -76,40 +80,50 @@ class Facts:
         return [str(n.get("id")) for n in self._lines if what in (n.get("product"), n.get("family"), n.get("name"))]
 
     def _gather(self, variable: Variable) -> Decimal | None:
-        lines = [line for line in self._lines if all(_keeps(f, line) for f in variable.where)]
-        found = aggregated(variable, lines)
+        found = aggregated(variable, self._column, self._rows(variable))
         if variable.plus is None:
             return found
         more = self.variable(variable.plus)
         return found if more is None else more if found is None else found + more
 
+    def _column(self, name: str) -> list[Testable]:
+        if name not in self._columns:
+            self._columns[name] = [testable(line.get(name)) for line in self._lines]
+        return self._columns[name]
 
-def _keeps(kept: Filter, line: Mapping[str, Any]) -> bool:
-    return operators.holds(kept.operator, testable(line.get(kept.field)), kept.value)
+    def _rows(self, variable: Variable) -> Iterable[int]:
+        """The lines that every filter keeps, in order."""
+        if not variable.where:
+            return range(len(self._lines))
+        return sorted(set.intersection(*(self._keeps(kept) for kept in variable.where)))
+
+    def _keeps(self, kept: Filter) -> set[int]:
+        if kept not in self._kept:
+            column = enumerate(self._column(kept.field))
+            self._kept[kept] = {n for n, value in column if operators.holds(kept.operator, value, kept.value)}
+        return self._kept[kept]
 
 
-def _numbers(lines: list[dict[str, Any]], field: str | None) -> list[Decimal]:
-    values = (testable(line.get(field or "")) for line in lines)
-    return [value for value in values if isinstance(value, Decimal)]
-
-
-def aggregated(variable: Variable, lines: list[dict[str, Any]]) -> Decimal | None:
+def aggregated(variable: Variable, column: Callable[[str], list[Testable]], rows: Iterable[int]) -> Decimal | None:
     """Sum and count of nothing are 0; min, max and average of nothing and the discount of a zero list are null."""
+
+    def numbers(name: str | None) -> list[Decimal]:
+        values = column(name or "")
+        return [value for n in rows if type(value := values[n]) is Decimal]
+
     if variable.aggregate is Aggregate.DISCOUNT:
-        return discount_of(
-            sum(_numbers(lines, variable.list), Decimal(0)), sum(_numbers(lines, variable.net), Decimal(0))
-        )
+        return discount_of(sum(numbers(variable.list), Decimal(0)), sum(numbers(variable.net), Decimal(0)))
     if variable.aggregate is Aggregate.COUNT:
-        counted = lines if variable.field is None else [ln for ln in lines if ln.get(variable.field) is not None]
-        return Decimal(len(counted))
-    numbers = _numbers(lines, variable.field)
+        counted = None if variable.field is None else column(variable.field)
+        return Decimal(sum(1 for n in rows if counted is None or counted[n] is not None))
+    found = numbers(variable.field)
     if variable.aggregate is Aggregate.SUM:
-        return sum(numbers, Decimal(0))
-    if not numbers:
+        return sum(found, Decimal(0))
+    if not found:
         return None
     if variable.aggregate is Aggregate.AVERAGE:
-        return sum(numbers, Decimal(0)) / len(numbers)
-    return min(numbers) if variable.aggregate is Aggregate.MIN else max(numbers)
+        return sum(found, Decimal(0)) / len(found)
+    return min(found) if variable.aggregate is Aggregate.MIN else max(found)
 
 
 def evaluate(policy: Policy, subject: Subject, status: str, today: date) -> list[Finding]:

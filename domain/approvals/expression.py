@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 TOKEN = re.compile(r"\s*(?:(?P<index>\d{1,4})|(?P<word>[A-Za-z]+)|(?P<sign>[()]))")
@@ -87,6 +88,7 @@ class _Reader:
         raise BadExpression(f"expected a condition's number, NOT or '(' but found {token or 'the end'}", place)
 
 
+@lru_cache(maxsize=4096)
 def parse(text: str) -> Node:
     """Read `1 AND (2 OR NOT 3)`; AND binds closer than OR. Raises BadExpression with the place."""
     if len(text) > MAX_LENGTH:

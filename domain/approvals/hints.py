@@ -40,7 +40,7 @@ def hints(policy: Policy, quote: Quote, subject: Subjects, fired: set[str], stat
 
 
 def _drops(policy: Policy, rule: Rule, subject: Subject, status: str, today: date) -> bool:
-    only = policy.model_copy(update={"rules": (rule,)})
+    only = policy.with_rules((rule,))
     return not evaluate(only, subject, status, today)[0].fired
 
 

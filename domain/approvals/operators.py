@@ -97,12 +97,14 @@ def _day(value: Testable) -> Testable:
 def _equals(tested: Testable, compared: Testable) -> bool:
     if is_blank(tested) or is_blank(compared):
         return is_blank(tested) and is_blank(compared)
-    a, b = alike(tested, compared)
+    a, b = (tested, compared) if type(tested) is type(compared) else alike(tested, compared)
     return type(a) is type(b) and a == b
 
 
 def _ordered(compare: Callable[[Decimal, Decimal], bool]) -> Callable[[Testable, Testable], bool]:
     def outcome(tested: Testable, compared: Testable) -> bool:
+        if type(tested) is Decimal and type(compared) is Decimal:
+            return compare(tested, compared)
         a, b = alike(tested, compared)
         if isinstance(a, Decimal) and isinstance(b, Decimal):
             return compare(a, b)

@@ -89,7 +89,7 @@ def plan(
         found = _ask(rule, subject, directory, submitter, barred)
         if not found.approvals:
             unresolved.append(Nobody(rule=rule.name, title=rule.heading, why="; ".join(found.notes)))
-        basis = policy.basis(rule)
+        basis = policy.bases[rule.name]
         for planned in _planned(rule, finding, found):
             to = _escalation(rule, planned.seats, directory, barred)
             remembered = planned.model_copy(update={"basis": basis, "smart": finding.smart, "escalate_to": to})

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from datetime import date
 from decimal import Decimal
 from enum import StrEnum
+from functools import cached_property
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
@@ -156,6 +157,10 @@ class Policy(Value):
     def hash(self) -> str:
         return digest(self.model_dump(exclude_defaults=True))  # a later version may know more fields
 
+    def with_rules(self, rules: tuple[Rule, ...]) -> "Policy":
+        """The policy with other rules; `model_copy` would keep what was worked out of the old ones."""
+        return Policy.model_construct(kind=self.kind, variables=self.variables, chains=self.chains, rules=rules)
+
     def after(self, chain: str) -> tuple[str, ...]:
         return next((c.after for c in self.chains if c.name == chain), ())
 
@@ -165,8 +170,12 @@ class Policy(Value):
         named = {who.field for _, who in self.people_named() if who.field}
         return named | {rule.override_field for rule in self.rules if rule.override_field}
 
-    def basis(self, rule: Rule) -> str:
-        """What a rule says, with the variables it tests: equal as long as it means the same."""
+    @cached_property
+    def bases(self) -> dict[str, str]:
+        """For each rule what it says, with the variables it tests: equal as long as it means the same."""
+        return {rule.name: self._basis(rule) for rule in self.rules}
+
+    def _basis(self, rule: Rule) -> str:
         named = {v.name: v for v in self.variables}
         wanted = [n for c in rule.conditions for n in (c.variable, c.other_variable) if n]
         used: dict[str, Variable] = {}

@@ -14,7 +14,7 @@ def in_policy(policy: Policy, old: str, new: str) -> Policy:
         rule.model_copy(update={name: other(getattr(rule, name)) for name in ("ask", "fallback", "escalate_to")})
         for rule in policy.rules
     )
-    return policy.model_copy(update={"rules": rules})
+    return policy.with_rules(rules)
 
 
 def in_group(group: Group, old: str, new: str) -> Group:

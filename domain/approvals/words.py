@@ -1,11 +1,13 @@
 """Values as people read them in reasons."""
 
 from decimal import Decimal
+from functools import lru_cache
 
 from domain.approvals import operators
 from domain.values import Testable, plain_number
 
 
+@lru_cache(maxsize=8192, typed=True)
 def shown(value: Testable) -> str:
     """A value in a reason: numbers to at most four places, nothing as `blank`."""
     if isinstance(value, Decimal):
