@@ -1,11 +1,12 @@
 """Evaluating a policy: which rules fire on a subject, and why. A function of subject, policy, status and day only."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import date
 from decimal import Decimal
 
 from domain.approvals import operators
 from domain.approvals.expression import parse
+from domain.approvals.operators import Operator
 from domain.approvals.policy import Aggregate, Condition, Filter, Policy, Rule, Variable
 from domain.approvals.smart import Snapshot
 from domain.approvals.subject import Subject, testable
@@ -66,6 +67,7 @@ class Facts:
         self._gathered: dict[str, Decimal | None] = {}
         self._columns: dict[str, list[Testable]] = {}
         self._kept: dict[Filter, set[int]] = {}
+        self._texts: dict[str, tuple[dict[str, set[int]], Sequence[int]]] = {}
 
     def field(self, name: str) -> Testable:
         return testable(self._fields.get(name))
@@ -99,9 +101,27 @@ class Facts:
 
     def _keeps(self, kept: Filter) -> set[int]:
         if kept not in self._kept:
-            column = enumerate(self._column(kept.field))
-            self._kept[kept] = {n for n, value in column if operators.holds(kept.operator, value, kept.value)}
+            column = self._column(kept.field)
+            rows: Sequence[int] = range(len(column))
+            found: set[int] = set()
+            if kept.operator is Operator.EQUALS and isinstance(kept.value, str) and kept.value:
+                texts, rows = self._by_text(kept.field)
+                found = texts.get(kept.value, found)
+            self._kept[kept] = found | {n for n in rows if operators.holds(kept.operator, column[n], kept.value)}
         return self._kept[kept]
+
+    def _by_text(self, name: str) -> tuple[dict[str, set[int]], Sequence[int]]:
+        """The rows of each text in a column, and the rows that hold something else."""
+        if name not in self._texts:
+            texts: dict[str, set[int]] = {}
+            others = []
+            for n, value in enumerate(self._column(name)):
+                if isinstance(value, str):
+                    texts.setdefault(value, set()).add(n)
+                else:
+                    others.append(n)
+            self._texts[name] = texts, others
+        return self._texts[name]
 
 
 def aggregated(variable: Variable, column: Callable[[str], list[Testable]], rows: Iterable[int]) -> Decimal | None:

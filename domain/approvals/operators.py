@@ -5,6 +5,7 @@ from collections.abc import Callable
 from datetime import date
 from decimal import Decimal, InvalidOperation
 from enum import StrEnum
+from functools import cache
 
 from domain.values import Testable
 
@@ -44,6 +45,7 @@ SIGNS = {
 }  # fmt: skip
 
 
+@cache
 def sign(operator: Operator) -> str:
     """How the operator is written in a reason."""
     return SIGNS.get(operator, operator.value.replace("_", " "))

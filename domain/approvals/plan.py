@@ -90,10 +90,11 @@ def plan(
         if not found.approvals:
             unresolved.append(Nobody(rule=rule.name, title=rule.heading, why="; ".join(found.notes)))
         basis = policy.bases[rule.name]
-        for planned in _planned(rule, finding, found):
-            to = _escalation(rule, planned.seats, directory, barred)
-            remembered = planned.model_copy(update={"basis": basis, "smart": finding.smart, "escalate_to": to})
-            approvals.append(_carried(remembered, rule, earlier, barred))
+        for planned in _planned(rule, finding, found, basis):
+            if rule.escalate_after_hours is not None:
+                to = _escalation(rule, planned.seats, directory, barred)
+                planned = planned.model_copy(update={"escalate_to": to})
+            approvals.append(_carried(planned, rule, earlier, barred))
     approvals.sort(key=lambda a: (a.chain, a.step, a.tier))
     chains = {approval.chain for approval in approvals}
     after = {chain: tuple(c for c in policy.after(chain) if c in chains) for chain in sorted(chains)}
@@ -105,7 +106,7 @@ def barred_people(subject: Subject, submitter: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys((submitter, subject.owner, *subject.editors)))
 
 
-def _planned(rule: Rule, finding: Finding, found: _Seats) -> Iterable[PlannedApproval]:
+def _planned(rule: Rule, finding: Finding, found: _Seats, basis: str) -> Iterable[PlannedApproval]:
     for tier, (seats, needed) in enumerate(found.approvals):
         yield PlannedApproval(
             rule=rule.name,
@@ -124,6 +125,8 @@ def _planned(rule: Rule, finding: Finding, found: _Seats) -> Iterable[PlannedApp
             expire_after_hours=rule.expire_after_hours,
             reasons=finding.reasons,
             notes=found.notes,
+            basis=basis,
+            smart=finding.smart,
         )
 
 
@@ -131,6 +134,8 @@ def _carried(
     planned: PlannedApproval, rule: Rule, earlier: Sequence[Decision], barred: tuple[str, ...]
 ) -> PlannedApproval:
     """With the earlier approval that stands for it, or why the one there was does not."""
+    if not earlier:
+        return planned
     asked = Asked(rule=planned.rule, approver=planned.approver, basis=planned.basis, smart=planned.smart,
                   mode=rule.smart_mode)  # fmt: skip
     last = newest(earlier, asked)
@@ -168,8 +173,6 @@ def _find(who: Who, subject: Subject, directory: Directory, submitter: str, barr
 
 def _escalation(rule: Rule, seats: tuple[str, ...], directory: Directory, barred: tuple[str, ...]) -> tuple[str, ...]:
     """Who is asked too when the holders let the time pass: none who holds it already or may not decide it."""
-    if rule.escalate_after_hours is None:
-        return ()
     if rule.escalate_to == "manager":
         named = [m.id for m in directory.managers(seats[0])]
         return tuple(m for m in named if m not in seats and _unfit(directory.active(m), barred) is None)[:1]
