@@ -12,8 +12,8 @@ from domain.people import Directory, Person, Role
 from domain.values import Value
 
 
-class PlannedApproval(Value):
-    """One required approval. `seats` are the people who may decide it; `needed` of them must approve."""
+class Ask(Value):
+    """What an approval asks for, in the plan and in the round alike: `needed` of its people must approve."""
 
     rule: str
     title: str
@@ -21,17 +21,23 @@ class PlannedApproval(Value):
     step: int
     tier: int = 0
     """Orders managers of one chain of command within a step."""
-    asked: str
-    seats: tuple[str, ...]
     needed: int
     any_decides: bool = False
+    """The first decision settles, whichever it is."""
     explicit: bool = False
     group: str | None = None
-    """The group whose members the seats are."""
+    """The group whose members are asked."""
     remind_every_hours: Decimal | None = None
     escalate_after_hours: Decimal | None = None
     escalate_to: tuple[str, ...] = ()
     expire_after_hours: Decimal | None = None
+
+
+class PlannedApproval(Ask):
+    """One required approval. `seats` are the people who may decide it."""
+
+    asked: str
+    seats: tuple[str, ...]
     reasons: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     """What was passed over on the way to these people, in words."""

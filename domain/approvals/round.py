@@ -8,7 +8,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
-from domain.approvals.plan import Plan, PlannedApproval
+from domain.approvals.plan import Ask, Plan, PlannedApproval
 from domain.approvals.smart import Decision, Given, Refused
 from domain.runs import Command, Outcome, RunState, is_expiry
 from domain.values import Instant, Value, short_id
@@ -60,23 +60,9 @@ class Seat(Value):
     """Asked too because time passed: may decide, and does not raise how many must agree."""
 
 
-class Approval(Value):
+class Approval(Ask):
     id: str
-    rule: str
-    title: str
-    chain: str
-    step: int
-    tier: int = 0
     seats: tuple[Seat, ...]
-    needed: int
-    any_decides: bool = False
-    """The first decision settles, whichever it is."""
-    explicit: bool = False
-    group: str | None = None
-    remind_every_hours: Decimal | None = None
-    escalate_after_hours: Decimal | None = None
-    escalate_to: tuple[str, ...] = ()
-    expire_after_hours: Decimal | None = None
     status: ApprovalStatus = ApprovalStatus.WAITING
     requested_at: Instant | None = None
     decided_at: Instant | None = None
@@ -148,11 +134,8 @@ def new_round(
     """The round at sequence number 0: everything waits until it is opened."""
     approvals = tuple(
         Approval(
-            id=short_id("a", run, n), rule=p.rule, title=p.title, chain=p.chain, step=p.step, tier=p.tier,
-            seats=tuple(Seat(holder=s) for s in p.seats), needed=p.needed,
-            any_decides=p.any_decides, explicit=p.explicit, expire_after_hours=p.expire_after_hours, group=p.group,
-            remind_every_hours=p.remind_every_hours, escalate_after_hours=p.escalate_after_hours,
-            escalate_to=p.escalate_to,
+            id=short_id("a", run, n), seats=tuple(Seat(holder=s) for s in p.seats),
+            **{name: getattr(p, name) for name in Ask.model_fields},
             **({"status": ApprovalStatus.CARRIED, "carried_from": p.carried.number} if p.carried else {}),
         )
         for n, p in enumerate(plan.approvals)
