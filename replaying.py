@@ -9,12 +9,13 @@ from temporalio.worker import Replayer
 from composition import House
 from worker import RUNNER
 from workflows.approval_round import ApprovalRound
+from workflows.approver_replacement import ApproverReplacement
 from workflows.command_sweep import CommandSweep
 from workflows.converter import data_converter
 from workflows.notification_delivery import NotificationDelivery
 
-WORKFLOWS = [ApprovalRound, CommandSweep, NotificationDelivery]
-TYPES = ("ApprovalRound", "NotificationDelivery")
+WORKFLOWS = [ApprovalRound, ApproverReplacement, CommandSweep, NotificationDelivery]
+TYPES = ("ApprovalRound", "ApproverReplacement", "NotificationDelivery")
 Broken = list[tuple[str, str]]
 
 

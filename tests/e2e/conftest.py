@@ -30,6 +30,14 @@ rules:
   ask: {user: carla}
   expire_after_hours: 0.001
   conditions: [{field: short, operator: equals, value: true}]
+- name: nagging
+  chain: brief
+  ask: {user: carla}
+  remind_every_hours: 0.0003
+  escalate_after_hours: 0.0005
+  escalate_to: {user: helena}
+  expire_after_hours: 0.0015
+  conditions: [{field: nagging, operator: equals, value: true}]
 """
 
 

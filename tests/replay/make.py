@@ -1,6 +1,6 @@
 """Writes a history of every shape of round beside this file. Run it when a workflow has changed on purpose:
 
-    python -m tests.replay.make
+    python -m tests.replay.make [shape …]
 
 Keep the old files as long as runs of the old code may still be alive."""
 
@@ -26,6 +26,10 @@ SHAPES: dict[str, list[Act]] = {
                ("leif", "first", "approve", {}), ("fabio", "second", "approve", {})],
     "refused": [("lara", "first", "approve", {}), ("fabio", "second", "approve", {}), ("rita", "", "recall", {})],
     "expired": [],
+    "timed": [],
+    "taken-back": [("dora", "first", "approve", {}), ("dora", "first", "take_back", {}),
+                   ("dora", "first", "approve", {}), ("fabio", "second", "approve", {})],
+    "replaced": [("rita", "", "recall", {})],
     "fallback": [("dora", "first", "approve", {}), ("rita", "", "recall", {})],
     "malformed": [("rita", "", "recall", {})],
     "long": [("dora" if n % 2 == 0 else "lara", "first", "delegate", {"to": "lara" if n % 2 == 0 else "dora"}) for n in range(16)]
@@ -38,7 +42,7 @@ async def play(player: Player, name: str, arm: Path) -> str:
     id = f"H-{name}"
     run = f"quote:{id}:approval:1"
     client = await player.live.house.engine.client(lazy=False)
-    await player.quote(id, **({"short": True} if name == "expired" else {}))
+    await player.quote(id, **{"expired": {"short": True}, "timed": {"nagging": True}}.get(name, {}))
     await player.surely("rita", f"/v1/quotes/{id}/submit", f"submit-{id}")
     digest, approvals = await player.approvals(id)
     if name == "malformed":
@@ -46,6 +50,8 @@ async def play(player: Player, name: str, arm: Path) -> str:
             await client.get_workflow_handle(run).signal("approve", args=arguments)
     if name == "fallback":
         (arm / "local_fails").touch()
+    if name == "replaced":
+        run = await replaced(player)
     for n, (who, rule, act, body) in enumerate(SHAPES[name]):
         path = f"/v1/approvals/{approvals[rule]}/{act}" if rule else f"/v1/quotes/{id}/{act}"
         shown = {"digest": digest} if act in ("approve", "reject", "delegate") else {}
@@ -58,6 +64,19 @@ async def play(player: Player, name: str, arm: Path) -> str:
 
     await until(closed, f"the end of {name}")
     return run
+
+
+async def replaced(player: Player) -> str:
+    """The run of a replacement that moves one approval."""
+    asked = {"old": "dora", "new": "lara"}
+    started = (await player.live.call("adam", "POST", "/v1/replacements", json=asked)).json()["id"]
+
+    async def finished() -> bool:
+        answer = await player.live.call("adam", "GET", f"/v1/replacements/{started}")
+        return bool(answer.json()["replacement"]["status"] == "finished")
+
+    await until(finished, "the end of the replacement")
+    return f"replacement:{started}"
 
 
 async def main() -> None:
@@ -80,12 +99,13 @@ async def main() -> None:
             await prepared(house)
             player = Player(Live(stack, house))
             client = await house.engine.client(lazy=False)
-            for name in SHAPES:
+            for name in sys.argv[1:] or SHAPES:
                 run = await play(player, name, arm)
                 part = 0
                 async for each in client.list_workflows(f"WorkflowId = '{run}'"):
                     history = await client.get_workflow_handle(run, run_id=each.run_id).fetch_history()
-                    kept = run.replace(":", "_") + (f"~{part}" if part else "")
+                    kept = (run if name != "replaced" else "replacement:H-replaced").replace(":", "_")
+                    kept += f"~{part}" if part else ""
                     text = history.to_json().replace(f"{ROOT}/", "")  # stack traces name the folder they ran in
                     (FOLDER / f"{kept}.json").write_text(text + "\n")
                     part += 1
