@@ -89,7 +89,7 @@ def build(settings: Settings, runtime: Runtime | None = None) -> House:
     sender = Sender(engine.client, ROUTES)
     audit_key = settings.audit_key.get_secret_value().encode()
     path = CommandPath(database, sender, now, audit_key, MACHINES)
-    office = Office(database, path, now, audit_key, settings.company_currency)
+    office = Office(database, path, now, audit_key, settings.company_currency, tuple(settings.chat_schemes.split(",")))
     links = Links(settings.secret.get_secret_value(), settings.base_url, settings.reply_domain)
     approvals = Approvals(office)
     return House(

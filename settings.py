@@ -36,6 +36,8 @@ class Settings(BaseSettings):
     inbound_host: str = "127.0.0.1"
     links_require_login: bool = False
     """Whether a link in a message decides only for somebody who is signed in."""
+    chat_schemes: str = "slack,msteams,workflows,matrix,matrixs,mmost,mmosts,discord,gchat,tgram,rockets"
+    """Which kinds of chat addresses admins may set, by scheme."""
     mail_catcher: str | None = None
     """Folder of the development mailbox; its page is served when this is set."""
 

@@ -37,6 +37,7 @@ from activities.notifying import Delivering
 from activities.recording import Recording
 from composition import House, build, now
 from inbound.server import mail_door
+from notify.chat import Chat
 from notify.mail import Mail, SmtpServer
 from settings import Settings, settings
 from workflows import ids
@@ -96,7 +97,7 @@ def approvals_worker(client: Client, house: House) -> Worker:
 
 
 def notify_worker(client: Client, house: House) -> Worker:
-    delivering = Delivering(house.database, Mail(smtp(house.settings)), now, house.links)
+    delivering = Delivering(house.database, Mail(smtp(house.settings)), Chat(), now, house.links)
     return Worker(
         client,
         task_queue=NOTIFY_QUEUE,

@@ -12,6 +12,7 @@ from activities.contracts import DELIVER, Delivered
 from domain.approvals.plan import Plan
 from domain.approvals.round import Round
 from domain.quotes import Quote
+from notify.chat import Chat
 from notify.letters import Facts, Writer
 from notify.links import Claim, Links
 from notify.port import Channel, Letter, Refused, Unavailable
@@ -29,9 +30,12 @@ CLAIM = timedelta(minutes=2)
 
 
 class Delivering:
-    def __init__(self, database: Database, channel: Channel, clock: Callable[[], datetime], links: Links) -> None:
+    def __init__(
+        self, database: Database, channel: Channel, chat: Chat, clock: Callable[[], datetime], links: Links
+    ) -> None:
         self._database = database
         self._channel = channel
+        self._chat = chat
         self._clock = clock
         self._links = links
         self._writer = Writer()
@@ -64,11 +68,14 @@ class Delivering:
     async def _claimed(self, message: Message) -> bool:
         now = self._clock()
         async with self._database.writing() as session:
-            return await messages.claim(session, message.id, now, now + CLAIM)
+            mine = await messages.claim(session, message.id, now, now + CLAIM)
+            if mine and message.channel == "mail" and await people.chat_of(session, message.person):
+                await messages.also_by_chat(session, message, now)
+            return mine
 
     async def _deliver(self, message: Message) -> bool:
         try:
-            await asyncio.wait_for(self._channel.send(await self._letter(message)), LETTER_SECONDS)
+            await asyncio.wait_for(self._send(message, await self._letter(message)), LETTER_SECONDS)
         except Refused as error:
             await self._failed(message, str(error), for_good=True)
         except Unavailable as error:
@@ -83,6 +90,16 @@ class Delivering:
                 await messages.sent(session, message.id, self._clock())
             return True
         return False
+
+    async def _send(self, message: Message, letter: Letter) -> None:
+        if message.channel == "mail":
+            await self._channel.send(letter)
+            return
+        async with self._database.reading() as session:
+            url = await people.chat_of(session, message.person)
+        if not url:
+            raise Refused(f"{message.person} has no chat any more")
+        await self._chat.send(url, letter)
 
     async def _failed(self, message: Message, error: str, for_good: bool = False) -> None:
         log.warning("message_not_sent", message=message.id, error=error, for_good=for_good)

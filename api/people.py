@@ -3,6 +3,7 @@
 from typing import Annotated
 
 from fastapi import APIRouter, Response
+from pydantic import BaseModel, Field
 
 from api.problems import answers
 from api.requests import (
@@ -55,6 +56,18 @@ async def list_users(
     after = keys_of(cursor, 1)
     found = await house.people.listed(person, after[0] if after else "", limit + 1)
     return paged(found, limit, lambda user: (user.id,))
+
+
+class ChatAddress(BaseModel):
+    url: Annotated[str, Field(max_length=500)]
+
+
+@router.put("/users/{id}/chat", status_code=204, responses=answers(401, 403, 404, 422))
+async def put_chat(
+    house: AHouse, caller: Annotated[Caller, needs_caller("people.write")], id: PathId, body: ChatAddress
+) -> None:
+    """Where a person's chat messages go, such as `slack://…`; empty for none. It is never shown again."""
+    await house.people.set_chat(caller, id, body.url)
 
 
 @router.put("/groups/{id}", responses=ON_PUT)

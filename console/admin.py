@@ -1,5 +1,6 @@
 """Pages of the approvals admin: the policy desk, and replacing a person everywhere."""
 
+import asyncio
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Form, Query, Request
@@ -113,7 +114,7 @@ async def _current(house: Any, me: Person, kind: str) -> Policy | None:
 async def _checked(house: Any, kind: str, text: str) -> dict[str, Any]:
     """What is wrong with a text, and what deserves a second look."""
     try:
-        policy = read_policy(text)
+        policy = await asyncio.to_thread(read_policy, text)  # a long text takes its time
         if policy.kind != kind:
             raise Invalid.field("kind", f"must be {kind!r} here")
     except Invalid as error:

@@ -23,6 +23,7 @@ class Office:
     clock: Callable[[], datetime]
     audit_key: bytes
     company_currency: str
+    chat_schemes: tuple[str, ...] = ()
 
     async def note(
         self, session: AsyncSession, caller: Caller, subject: str, verb: str, digest: str = "", **facts: Any

@@ -6,6 +6,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.errors import Invalid, NotFound
 from domain.people import Group, Person
+from notify.chat import checked
 from services.commands import Caller
 from services.office import Office, authorise
 from services.versions import next_version
@@ -43,6 +44,17 @@ class People:
             changes = changed(known, stored)
             await office.note(session, caller, f"user:{wanted.id}", "edited" if known else "created", **changes)
         return stored
+
+    async def set_chat(self, caller: Caller, id: str, url: str) -> None:
+        """Where a person's chat messages go, beside their mail; empty for none. Raises Invalid."""
+        authorise(caller.person, "people.write")
+        office = self._office
+        if url:
+            checked(url, office.chat_schemes)
+        async with office.database.writing() as session:
+            _found(await people.load_person(session, id, lock=True), "user", id)
+            await people.set_chat(session, id, url)
+            await office.note(session, caller, f"user:{id}", "chat_set", kind=url.partition("://")[0])
 
     async def _check_leaving(self, session: AsyncSession, id: str) -> None:
         """Who still holds, may receive or hands on approvals is replaced first, so that nothing waits on nobody."""

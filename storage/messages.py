@@ -37,6 +37,7 @@ class Message(Value):
     subject: str
     run: str
     data: dict[str, Any]
+    channel: str = "mail"
     status: str
     attempts: int
     created_at: datetime
@@ -87,6 +88,14 @@ async def tell(
 async def claim(session: AsyncSession, id: str, at: datetime, until: datetime) -> bool:
     """Take a message to send it; nobody else takes it before `until`. False when somebody already did."""
     return (await execute(session, CLAIM, {"of": id, "at": at, "next_at": until})).rowcount == 1
+
+
+async def also_by_chat(session: AsyncSession, message: Message, at: datetime) -> None:
+    """The same message by chat, beside the mail: each is sent, and fails, on its own."""
+    id = f"{message.id}-chat"
+    if await session.get(MessageRow, id) is None:
+        copied = message.model_dump(include={"person", "template", "subject", "run", "data"})
+        session.add(MessageRow(id=id, channel="chat", next_at=at, created_at=at, **copied))
 
 
 async def sent(session: AsyncSession, id: str, at: datetime) -> None:

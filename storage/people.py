@@ -18,7 +18,7 @@ BY_ID = select(PEOPLE).where(PEOPLE.c.id == bindparam("id"))
 
 
 def person_of(row: PersonRow) -> Person:
-    return Person.model_validate(row.model_dump(exclude={"password_hash", "tokens_valid_from"}))
+    return Person.model_validate(row.model_dump(exclude={"password_hash", "tokens_valid_from", "chat_url"}))
 
 
 def group_of(row: GroupRow) -> Group:
@@ -52,6 +52,15 @@ async def set_password(session: AsyncSession, id: str, hash: str, at: datetime) 
     """A new password also ends every token issued before."""
     row = await session.get_one(PersonRow, id)
     row.password_hash, row.tokens_valid_from = hash, at
+
+
+async def set_chat(session: AsyncSession, id: str, url: str) -> None:
+    (await session.get_one(PersonRow, id)).chat_url = url
+
+
+async def chat_of(session: AsyncSession, id: str) -> str:
+    """The address of a person's chat; empty without one."""
+    return (await session.exec(select(PersonRow.chat_url).where(PersonRow.id == id))).first() or ""
 
 
 async def list_people(session: AsyncSession, after: str, limit: int, active: bool | None = None) -> list[Person]:

@@ -73,7 +73,8 @@ async def project_round(session: AsyncSession, run: Run, proposal: Proposal, at:
     messages = [
         {
             "id": notice.id, "person": notice.person, "template": notice.template, "subject": run.subject,
-            "run": run.id, "data": {"approvals": list(notice.approvals)}, "status": "queued", "attempts": 0,
+            "run": run.id, "data": {"approvals": list(notice.approvals)}, "channel": "mail", "status": "queued",
+            "attempts": 0,
             "next_at": at, "created_at": at, "sent_at": None, "error": "",
         }
         for notice in await _shared(session, run.id, now, notices(run.id, was, now, proposal.acts), at)

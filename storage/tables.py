@@ -33,6 +33,8 @@ class PersonRow(SQLModel, table=True):
     calendar: dict[str, Any] | None = Field(default=None, sa_type=JSON, nullable=True)
     active: bool = True
     version: int = 1
+    chat_url: str = Field(default="", sa_column_kwargs={"server_default": ""})
+    """Where their chat messages go: it holds a secret, so nobody reads it back."""
     tokens_valid_from: datetime | None = moment(null=True)
     """Bearer tokens issued before this instant no longer count."""
 
@@ -243,6 +245,7 @@ class MessageRow(SQLModel, table=True):
     subject: str = Field(max_length=140)
     run: str = Field(max_length=200)
     data: dict[str, Any] = Field(sa_column=Column(JSON, nullable=False))
+    channel: str = Field(default="mail", sa_column_kwargs={"server_default": "mail"})
     status: str = "queued"
     attempts: int = 0
     next_at: datetime = moment()

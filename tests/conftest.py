@@ -121,7 +121,7 @@ def make_bench(url: str, allow_unverified: bool = False) -> Bench:
     recorder = Recorder(base.database, key, clock, PROJECTORS, allow_unverified)
     engine = InlineEngine(recorder, clock)
     path = CommandPath(base.database, engine, clock, key, MACHINES)  # type: ignore[arg-type]
-    office = Office(base.database, path, clock, key, "EUR")
+    office = Office(base.database, path, clock, key, "EUR", ("json", "slack"))
     approvals = Approvals(office)
     house = replace(
         base, office=office, recorder=recorder, quotes=Quotes(office), approvals=approvals,

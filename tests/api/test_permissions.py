@@ -24,6 +24,7 @@ BODIES: dict[str, Any] = {
     "/v1/approvals": {"decisions": [{"approval": "x", "verb": "approve", "digest": "0"}]},
     "/v1/replacements": {"old": "x", "new": "y"},
     "/v1/replacements/preview": {"old": "x", "new": "y"},
+    "/v1/users/{id}/chat": {"url": ""},
     "/v1/delegations": {"delegate": "dora", "first": "2026-03-02"},
     "/v1/quotes/{id}": {"customer": {"id": "c", "name": "C"}, "currency": "EUR", "owner": "somebody"},
 }

@@ -1,0 +1,104 @@
+"""Messages by chat beside the mail, to a real HTTP server, on both databases."""
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+from sqlmodel import select
+
+from activities.notifying import Delivering
+from notify.chat import Chat
+from notify.port import Letter
+from storage.tables import MessageRow
+from tests.api.test_quotes import submitted
+from tests.apiclient import Api
+
+
+class Room(ThreadingHTTPServer):
+    """A chat service: keeps what it is told, or refuses it."""
+
+    said: list[dict[str, Any]]
+    status = 200
+
+
+class _Ear(BaseHTTPRequestHandler):
+    server: Room
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        if self.server.status == 200:
+            self.server.said.append(json.loads(body))
+        self.send_response(self.server.status)
+        self.end_headers()
+
+    def log_message(self, *_: Any) -> None:
+        return None
+
+
+@pytest.fixture
+def room() -> Iterator[Room]:
+    server = Room(("127.0.0.1", 0), _Ear)
+    server.said = []
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield server
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+class Box:
+    """A mail channel that takes everything."""
+
+    def __init__(self) -> None:
+        self.letters: list[Letter] = []
+
+    async def send(self, letter: Letter) -> None:
+        self.letters.append(letter)
+
+
+async def statuses(api: Api) -> dict[tuple[str, str], str]:
+    async with api.bench.house.database.reading() as session:
+        return {(m.person, m.channel): m.status for m in (await session.exec(select(MessageRow))).all()}
+
+
+async def test_who_has_a_chat_is_told_there_too_with_a_link_that_decides(api: Api, room: Room) -> None:
+    house, box = api.bench.house, Box()
+    url = f"json://127.0.0.1:{room.server_port}/hook"
+    assert (await api.call("root", "PUT", "/v1/users/dora/chat", json={"url": url})).status_code == 204
+    assert "hook" not in (await api.call("root", "GET", "/v1/users/dora")).text, "it holds a secret"
+    await submitted(api)
+    delivering = Delivering(house.database, box, Chat(), api.bench.clock, house.links)
+    await delivering.deliver_due()
+    await delivering.deliver_due()
+    assert sorted(letter.to for letter in box.letters) == ["daniel@example.com", "dora@example.com"]
+    (said,) = room.said
+    assert "/decide/" in said["message"]
+    assert await statuses(api) == {("dora", "mail"): "sent", ("daniel", "mail"): "sent", ("dora", "chat"): "sent"}
+
+
+async def test_a_chat_that_is_away_is_tried_again_and_the_mail_is_not_sent_twice(api: Api, room: Room) -> None:
+    house, box = api.bench.house, Box()
+    url = f"json://127.0.0.1:{room.server_port}/hook"
+    await api.call("root", "PUT", "/v1/users/dora/chat", json={"url": url})
+    await submitted(api)
+    room.status = 503
+    delivering = Delivering(house.database, box, Chat(), api.bench.clock, house.links)
+    for _ in range(3):
+        await delivering.deliver_due()
+    assert (await statuses(api))[("dora", "chat")] == "queued"
+    room.status = 200
+    api.bench.clock.forward(minutes=1)
+    await delivering.deliver_due()
+    assert (await statuses(api))[("dora", "chat")] == "sent"
+    assert len([letter for letter in box.letters if letter.to == "dora@example.com"]) == 1
+
+
+@pytest.mark.parametrize("url", ["http://x", "file:///etc/passwd", "mailto://x", "slack://", "json://" + "x" * 600])
+async def test_a_chat_address_that_is_not_allowed_is_refused(api: Api, url: str) -> None:
+    answer = await api.call("root", "PUT", "/v1/users/dora/chat", json={"url": url})
+    assert answer.status_code == 422
+    assert (await api.call("adam", "PUT", "/v1/users/dora/chat", json={"url": ""})).status_code == 403
