@@ -20,7 +20,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 
 import logs
 from composition import House, build
-from domain.approvals.exchange import write_policy
+from domain.approvals.exchange import read_policy, write_policy
 from domain.approvals.round import Round, RoundStatus
 from domain.audit import flaws
 from domain.runs import Outcome
@@ -266,6 +266,46 @@ async def by_link(story: Story) -> None:
     must((done.status_code, again.status_code) == (200, 409), "the link should decide once")
 
 
+async def replace(story: Story) -> None:
+    """Fábio leaves: what he held, and what the policy asked of him, goes to Leif."""
+    who = {"old": "fabio", "new": "leif"}
+    tried = await story.call("adam", "POST", "/v1/replacements/preview", json=who)
+    must(tried["policies"] == ["quote"] and tried["approvals"] == 1, f"unexpected dry run: {tried}")
+    started = await story.call("adam", "POST", "/v1/replacements", 201, json=who)
+
+    async def finished() -> bool:
+        progress = await story.call("adam", "GET", f"/v1/replacements/{started['id']}")
+        return bool(progress["replacement"]["status"] == "finished" and not progress["refused"])
+
+    await story.eventually(finished, "the replacement should end with nothing left behind")
+    policy = await story.call("adam", "GET", "/v1/policies/quote")
+    must("user: leif" in policy["yaml"] and "fabio" not in policy["yaml"], "a new version should name who follows")
+    must((await story.waiting("leif"))["quote"]["id"] == "Q-1004", "leif should hold what fabio held")
+
+
+async def time_acts(story: Story) -> None:
+    """On a short clock: nobody decides, so the holders are reminded and then somebody else is asked too."""
+    policy = (await story.call("adam", "GET", "/v1/policies/quote"))["yaml"]
+    hasty = "remind_every_hours: 0.0004\n  escalate_after_hours: 0.0006\n  escalate_to:\n    user: helena\n"
+    yaml = policy.replace("    group: legal\n", f"    group: legal\n  {hasty}")
+    await story.house.policies.publish_policy(SYSTEM, read_policy(yaml))
+    line = {"id": "1", "product": "P", "quantity": "1", "list_price": "100"}
+    quote = {"customer": {"id": "C-7", "name": "Norðurljós"}, "currency": "EUR", "owner": "rita",
+             "payment_terms": "Net 90", "lines": [line]}  # fmt: skip
+    await story.call("rita", "PUT", "/v1/quotes/Q-2001", 201, json=quote)
+    await story.call("rita", "POST", "/v1/quotes/Q-2001/submit")
+
+    async def escalated() -> bool:
+        events = (await story.call("rita", "GET", "/v1/quotes/Q-2001/audit"))["items"]
+        return {"reminded", "escalated"} <= {event["code"] for event in events}
+
+    await story.eventually(escalated, "time should remind the holders and ask somebody else too")
+    mine = [i for i in (await story.call("helena", "GET", "/v1/inbox"))["items"] if i["quote"]["id"] == "Q-2001"]
+    path = f"/v1/approvals/{mine[0]['approval']}/approve"
+    await story.call("helena", "POST", path, json={"digest": mine[0]["digest"]})
+    must((await story.call("rita", "GET", "/v1/quotes/Q-2001"))["status"] == "approved", "whom it came to may decide")
+
+
 async def backtest(story: Story) -> None:
     current = await story.call("adam", "GET", "/v1/policies/quote")
     draft = current["yaml"].replace("value: 10\n", "value: 50\n", 1).replace("value: 20\n", "value: 50\n", 1)
@@ -338,6 +378,8 @@ STEPS: list[Step] = [
     ("Forged and unreadable signals are refused", forged_signal),
     ("The worker dies; the command does not", worker_dies),
     ("A link in a mail decides once", by_link),
+    ("An approver leaves, and another follows everywhere", replace),
+    ("Nobody decides: time reminds and escalates", time_acts),
     ("A draft policy is tried on what was submitted", backtest),
     ("Rules of Salesforce become a draft", leave_salesforce),
     ("Everybody has mail, in their language", mail),

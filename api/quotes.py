@@ -35,6 +35,7 @@ from domain.quotes import Quote, QuoteStatus
 from domain.values import Text
 from services.commands import Caller
 from services.quotes import read_quote
+from storage.messages import Undelivered
 from storage.quotes import QuoteSummary, StoredQuote
 
 router = APIRouter(prefix="/v1/quotes", tags=["quotes"])
@@ -79,6 +80,7 @@ class PreviewOut(BaseModel):
     after: dict[str, tuple[str, ...]]
     names: dict[str, str]
     hints: list[Hint]
+    stand_ins: dict[str, list[str]]
 
 
 class Comment(BaseModel):
@@ -148,7 +150,7 @@ async def preview(
     return PreviewOut(
         sums=sums_of(found.quote), policy_version=found.policy_version, approvals=list(found.plan.approvals),
         unresolved=list(found.plan.unresolved), after=found.plan.after, names=found.names,
-        hints=found.hints,
+        hints=found.hints, stand_ins=found.stand_ins,
     )  # fmt: skip
 
 
@@ -199,6 +201,12 @@ async def rounds(house: AHouse, person: Reader, id: PathId) -> list[RoundOut]:
         )
         for round, plan, names in found
     ]  # fmt: skip
+
+
+@router.get("/{id}/undelivered", responses=answers(401, 403, 404, 422))
+async def undelivered(house: AHouse, person: Reader, id: PathId) -> list[Undelivered]:
+    """What people should have been told about the newest round and were not, with the reason."""
+    return await house.quotes.undelivered(person, id)
 
 
 @router.get("/{id}/audit", responses=answers(401, 403, 404, 422))

@@ -219,6 +219,7 @@ async def quote(request: Request, house: AHouse, me: Me, id: PathId) -> Response
         "stored": stored, "quote": stored.quote, "rounds": rounds, "trail": trail, "preview": preview, "mine": mine,
         "unplannable": unplannable, "people": await _colleagues(house, me) if mine else [],
         "may_submit": stored.status.submittable and stored.quote.owner == me.id and allows(me, "quotes.submit"),
+        "undelivered": await house.quotes.undelivered(me, id) if stored.round else [],
         "may_comment": allows(me, "quotes.comment"),
         "may_recall": stored.status == "in_approval" and (
             (stored.quote.owner == me.id and allows(me, "quotes.recall")) or me.has(Role.APPROVALS_ADMIN)

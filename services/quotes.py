@@ -15,7 +15,7 @@ from domain.approvals.plan import Plan, barred_people, plan
 from domain.approvals.round import Round, decisions, new_round, round_run
 from domain.approvals.subject import KNOWN_FIELDS, Subject, quote_subject
 from domain.audit import Entry
-from domain.delegation import acts_for
+from domain.delegation import acts_for, delegates_of
 from domain.errors import CommandIdReused, Invalid, Locked, NotAllowed, NotFound, Unresolved
 from domain.money import known_currencies
 from domain.people import Person
@@ -27,6 +27,7 @@ from services.commands import Answer, Caller
 from services.office import Office, authorise
 from services.versions import next_version
 from storage import delegations, messages, people, policies, quotes, record, rounds, trail
+from storage.messages import Undelivered
 from storage.policies import StoredPolicy
 from storage.quotes import QuoteSummary, StoredQuote
 
@@ -43,6 +44,8 @@ class Preview(Value):
     plan: Plan
     findings: list[Finding]
     names: dict[str, str] = {}
+    stand_ins: dict[str, list[str]] = {}
+    """Who decides now for those who are away."""
 
 
 def read_quote(data: Any) -> Quote:
@@ -137,14 +140,24 @@ class Quotes:
             policy, _, found, findings = await self._plan(session, quote, editors, status, quote.owner, round)
             today = self._office.clock().date()
             rates = (await people.rates(session, self._office.company_currency)).on(today)
-            ids = {seat for a in found.approvals for seat in a.seats}
+            seats = {seat for a in found.approvals for seat in a.seats}
+            now = self._office.clock()
+            standing = await delegations.standing(session, now)
+            stand_ins = {who: some for who in sorted(seats) if (some := delegates_of(who, standing, now, "quote"))}
+            ids = {*seats, *(who for several in stand_ins.values() for who in several)}
             names = await rounds.names(session, ids)
         open_ones = {a.rule for a in found.approvals if a.carried is None} | {u.rule for u in found.unresolved}
         hinted = hints(
             policy.policy, quote, lambda q: quote_subject(q, 0, rates, editors), open_ones, status.value, today
         )
         return Preview(
-            quote=quote, policy_version=policy.version, plan=found, findings=findings, names=names, hints=hinted
+            quote=quote,
+            policy_version=policy.version,
+            plan=found,
+            findings=findings,
+            names=names,
+            hints=hinted,
+            stand_ins=stand_ins,
         )
 
     async def submit(self, caller: Caller, id: str, expected: int | None = None) -> Answer:
@@ -264,6 +277,12 @@ class Quotes:
             await self.visible(session, person, id)
             found = await rounds.rounds_of(session, f"quote:{id}")
             return [(round, plan_, await rounds.names(session, _people_in(round))) for round, plan_ in found]
+
+    async def undelivered(self, person: Person, id: str) -> list[Undelivered]:
+        """What people should have been told about the newest round and were not."""
+        async with self._office.database.reading() as session:
+            stored = await self.visible(session, person, id)
+            return await messages.undelivered(session, stored.run)
 
     async def audit(self, person: Person, id: str, after: int, limit: int) -> list[Entry]:
         async with self._office.database.reading() as session:

@@ -90,6 +90,24 @@ async def claim(session: AsyncSession, id: str, at: datetime, until: datetime) -
     return (await execute(session, CLAIM, {"of": id, "at": at, "next_at": until})).rowcount == 1
 
 
+class Undelivered(Value):
+    """A message that did not reach its reader, or not yet after a failure."""
+
+    person: str
+    channel: str
+    template: str
+    status: str
+    attempts: int
+    error: str
+
+
+async def undelivered(session: AsyncSession, run: str) -> list[Undelivered]:
+    """What a run should have told people and could not."""
+    query = select(MessageRow).where(MessageRow.run == run, MessageRow.error != "").order_by(col(MessageRow.id))
+    return [Undelivered(**row.model_dump(include=set(Undelivered.model_fields)))
+            for row in (await session.exec(query.limit(50))).all()]  # fmt: skip
+
+
 async def also_by_chat(session: AsyncSession, message: Message, at: datetime) -> None:
     """The same message by chat, beside the mail: each is sent, and fails, on its own."""
     id = f"{message.id}-chat"

@@ -103,3 +103,11 @@ async def test_the_same_key_gives_once(api: Api) -> None:
     assert first.json() == again.json()
     other = await api.call("dora", "POST", "/v1/delegations", json={**AWAY, "note": "x"}, headers=key)
     assert other.json()["code"] == "idempotency_key_reused"
+
+
+async def test_the_preview_says_who_decides_for_those_who_are_away(api: Api) -> None:
+    await api.call("dora", "POST", "/v1/delegations", json=AWAY)
+    await submitted(api)
+    found = (await api.call("rita", "POST", "/v1/quotes/Q-1/preview")).json()
+    assert found["stand_ins"] == {"dora": ["fabio"]}
+    assert found["names"]["fabio"] == "Fábio Lima"

@@ -90,11 +90,16 @@ async def test_a_chat_that_is_away_is_tried_again_and_the_mail_is_not_sent_twice
     for _ in range(3):
         await delivering.deliver_due()
     assert (await statuses(api))[("dora", "chat")] == "queued"
+    (failed,) = (await api.call("rita", "GET", "/v1/quotes/Q-1/undelivered")).json()
+    assert (failed["person"], failed["channel"], failed["attempts"]) == ("dora", "chat", 1)
+    shown = await api.client.get("/quotes/Q-1", cookies={"dealwright": await api.token("rita")})
+    assert "the chat service did not take it" in shown.text
     room.status = 200
     api.bench.clock.forward(minutes=1)
     await delivering.deliver_due()
     assert (await statuses(api))[("dora", "chat")] == "sent"
     assert len([letter for letter in box.letters if letter.to == "dora@example.com"]) == 1
+    assert (await api.call("rita", "GET", "/v1/quotes/Q-1/undelivered")).json() == []
 
 
 @pytest.mark.parametrize("url", ["http://x", "file:///etc/passwd", "mailto://x", "slack://", "json://" + "x" * 600])
