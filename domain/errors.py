@@ -42,6 +42,9 @@ class Invalid(Refusal):
 class CommandIdReused(Refusal):
     code = "idempotency_key_reused"
 
+    def __init__(self) -> None:
+        super().__init__("This Idempotency-Key was used before for another request. Use a new one.")
+
 
 class Stale(Refusal):
     """The caller saw an older version than the one stored."""

@@ -39,7 +39,7 @@ class Delegations:
             )  # fmt: skip
             if known := await delegations.load(session, wanted.id):
                 if known.model_copy(update={"ended_at": None}) != wanted:
-                    raise CommandIdReused("This Idempotency-Key was used before for another request. Use a new one.")
+                    raise CommandIdReused
                 return known
             _check(wanted, taker, today)
             if way := circle(wanted, await delegations.standing(session, office.clock())):

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 from pydantic import ValidationError
@@ -137,9 +138,9 @@ class Quotes:
             if edits or stored is None:
                 quote.checked()
             round = stored.round if stored else 0
-            policy, _, found, findings = await self._plan(session, quote, editors, status, quote.owner, round)
+            rates = await self._rates(session)
+            policy, _, found, findings = await self._plan(session, quote, rates, editors, status, quote.owner, round)
             today = self._office.clock().date()
-            rates = (await people.rates(session, self._office.company_currency)).on(today)
             seats = {seat for a in found.approvals for seat in a.seats}
             now = self._office.clock()
             standing = await delegations.standing(session, now)
@@ -182,7 +183,7 @@ class Quotes:
         """The submission already written down under the caller's key."""
         known = await record.written(session, caller.command_id) if caller.key else None
         if known and (known[0].verb != "open" or not known[0].run.startswith(round_run("quote", id, ""))):
-            raise CommandIdReused("This Idempotency-Key was used before for another request. Use a new one.")
+            raise CommandIdReused
         return known
 
     async def _open(self, session: AsyncSession, caller: Caller, stored: StoredQuote) -> tuple[Command, Head]:
@@ -191,7 +192,7 @@ class Quotes:
             state = stored.status.value
             raise Locked(f"The quote is {state.replace('_', ' ')}; it cannot be submitted now.", state=state)
         policy, subject, found, _ = await self._plan(
-            session, quote, stored.editors, stored.status, submitter, stored.round
+            session, quote, await self._rates(session), stored.editors, stored.status, submitter, stored.round
         )
         if found.unresolved:
             nobody = found.unresolved[0]
@@ -289,10 +290,16 @@ class Quotes:
             await self.visible(session, person, id)
             return await trail.of_subject(session, f"quote:{id}", after, limit)
 
+    async def _rates(self, session: AsyncSession) -> Mapping[str, Decimal]:
+        """Company units for one unit of each currency, today."""
+        office = self._office
+        return (await people.rates(session, office.company_currency)).on(office.clock().date())
+
     async def _plan(
         self,
         session: AsyncSession,
         quote: Quote,
+        rates: Mapping[str, Decimal],
         editors: tuple[str, ...],
         status: QuoteStatus,
         submitter: str,
@@ -303,7 +310,6 @@ class Quotes:
         if policy is None:
             raise NotFound("No approval policy for quotes is published yet. An approvals admin must publish one.")
         today = office.clock().date()
-        rates = (await people.rates(session, office.company_currency)).on(today)
         subject = quote_subject(quote, 0, rates, editors)
         named = [who for _, who in policy.policy.people_named()]
         asked = {str(subject.fields.get(who.field)) for who in named if who.field}

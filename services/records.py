@@ -1,6 +1,7 @@
 """Any CSV export as subjects of a policy: streamed, so that its length costs no memory."""
 
 import csv
+import json
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -102,19 +103,15 @@ def _lines_of(file: Path | None) -> Iterator[Any]:
     store = sqlite3.connect("")  # an empty name is a private file that SQLite deletes
     try:
         store.execute("create table line (parent text, n integer, cells text)")
-        columns: list[str] = []
         for n, row in _rows(file):
-            columns = columns or list(row)
             parent = _first(row, PARENTS)
             if not parent:
                 where = f"{file.name} line {n}"
                 raise Invalid.field(where, f"needs its record's id in one of the columns {', '.join(PARENTS)}")
-            store.execute("insert into line values (?, ?, ?)", (parent, n, "\x1f".join(row.values())))
+            store.execute("insert into line values (?, ?, ?)", (parent, n, json.dumps(row)))
         store.execute("create index by_parent on line (parent, n)")
         query = "select cells from line where parent = ? order by n"
-        yield lambda id: [
-            dict(zip(columns, cells.split("\x1f"), strict=True)) for (cells,) in store.execute(query, (id,))
-        ]
+        yield lambda id: [json.loads(cells) for (cells,) in store.execute(query, (id,))]
     finally:
         store.close()
 

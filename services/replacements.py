@@ -48,7 +48,7 @@ class Replacements:
             )  # fmt: skip
             known = await replacements.load(session, wanted.id)
             if known and (known.old, known.new, known.by) != (old, new, caller.person.id):
-                raise CommandIdReused("This Idempotency-Key was used before for another request. Use a new one.")
+                raise CommandIdReused
             if known is None:
                 await replacements.add(session, wanted)
                 await office.note(session, caller, f"user:{old}", "replacement_started", by=new, replacement=wanted.id)

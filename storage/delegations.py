@@ -12,12 +12,8 @@ from storage.database import execute
 from storage.tables import DelegationRow, PersonRow
 
 ROWS, PEOPLE = DelegationRow.__table__.c, PersonRow.__table__.c  # type: ignore[attr-defined]
-STANDING = (
-    select(DelegationRow.__table__, PEOPLE.time_zone)  # type: ignore[attr-defined]
-    .join(PersonRow, PEOPLE.id == ROWS.person)
-    .where(ROWS.ended_at.is_(None), or_(ROWS.last.is_(None), ROWS.last >= bindparam("since")))
-)
-MOST = 10_000
+WITH_ZONE = select(DelegationRow.__table__, PEOPLE.time_zone).join(PersonRow, PEOPLE.id == ROWS.person)  # type: ignore[attr-defined]
+STANDING = WITH_ZONE.where(ROWS.ended_at.is_(None), or_(ROWS.last.is_(None), ROWS.last >= bindparam("since")))
 
 
 def delegation_of(row: Row[Any]) -> Delegation:
@@ -39,8 +35,7 @@ async def add(session: AsyncSession, delegation: Delegation, by: str, at: dateti
 
 
 async def load(session: AsyncSession, id: str) -> Delegation | None:
-    query = select(DelegationRow.__table__, PEOPLE.time_zone).join(PersonRow, PEOPLE.id == ROWS.person)  # type: ignore[attr-defined]
-    row = (await execute(session, query.where(ROWS.id == id))).first()
+    row = (await execute(session, WITH_ZONE.where(ROWS.id == id))).first()
     return delegation_of(row) if row else None
 
 
@@ -50,7 +45,7 @@ async def end(session: AsyncSession, id: str, at: datetime) -> None:
 
 async def listed(session: AsyncSession, person: str | None, after: str, limit: int) -> list[Delegation]:
     """By id; with `person` those they gave or were given."""
-    query = select(DelegationRow.__table__, PEOPLE.time_zone).join(PersonRow, PEOPLE.id == ROWS.person)  # type: ignore[attr-defined]
+    query = WITH_ZONE
     if person:
         query = query.where(or_(ROWS.person == person, ROWS.delegate == person))
     query = query.where(ROWS.id > after).order_by(col(ROWS.id)).limit(limit)

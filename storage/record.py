@@ -94,7 +94,7 @@ async def write_down(session: AsyncSession, command: Command, at: datetime) -> b
         await _add(session, command, at)
         return True
     if row.body != command.body:
-        raise CommandIdReused("This Idempotency-Key was used before for another request. Use a new one.")
+        raise CommandIdReused
     return False
 
 
