@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from temporalio.client import Client
 from temporalio.runtime import Runtime
 
+from activities.lapsing import Lapsing
 from activities.replacing import Replacing
 from activities.sending import Sender, Sweeping
 from notify.links import Links
@@ -98,7 +99,7 @@ def build(settings: Settings, runtime: Runtime | None = None) -> House:
         engine=engine,
         office=office,
         sender=sender,
-        sweeping=Sweeping(database, sender, now),
+        sweeping=Sweeping(database, sender, now, Lapsing(database, now, audit_key).lapse),
         recorder=Recorder(database, audit_key, now, PROJECTORS, settings.allow_unverified_signals),
         replacing=Replacing(database, sender, now, audit_key),
         replacements=Replacements(office, sender),

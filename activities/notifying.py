@@ -9,6 +9,7 @@ import structlog
 from temporalio import activity
 
 from activities.contracts import DELIVER, Delivered
+from domain.approvals.notices import ASKING
 from domain.approvals.plan import Plan
 from domain.approvals.round import Round
 from domain.quotes import Quote
@@ -117,12 +118,12 @@ class Delivering:
             if stored is None:
                 raise Refused(f"{message.subject} does not exist")
             who = {name for a in round.approvals for seat in a.seats for name in (seat.holder, seat.by or seat.holder)}
-            names = await rounds.names(session, who)
+            names = await rounds.names(session, who | {str(message.data.get("by", ""))})
         facts = self._facts(message, round, plan, stored.quote, names)
         return self._writer.write(message.id, message.template, message.data["approvals"], person, facts)
 
     def _facts(self, message: Message, round: Round, plan: Plan, quote: Quote, names: dict[str, str]) -> Facts:
-        asked = message.data["approvals"]
+        asked = message.data["approvals"] if message.template in ASKING or message.template == "answer" else []
         claims = [Claim(message=message.id, approval=approval, person=message.person) for approval in asked]
         return Facts(
             round=round, plan=plan, names=names, customer=quote.customer.name, net_total=quote.net_total,

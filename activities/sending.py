@@ -86,14 +86,20 @@ class Sender:
 
 
 class Sweeping:
-    def __init__(self, database: Database, sender: Sender, clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self, database: Database, sender: Sender, clock: Callable[[], datetime], lapse: Callable[[], Awaitable[int]]
+    ) -> None:
         self._database = database
         self._sender = sender
         self._clock = clock
+        self._lapse = lapse
 
     @activity.defn(name=SWEEP)
     async def sweep(self) -> Swept:
-        """Send again what was written down and not answered in time; wake runs whose due instant has passed."""
+        """Send again what was written down and not answered in time; wake runs whose due instant has passed.
+
+        Approvals that were not used in time end."""
+        await self._lapse()
         return await self.sweep_older_than(PATIENCE)
 
     async def sweep_older_than(self, age: timedelta) -> Swept:

@@ -26,7 +26,7 @@ from domain.people import Person
 from domain.values import Id, Text
 from services.approvals import Decision, Result, Shown
 from services.commands import Answer, Caller
-from storage.rounds import Waiting
+from storage.inbox import Waiting
 
 router = APIRouter(prefix="/v1", tags=["approvals"])
 Decider = Annotated[Caller, needs_caller("approvals.decide")]
@@ -53,6 +53,26 @@ class Reassign(BaseModel):
     to: Id
     holder: Annotated[Id | None, Field(alias="from")] = None
     reason: Text = ""
+
+
+class AddApprover(BaseModel):
+    """One more approver: a person in `to`, or a group of whom any decides in `group`."""
+
+    to: Id | None = None
+    group: Id | None = None
+    step: Annotated[int | None, Field(ge=1, le=10_000)] = None
+    """A step of the approval's chain that is not reached yet; without it, the next one."""
+    reason: Annotated[Text, Field(max_length=500)] = ""
+
+
+class Consult(BaseModel):
+    digest: Digest
+    to: Id
+    question: Annotated[Text, Field(min_length=1)]
+
+
+class Advise(BaseModel):
+    answer: Annotated[Text, Field(min_length=1)]
 
 
 @router.get("/inbox", responses=answers(401, 403, 422))
@@ -99,7 +119,7 @@ class Comment(BaseModel):
     comment: Text = ""
 
 
-@router.post("/approvals/{id}/take_back", response_model=Done, responses=ON_COMMAND)
+@router.post("/approvals/{id}/take-back", response_model=Done, responses=ON_COMMAND)
 async def take_back(house: AHouse, caller: Decider, id: PathId, body: Comment | None = None) -> Response:
     """Undo your own approval while the round is pending and nothing was built on it."""
     return answered(await house.approvals.take_back(caller, id, body.comment if body else ""))
@@ -109,7 +129,7 @@ class Many(BaseModel):
     decisions: Annotated[list[Decision], Field(min_length=1, max_length=100)]
 
 
-@router.post("/approvals", responses=answers(401, 403, 422))
+@router.post("/approvals/decide", responses=answers(401, 403, 422))
 async def decide_many(house: AHouse, caller: Decider, body: Many) -> list[Result]:
     """Decide up to a hundred at once; the answer has one row for each, in the same order."""
     return await house.approvals.decide_many(caller, body.decisions)
@@ -119,6 +139,28 @@ async def decide_many(house: AHouse, caller: Decider, body: Many) -> list[Result
 async def delegate(house: AHouse, caller: Decider, id: PathId, body: Delegate) -> Response:
     """Hand this one approval to another person."""
     return answered(await house.approvals.delegate(caller, id, body.digest, body.to, body.reason))
+
+
+@router.post("/approvals/{id}/add-approver", response_model=Done, responses=ON_COMMAND)
+async def add_approver(
+    house: AHouse, caller: Annotated[Caller, needs_caller("approvals.add")], id: PathId, body: AddApprover
+) -> Response:
+    """Ask one more person or group, in a later step of this approval's chain; for the submitter and who is asked."""
+    return answered(await house.approvals.add_approver(caller, id, body.to, body.group, body.step, body.reason))
+
+
+@router.post("/approvals/{id}/consult", response_model=Done, responses=ON_COMMAND)
+async def consult(house: AHouse, caller: Decider, id: PathId, body: Consult) -> Response:
+    """Ask somebody for advice before you decide."""
+    return answered(await house.approvals.consult(caller, id, body.digest, body.to, body.question))
+
+
+@router.post("/approvals/{id}/advise", response_model=Done, responses=ON_COMMAND)
+async def advise(
+    house: AHouse, caller: Annotated[Caller, needs_caller("quotes.comment")], id: PathId, body: Advise
+) -> Response:
+    """Give the advice you were asked for."""
+    return answered(await house.approvals.advise(caller, id, body.answer))
 
 
 @router.post("/approvals/{id}/reassign", response_model=Done, responses=ON_COMMAND)

@@ -27,7 +27,7 @@ from api.requests import (
 from domain.approvals.evaluation import Finding
 from domain.approvals.hints import Hint
 from domain.approvals.plan import Nobody, PlannedApproval
-from domain.approvals.round import Round, round_run
+from domain.approvals.round import Round, explained, round_run
 from domain.audit import Entry
 from domain.errors import Invalid
 from domain.people import Person
@@ -64,6 +64,8 @@ class QuoteOut(BaseModel):
     status: QuoteStatus
     digest: str
     round: int
+    valid_until: datetime | None
+    """When the approval ends, if it is not used by then."""
     sums: Sums
     flags: list[dict[str, str]]
     created_at: datetime
@@ -81,6 +83,7 @@ class PreviewOut(BaseModel):
     names: dict[str, str]
     hints: list[Hint]
     stand_ins: dict[str, list[str]]
+    expected_hours: Decimal | None
 
 
 class Comment(BaseModel):
@@ -103,9 +106,9 @@ def sums_of(quote: Quote) -> Sums:
 
 def shown(stored: StoredQuote) -> QuoteOut:
     return QuoteOut(
-        quote=stored.quote, version=stored.version, status=stored.status, digest=stored.quote.digest,
+        quote=stored.quote, version=stored.version, status=stored.status, digest=stored.digest,
         round=stored.round, sums=sums_of(stored.quote), flags=list(stored.flags), created_at=stored.created_at,
-        changed_at=stored.changed_at,
+        changed_at=stored.changed_at, valid_until=stored.valid_until,
     )  # fmt: skip
 
 
@@ -150,7 +153,7 @@ async def preview(
     return PreviewOut(
         sums=sums_of(found.quote), policy_version=found.policy_version, approvals=list(found.plan.approvals),
         unresolved=list(found.plan.unresolved), after=found.plan.after, names=found.names,
-        hints=found.hints, stand_ins=found.stand_ins,
+        hints=found.hints, stand_ins=found.stand_ins, expected_hours=found.expected_hours,
     )  # fmt: skip
 
 
@@ -197,7 +200,7 @@ async def rounds(house: AHouse, person: Reader, id: PathId) -> list[RoundOut]:
     return [
         RoundOut(
             run=round_run("quote", id, round.number), round=round, names=names,
-            reasons={a.id: p.reasons for a, p in zip(round.approvals, plan.approvals, strict=True)},
+            reasons={a.id: p.reasons for a, p in explained(round, plan)},
         )
         for round, plan, names in found
     ]  # fmt: skip

@@ -6,7 +6,7 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
-from domain.approvals.plan import Plan
+from domain.approvals.plan import Plan, PlannedApproval
 from domain.approvals.round import Approval, Round
 
 WIDTH, HEIGHT, GAP_X, GAP_Y = 196, 54, 38, 14
@@ -14,7 +14,7 @@ LEFT, CHAIN_LABEL, END = 84, 20, 84
 PHONE = 340
 MARKS = {
     "approved": "✓", "covered": "✓", "carried": "↪", "rejected": "✕", "requested": "…", "waiting": "", "planned": "",
-    "revoked": "–", "expired": "!",
+    "revoked": "–", "expired": "!", "informed": "i",
 }  # fmt: skip
 
 
@@ -50,20 +50,23 @@ def rows_of_round(round: Round, names: dict[str, str], say: Any) -> list[Row]:
 def rows_of_plan(plan: Plan, names: dict[str, str], say: Any) -> list[Row]:
     nodes = [
         (p.chain, (p.step, p.tier),
-         Node(f"p{n}", p.title, _who(p.seats, p.needed, names, say), *_planned(p.carried is not None, say)))
+         Node(f"p{n}", p.title, _who(p.seats, len(p.seats) if p.inform else p.needed, names, say), *_planned(p, say)))
         for n, p in enumerate(plan.approvals)
     ]  # fmt: skip
     return _rows(nodes, plan.after)
 
 
-def _planned(carried: bool, say: Any) -> tuple[str, str]:
-    return ("carried", say("Carried")) if carried else ("planned", say("Planned"))
+def _planned(planned: PlannedApproval, say: Any) -> tuple[str, str]:
+    if planned.inform:
+        return "planned", say("Will be told")
+    return ("carried", say("Carried")) if planned.carried else ("planned", say("Planned"))
 
 
 def _approval_node(approval: Approval, names: dict[str, str], say: Any) -> Node:
     decided = [seat.by or seat.holder for seat in approval.seats if seat.vote]
     done = bool(decided) and not approval.status.open
-    who = ", ".join(names.get(p, p) for p in decided) if done else _who(approval.holders, approval.needed, names, say)
+    needed = len(approval.seats) if approval.inform else approval.needed
+    who = ", ".join(names.get(p, p) for p in decided) if done else _who(approval.holders, needed, names, say)
     return Node(approval.id, approval.title, who, approval.status.value, say(approval.status.value.capitalize()))
 
 

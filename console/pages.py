@@ -106,14 +106,19 @@ async def _colleagues(house: Any, me: Person) -> list[Person]:
 @router.post("/approvals/{id}/{verb}")
 async def decide(
     request: Request, house: AHouse, me: Me, id: PathId, verb: str, digest: Short = "", comment: Words = "",
-    to: Short = "", key: Short = "", back: Short = "/inbox",
+    to: Short = "", key: Short = "", back: Short = "/inbox", group: Short = "",
 ) -> Response:  # fmt: skip
-    """Approve, reject or delegate. With htmx the card becomes its answer; without, the page is shown again."""
+    """Decide, or ask others. With htmx the card becomes its answer; without, the page is shown again."""
     acts = {
         "approve": lambda: house.approvals.approve(caller(me, key), id, digest, comment),
         "reject": lambda: house.approvals.reject(caller(me, key), id, digest, comment),
         "delegate": lambda: house.approvals.delegate(caller(me, key), id, digest, to, comment),
         "take_back": lambda: house.approvals.take_back(caller(me, key), id, comment),
+        "consult": lambda: house.approvals.consult(caller(me, key), id, digest, to, comment),
+        "advise": lambda: house.approvals.advise(caller(me, key), id, comment),
+        "add_approver": lambda: house.approvals.add_approver(
+            caller(me, key), id, to or None, group or None, None, comment
+        ),
     }
     if verb not in acts:
         raise NotFound("There is no such act.")
@@ -127,7 +132,8 @@ async def decide(
 def _answered(request: Request, me: Person, answer: Answer, verb: str, back: str) -> Response:
     say = Reader(me).say
     done = {"approve": say("Approved."), "reject": say("Rejected."), "delegate": say("Handed over."),
-            "submit": say("Submitted."), "recall": say("Taken back."), "take_back": say("Taken back.")}  # fmt: skip
+            "submit": say("Submitted."), "recall": say("Taken back."), "take_back": say("Taken back."),
+            "consult": say("Asked for advice."), "advise": say("Sent."), "add_approver": say("Added.")}  # fmt: skip
     if answer.outcome is None:
         return _said(
             request, me, say("Written down. It takes effect as soon as the engine answers."), "wait", back, 202
@@ -217,8 +223,13 @@ async def quote(request: Request, house: AHouse, me: Me, id: PathId) -> Response
     mine = [a for a in rounds[0][0].requested if seats.intersection(a.holders)] if rounds else []
     facts: dict[str, Any] = {
         "stored": stored, "quote": stored.quote, "rounds": rounds, "trail": trail, "preview": preview, "mine": mine,
-        "unplannable": unplannable, "people": await _colleagues(house, me) if mine else [],
+        "unplannable": unplannable, "people": await _colleagues(house, me),
         "may_submit": stored.status.submittable and stored.quote.owner == me.id and allows(me, "quotes.submit"),
+        "advised": [a for a in rounds[0][0].requested if a.consulted and a.consulted.person == me.id] if rounds else [],
+        "chains": list({a.chain: a for a in rounds[0][0].approvals if a.status.open}.items()) if rounds else [],
+        "may_add": bool(rounds) and rounds[0][0].running and (
+            rounds[0][0].submitter == me.id or bool(mine)
+        ) and allows(me, "approvals.add"),
         "undelivered": await house.quotes.undelivered(me, id) if stored.round else [],
         "may_comment": allows(me, "quotes.comment"),
         "may_recall": stored.status == "in_approval" and (
@@ -274,6 +285,17 @@ async def submit(request: Request, house: AHouse, me: Me, id: PathId, key: Short
 @router.post("/quotes/{id}/recall")
 async def recall(request: Request, house: AHouse, me: Me, id: PathId, comment: Words = "", key: Short = "") -> Response:
     return await _quote_act(request, me, "recall", id, lambda: house.quotes.recall(caller(me, key), id, comment))
+
+
+@router.post("/quotes/{id}/approvers")
+async def add_approver(
+    request: Request, house: AHouse, me: Me, id: PathId, beside: Short = "", to: Short = "", comment: Words = "",
+    key: Short = "",
+) -> Response:  # fmt: skip
+    add = house.approvals.add_approver
+    return await _quote_act(
+        request, me, "add_approver", id, lambda: add(caller(me, key), beside, to or None, None, None, comment)
+    )
 
 
 @router.post("/quotes/{id}/comments")

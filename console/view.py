@@ -1,6 +1,6 @@
 """How pages are made: the templates, and what every page knows."""
 
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from secrets import token_hex
@@ -14,6 +14,7 @@ from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
 from console import draw
+from domain.approvals.round import explained
 from domain.money import formatted
 from domain.people import Person, Role
 from texts import locale_of, translator
@@ -25,7 +26,7 @@ environment = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
-environment.globals.update(chain_name=draw.chain_name, Role=Role, form_key=lambda: token_hex(12))
+environment.globals.update(explained=explained, chain_name=draw.chain_name, Role=Role, form_key=lambda: token_hex(12))
 
 
 class Reader:
@@ -60,6 +61,9 @@ class Reader:
 
     def ago(self, at: datetime, now: datetime) -> str:
         return format_timedelta(at - now, add_direction=True, locale=self.locale)
+
+    def hours(self, hours: Decimal) -> str:
+        return format_timedelta(timedelta(hours=float(hours)), locale=self.locale)
 
     def status(self, status: str) -> str:
         return self.say(status.replace("_", " ").capitalize())

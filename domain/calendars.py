@@ -29,7 +29,7 @@ class Calendar(Value):
 
     @model_validator(mode="after")
     def _sound(self) -> "Calendar":
-        if self.start >= self.end or self.start.tzinfo or self.end.tzinfo:
+        if self.start.tzinfo or self.end.tzinfo or self.start >= self.end:
             raise ValueError("end must be after start, both without a zone")
         try:
             public_holidays(self.country, self.region, 2026)
@@ -61,6 +61,18 @@ def after_hours(start: datetime, hours: Decimal, calendar: Calendar | None, zone
             return (opens + left).astimezone(UTC)
         left -= closes - opens
     return start + timedelta(days=FURTHEST_DAYS)
+
+
+def hours_between(start: datetime, end: datetime, calendar: Calendar | None, zone: str) -> Decimal:
+    """The working hours from one instant to a later one; without a calendar all hours count."""
+    if calendar is None:
+        return Decimal((end - start) / timedelta(hours=1))
+    worked = timedelta()
+    for opens, closes in _shifts(start, calendar, zone):
+        if opens >= end:
+            break
+        worked += min(closes, end) - opens
+    return Decimal(worked / timedelta(hours=1))
 
 
 def _shifts(start: datetime, calendar: Calendar, zone: str) -> Iterator[tuple[datetime, datetime]]:

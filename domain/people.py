@@ -37,6 +37,8 @@ class Person(Value):
     """The largest amount this person may approve alone, in the company's currency. None: no limit is set, so none."""
     language: Language = Language.ENGLISH
     time_zone: Word = "UTC"
+    unit: Word = ""
+    """The part of the company they belong to: groups can be narrowed by it."""
     calendar: Calendar | None = None
     """When they work: hours of their approvals count then, and always without one."""
     active: bool = True

@@ -37,6 +37,7 @@ TABLE: dict[str, dict[Role, Reach]] = {
         R.ADMIN: Reach.ALL,
     },
     "approvals.decide": {R.APPROVER: Reach.INVOLVED},
+    "approvals.add": {R.REP: Reach.OWN, R.APPROVER: Reach.INVOLVED},
     "approvals.reassign": {R.APPROVALS_ADMIN: Reach.ALL},
     "delegations.read": {R.APPROVER: Reach.SELF, R.APPROVALS_ADMIN: Reach.ALL, R.OPS: Reach.ALL},
     "delegations.write": {R.APPROVER: Reach.SELF, R.APPROVALS_ADMIN: Reach.ALL},
@@ -60,6 +61,9 @@ VERB_ACTS = {
     "approve": "approvals.decide",
     "reject": "approvals.decide",
     "take_back": "approvals.decide",
+    "add_approver": "approvals.add",
+    "consult": "approvals.decide",
+    "advise": "quotes.comment",
     "delegate": "approvals.decide",
     "reassign": "approvals.reassign",
 }

@@ -1,6 +1,6 @@
 """A quote: what is offered to a customer, its sums, and the states it goes through."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import date
 from decimal import Decimal
 from enum import StrEnum
@@ -105,6 +105,10 @@ class QuoteLine(Value):
     def _gather(cls, data: Any) -> Any:
         return gather_unknown(data, cls.model_fields)
 
+    def given(self, name: str) -> Any:
+        """What somebody wrote into one of the company's own fields."""
+        return {**self.custom, **self.fields}.get(name)
+
     def periods(self, quote_term: int | None) -> int:
         """How many times the price is paid: once, or each month of the term."""
         return (self.term_months or quote_term or 1) if self.billing is Billing.RECURRING else 1
@@ -168,7 +172,32 @@ class Quote(Value):
     @cached_property
     def digest(self) -> str:
         """Binds an approval to exactly this content."""
-        return digest(self.model_dump())
+        return self.digest_without(())
+
+    def digest_without(self, neutral: Collection[str]) -> str:
+        """Binds an approval to this content, but for those fields that may change without asking again."""
+        body = self.model_dump()
+        for name in neutral:
+            for held in (body, body["fields"], body["custom"]):
+                held.pop(name, None)
+        return digest(body)
+
+    def given(self, name: str) -> Any:
+        """What somebody wrote into a header field, of ours or of the company's own."""
+        return {**self.custom, **self.fields, **{n: getattr(self, n) for n in OWN_FIELDS}}.get(name)
+
+    def differing(self, other: "Quote") -> set[str]:
+        """The names of the fields in which another quote differs; the company's own each by its name."""
+        own = {name for name in type(self).model_fields if name not in ("fields", "custom")}
+        named = {*self.fields, *self.custom, *other.fields, *other.custom}
+        found = {name for name in own if getattr(self, name) != getattr(other, name)}
+        missing = object()
+        return found | {
+            name
+            for name in named
+            if any(getattr(self, held).get(name, missing) != getattr(other, held).get(name, missing)
+                   for held in ("fields", "custom"))
+        }  # fmt: skip
 
     def checked(self, keep_source_figures: bool = False) -> Self:
         """The quote itself, or Invalid naming each field that contradicts another.
@@ -267,6 +296,9 @@ class Quote(Value):
             }
             for line, sums in zip(self.lines, self.line_sums, strict=True)
         ]
+
+
+OWN_FIELDS = ("order_by", "term_months", "payment_terms", "partner")
 
 
 def problem(field: str, what: str) -> dict[str, str]:

@@ -7,7 +7,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoes
 
 from domain.approvals.plan import Plan
 from domain.approvals.replies import WORDS
-from domain.approvals.round import Round
+from domain.approvals.round import Round, explained
 from domain.money import formatted
 from domain.people import Person
 from domain.values import Value
@@ -22,7 +22,12 @@ SUBJECTS = {
     "finished": "{outcome}: {title}",
     "answer": "Your reply: {title}",
     "mentioned": "You are asked about it: {title}",
+    "informed": "For your information: {title}",
+    "consulted": "Your advice is asked for: {title}",
+    "advised": "Advice for you: {title}",
+    "lapsed": "The approval has ended: {title}",
 }
+UNASKED = ("informed", "consulted", "advised")
 OUTCOMES = {"approved": "Approved", "rejected": "Rejected", "recalled": "Taken back", "expired": "Expired"}
 
 
@@ -65,7 +70,7 @@ class Writer:
     def write(self, id: str, template: str, approvals: list[str], to: Person, facts: Facts) -> Letter:
         """The letter for one person about one wave of a round."""
         _ = translator(to.language)
-        planned = dict(zip((a.id for a in facts.round.approvals), facts.plan.approvals, strict=True))
+        planned = {approval.id: why for approval, why in explained(facts.round, facts.plan)}
         known = [a for a in approvals if a in planned]
         asked = [planned[a] for a in known]
         outcome = _(OUTCOMES.get(facts.round.status.value, facts.round.status.value))
@@ -76,6 +81,7 @@ class Writer:
             "net": formatted(facts.net_total, facts.currency, locale_of(to.language)), "language": to.language,
             "status": lambda status: _(status.value.capitalize()),
             "words": WORDS[to.language], "decide_link": [facts.decide[a] for a in known if a in facts.decide],
+            "heading": _("What it is about") if template in UNASKED else _("Why you are asked"),
         }  # fmt: skip
         return Letter(
             id=id,

@@ -1,13 +1,14 @@
 """Approvals: what waits on a person, and deciding it."""
 
 import asyncio
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.approvals.plan import Plan
-from domain.approvals.round import Approval, Round
+from domain.approvals.round import Approval, Round, explained
 from domain.errors import Invalid, NotFound, Refusal
 from domain.people import Person, Role
 from domain.quotes import Quote
@@ -16,10 +17,11 @@ from domain.values import Id, Text, Value
 from services.commands import Answer, Caller
 from services.office import Office, authorise
 from services.quotes import principals, reached
-from storage import people, quotes, rounds
-from storage.rounds import Waiting
+from storage import inbox, people, quotes, rounds
+from storage.inbox import Waiting
 
-DECISIONS = ("approve", "reject", "delegate")
+FOR_OTHERS = ("approve", "reject", "delegate", "consult", "add_approver")
+"""What one may do for somebody who is away."""
 
 
 class Shown(Value):
@@ -60,11 +62,11 @@ class Approvals:
         """What waits on this person and on those they decide for, longest waiting first."""
         authorise(person, "inbox.read")
         async with self._office.database.reading() as session:
-            return await rounds.inbox(session, await self._holders(session, person), after, limit)
+            return await inbox.page(session, await self._holders(session, person), after, limit)
 
     async def waiting_count(self, person: Person, most: int = 100) -> int:
         async with self._office.database.reading() as session:
-            return await rounds.waiting_count(session, await self._holders(session, person), most)
+            return await inbox.waiting_count(session, await self._holders(session, person), most)
 
     async def holders(self, person: Person) -> list[str]:
         """The person, and everybody they decide for now."""
@@ -85,7 +87,7 @@ class Approvals:
             if stored is None or not await reached(session, reach, person, stored, self._office.clock()):
                 raise NotFound(f"There is no approval {id!r} that you can see.")
             round, plan = Round.model_validate(run.state), Plan.model_validate(run.opening["plan"])
-            approval, planned = round.approvals[row.number], plan.approvals[row.number]
+            approval, planned = list(explained(round, plan))[row.number]
             names = await rounds.names(session, {s.holder for a in round.approvals for s in a.seats})
         return Shown(
             approval=approval, reasons=planned.reasons, asked=planned.asked, notes=planned.notes, round=round,
@@ -123,6 +125,40 @@ class Approvals:
             return Result(approval=decision.approval, command=None, outcome=outcome)
         return Result(approval=decision.approval, command=answer.command, outcome=answer.outcome)
 
+    async def add_approver(
+        self, caller: Caller, id: str, to: str | None, group: str | None, step: int | None, reason: str = ""
+    ) -> Answer:
+        """Ask one more person, or any of a group, in a later step of this approval's chain.
+
+        Raises Invalid when nobody of them can decide it, NotFound when the caller cannot see the approval."""
+        authorise(caller.person, "approvals.add")
+        if bool(to) == bool(group):
+            raise Invalid.field("to", "name a person in `to`, or a group in `group`")
+        barred = (await self.get(caller.person, id)).round.barred
+        if group:
+            seats = await self._fit_members(group, barred)
+        else:
+            await self._fit(to or "")
+            seats = [to or ""]
+        given = {"seats": seats, **({"group": group} if group else {}), **({"step": step} if step else {})}
+        return await self._ask(caller, "add_approver", id, comment=reason, **given)
+
+    async def consult(self, caller: Caller, id: str, digest: str, to: str, question: str) -> Answer:
+        """Ask somebody for advice before deciding; the clock waits as long as the rule allows."""
+        authorise(caller.person, "approvals.decide")
+        if not question.strip():
+            raise Invalid.field("question", "say what you want to know")
+        await self._fit(to)
+        return await self._ask(caller, "consult", id, digest=digest, to=to, comment=question)
+
+    async def advise(self, caller: Caller, id: str, answer: str) -> Answer:
+        """The advice that a holder asked the caller for."""
+        authorise(caller.person, "quotes.comment")
+        if not answer.strip():
+            raise Invalid.field("answer", "say what you advise")
+        await self.get(caller.person, id)
+        return await self._ask(caller, "advise", id, comment=answer)
+
     async def delegate(self, caller: Caller, id: str, digest: str, to: str, reason: str = "") -> Answer:
         """Hand one approval over. Raises Invalid when `to` cannot decide anything."""
         authorise(caller.person, "approvals.decide")
@@ -142,12 +178,23 @@ class Approvals:
         if person is None or not person.has(Role.APPROVER):
             raise Invalid.field("to", f"{to!r} is not an active person with the role approver")
 
-    async def _ask(self, caller: Caller, verb: str, id: str, **payload: str) -> Answer:
+    async def _fit_members(self, group: str, barred: Sequence[str]) -> list[str]:
+        async with self._office.database.reading() as session:
+            directory = await people.directory(session, set(), {group})
+        if group not in directory.groups:
+            raise Invalid.field("group", f"there is no group {group!r}")
+        members = [directory.active(member) for member in directory.groups[group].members]
+        found = [p.id for p in members if p and p.has(Role.APPROVER) and p.id not in barred]
+        if not found:
+            raise Invalid.field("group", f"nobody of group {group!r} can decide this")
+        return found
+
+    async def _ask(self, caller: Caller, verb: str, id: str, **payload: Any) -> Answer:
         async with self._office.database.reading() as session:
             found = await rounds.deciding(session, id)
             if found is None:
                 raise NotFound(f"There is no approval {id!r}.")
-            behalf = await self._behalf(session, caller.person.id, found) if verb in DECISIONS else None
+            behalf = await self._behalf(session, caller.person.id, found) if verb in FOR_OTHERS else None
         command = Command(
             id=caller.command_id, run=found.run, actor=caller.person.id, verb=verb, channel=caller.channel,
             payload={"approval": id, **payload}, on_behalf_of=behalf,

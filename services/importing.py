@@ -79,10 +79,12 @@ class Imports:
                     status=QuoteStatus.DRAFT,
                     round=0,
                     editors=(),
+                    digest=quote.digest,
                     created_at=now,
                     changed_at=now,
                 )
-                update = {"quote": quote, "status": QuoteStatus.DRAFT, "flags": flags, "changed_at": now}
+                update = {"quote": quote, "status": QuoteStatus.DRAFT, "flags": flags, "changed_at": now,
+                          "digest": quote.digest}  # fmt: skip
                 stored = (known or fresh).model_copy(update=update)
                 stored = stored.model_copy(update={"version": stored.version + 1})
                 await quotes.save(session, stored)

@@ -11,10 +11,11 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.approvals.evaluation import Finding
 from domain.approvals.exchange import invalid_fields
+from domain.approvals.expected import expected_hours
 from domain.approvals.hints import Hint, hints
-from domain.approvals.plan import Plan, barred_people, plan
-from domain.approvals.round import Round, decisions, new_round, round_run
-from domain.approvals.subject import KNOWN_FIELDS, Subject, quote_subject
+from domain.approvals.plan import Plan, barred_people
+from domain.approvals.round import Round, new_round, round_run
+from domain.approvals.subject import KNOWN_FIELDS
 from domain.audit import Entry
 from domain.delegation import acts_for, delegates_of
 from domain.errors import CommandIdReused, Invalid, Locked, NotAllowed, NotFound, Unresolved
@@ -26,10 +27,10 @@ from domain.runs import Command, Head
 from domain.values import Value, short_id
 from services.commands import Answer, Caller
 from services.office import Office, authorise
+from services.planning import Drafted, planned
 from services.versions import next_version
 from storage import delegations, messages, people, policies, quotes, record, rounds, trail
 from storage.messages import Undelivered
-from storage.policies import StoredPolicy
 from storage.quotes import QuoteSummary, StoredQuote
 
 MENTION = re.compile(r"(?<![\w.])@([A-Za-z0-9][A-Za-z0-9_-]{0,63})")
@@ -47,6 +48,8 @@ class Preview(Value):
     names: dict[str, str] = {}
     stand_ins: dict[str, list[str]] = {}
     """Who decides now for those who are away."""
+    expected_hours: Decimal | None = None
+    """How long it should take, by how long it took before; None where somebody was never asked."""
 
 
 def read_quote(data: Any) -> Quote:
@@ -81,20 +84,43 @@ class Quotes:
             await self._check_routing(session, known, quote)
             if known and known.quote == quote and known.status is not QuoteStatus.APPROVED:
                 return known, False
-            stored = _edited(known, quote, version, caller.person.id, office.clock())
+            changed = known.quote.differing(quote) if known else set()
+            neutral = changed if known and await self._neutral(session, known, changed) else set()
+            now = office.clock()
+            if known and neutral:
+                stored = known.model_copy(update={"quote": quote, "version": version, "changed_at": now})
+            else:
+                stored = _edited(known, quote, version, caller.person.id, now)
             await quotes.save(session, stored)
             verb = "edited" if known else "drafted"
-            facts = {"version": stored.version, "was": known.status.value if known else None}
-            await office.note(session, caller, f"quote:{quote.id}", verb, quote.digest, **facts)
+            facts: dict[str, Any] = {"version": stored.version, "was": known.status.value if known else None}
+            facts |= {"neutral": sorted(neutral)} if neutral else {}
+            await office.note(session, caller, f"quote:{quote.id}", verb, stored.digest, **facts)
         return stored, known is None
+
+    async def _neutral(self, session: AsyncSession, known: StoredQuote, changed: set[str]) -> bool:
+        """Whether an edit in or after approval leaves alone everything that was or is being approved."""
+        if known.status not in (QuoteStatus.IN_APPROVAL, QuoteStatus.APPROVED) or not changed:
+            return False
+        round, _ = await rounds.round_of(session, known.run)
+        policy = await policies.published(session, "quote", round.policy_version)
+        return policy is not None and changed <= set(policy.policy.neutral)
 
     async def _check_routing(self, session: AsyncSession, known: StoredQuote | None, quote: Quote) -> None:
         """Fields that steer approvals are not the rep's to write: nobody picks who approves them."""
-        policy = await policies.current(session, "quote")
-        for name in sorted(policy.policy.routing_fields - set(KNOWN_FIELDS["quote"]) if policy else ()):
-            was = {**known.quote.custom, **known.quote.fields}.get(name) if known else None
-            if {**quote.custom, **quote.fields}.get(name) != was:
-                raise NotAllowed(f"{name}: this field steers approvals; only an admin's import may set it.", field=name)
+        stored = await policies.current(session, "quote")
+        if stored is None:
+            return
+        policy, was = stored.policy, known.quote if known else None
+        for name in sorted({*policy.routing, *policy.routing_fields} - ({*KNOWN_FIELDS["quote"]} - {*policy.routing})):
+            if quote.given(name) != (was.given(name) if was else None):
+                raise _steers(name)
+        lines = {line.id: line for line in was.lines} if was else {}
+        for name in sorted(policy.routing_line_fields):
+            for n, line in enumerate(quote.lines):
+                before = lines.get(line.id)
+                if line.given(name) != (before.given(name) if before else None):
+                    raise _steers(f"lines[{n}].{name}")
 
     async def get(self, person: Person, id: str) -> StoredQuote:
         async with self._office.database.reading() as session:
@@ -124,42 +150,34 @@ class Quotes:
     async def preview(self, person: Person, id: str, edits: Mapping[str, Any]) -> Preview:
         """The plan for the draft with these edits, without saving anything."""
         office = self._office
-        editors: tuple[str, ...] = ()
-        status = QuoteStatus.DRAFT
         async with office.database.reading() as session:
             stored = await quotes.load(session, id)
             if stored is None:
                 authorise(person, "quotes.write")
                 quote = read_quote({**edits, "id": id, "owner": person.id})
+                drafted = Drafted(quote)
             else:
                 stored = await self.visible(session, person, id)
                 quote = read_quote(merged(stored.quote, edits)) if edits else stored.quote
-                editors, status = stored.editors, stored.status
+                drafted = Drafted(quote, stored.editors, stored.status, stored.round)
             if edits or stored is None:
                 quote.checked()
-            round = stored.round if stored else 0
-            rates = await self._rates(session)
-            policy, _, found, findings = await self._plan(session, quote, rates, editors, status, quote.owner, round)
-            today = self._office.clock().date()
-            seats = {seat for a in found.approvals for seat in a.seats}
-            now = self._office.clock()
+            found = await planned(session, office, drafted, quote.owner)
+            now = office.clock()
+            seats = {seat for a in found.plan.approvals for seat in a.seats}
             standing = await delegations.standing(session, now)
             stand_ins = {who: some for who in sorted(seats) if (some := delegates_of(who, standing, now, "quote"))}
             ids = {*seats, *(who for several in stand_ins.values() for who in several)}
             names = await rounds.names(session, ids)
-        open_ones = {a.rule for a in found.approvals if a.carried is None} | {u.rule for u in found.unresolved}
-        hinted = hints(
-            policy.policy, quote, lambda q: quote_subject(q, 0, rates, editors), open_ones, status.value, today
-        )
+            past = await rounds.past_hours(session, found.plan)
+        policy, needed = found.policy, found.plan
+        open_ones = {a.rule for a in needed.approvals if a.carried is None} | {u.rule for u in needed.unresolved}
+        status, today = drafted.status.value, now.date()
         return Preview(
-            quote=quote,
-            policy_version=policy.version,
-            plan=found,
-            findings=findings,
-            names=names,
-            hints=hinted,
-            stand_ins=stand_ins,
-        )
+            quote=quote, policy_version=policy.version, plan=needed, findings=found.findings, names=names,
+            hints=hints(policy.policy, quote, found.as_subject, open_ones, status, today), stand_ins=stand_ins,
+            expected_hours=expected_hours(needed, past),
+        )  # fmt: skip
 
     async def submit(self, caller: Caller, id: str, expected: int | None = None) -> Answer:
         """Open a round of approvals on the quote as it stands.
@@ -191,26 +209,28 @@ class Quotes:
         if not stored.status.submittable:
             state = stored.status.value
             raise Locked(f"The quote is {state.replace('_', ' ')}; it cannot be submitted now.", state=state)
-        policy, subject, found, _ = await self._plan(
-            session, quote, await self._rates(session), stored.editors, stored.status, submitter, stored.round
-        )
-        if found.unresolved:
-            nobody = found.unresolved[0]
+        drafted = Drafted(quote, stored.editors, stored.status, stored.round)
+        found = await planned(session, office, drafted, submitter)
+        policy, subject, needed = found.policy, found.subject, found.plan
+        if needed.unresolved:
+            nobody = needed.unresolved[0]
             raise Unresolved(
                 f"Rule {nobody.rule!r} finds nobody to ask: {nobody.why}. An approvals admin can help.",
-                rules=[u.model_dump() for u in found.unresolved],
+                rules=[u.model_dump() for u in needed.unresolved],
             )
         number = stored.round + 1
         run_id = round_run("quote", quote.id, number)
         round = new_round(
-            run_id, found, kind="quote", id=quote.id, number=number, digest=subject.digest, title=subject.title,
+            run_id, needed, kind="quote", id=quote.id, number=number, digest=subject.digest, title=subject.title,
             customer=subject.customer, submitter=submitter, barred=barred_people(subject, submitter),
-            policy_version=policy.version,
+            policy_version=policy.version, on_rejection=policy.policy.on_rejection,
+            valid_for_days=policy.policy.valid_for_days,
         )  # fmt: skip
         now = office.clock()
-        update = {"status": QuoteStatus.IN_APPROVAL, "round": number, "editors": (), "changed_at": now}
+        update = {"status": QuoteStatus.IN_APPROVAL, "round": number, "editors": (), "changed_at": now,
+                  "digest": subject.digest}  # fmt: skip
         await quotes.save(session, stored.model_copy(update=update))
-        head = await rounds.open_round(session, run_id, round, found, subject, now)
+        head = await rounds.open_round(session, run_id, round, needed, subject, now)
         command = Command(
             id=caller.command_id, run=run_id, actor=submitter, verb="open", channel=caller.channel,
             payload={"digest": subject.digest},
@@ -255,7 +275,7 @@ class Quotes:
             for name in told:
                 await self._check_mention(session, name, stored)
             now = office.clock()
-            await office.note(session, caller, f"quote:{id}", "comment", stored.quote.digest, comment=text, told=told)
+            await office.note(session, caller, f"quote:{id}", "comment", stored.digest, comment=text, told=told)
             for name in told:
                 data = {"approvals": [], "text": text, "by": caller.person.id}
                 mail = short_id("m", caller.command_id, name)
@@ -290,36 +310,6 @@ class Quotes:
             await self.visible(session, person, id)
             return await trail.of_subject(session, f"quote:{id}", after, limit)
 
-    async def _rates(self, session: AsyncSession) -> Mapping[str, Decimal]:
-        """Company units for one unit of each currency, today."""
-        office = self._office
-        return (await people.rates(session, office.company_currency)).on(office.clock().date())
-
-    async def _plan(
-        self,
-        session: AsyncSession,
-        quote: Quote,
-        rates: Mapping[str, Decimal],
-        editors: tuple[str, ...],
-        status: QuoteStatus,
-        submitter: str,
-        round: int,
-    ) -> tuple[StoredPolicy, Subject, Plan, list[Finding]]:
-        office = self._office
-        policy = await policies.current(session, "quote")
-        if policy is None:
-            raise NotFound("No approval policy for quotes is published yet. An approvals admin must publish one.")
-        today = office.clock().date()
-        subject = quote_subject(quote, 0, rates, editors)
-        named = [who for _, who in policy.policy.people_named()]
-        asked = {str(subject.fields.get(who.field)) for who in named if who.field}
-        asked |= {who.user for who in named if who.user} | {submitter}
-        groups = {who.group for who in named if who.group}
-        directory = await people.directory(session, asked, groups)
-        earlier = decisions(await rounds.rounds_of(session, f"quote:{quote.id}")) if round else []
-        found, findings = plan(policy.policy, subject, directory, submitter, status.value, today, earlier)
-        return policy, subject, found, findings
-
 
 async def principals(session: AsyncSession, delegate: str, kind: str, at: datetime) -> list[str]:
     """Whom a person may decide for now, by standing delegations."""
@@ -336,9 +326,14 @@ async def reached(session: AsyncSession, reach: set[Reach], person: Person, stor
     return await rounds.involved(session, person.id, away, "quote", stored.quote.id)
 
 
+def _steers(field: str) -> NotAllowed:
+    return NotAllowed(f"{field}: this field steers approvals; only an admin's import may set it.", field=field)
+
+
 def _people_in(round: Round) -> set[str]:
     seats = [seat for approval in round.approvals for seat in approval.seats]
-    return {round.submitter, *(s.holder for s in seats), *(s.by for s in seats if s.by)}
+    asked = {c.person for approval in round.approvals for c in approval.consultations}
+    return {round.submitter, *asked, *(s.holder for s in seats), *(s.by for s in seats if s.by)}
 
 
 def _edited(known: StoredQuote | None, quote: Quote, version: int, editor: str, at: datetime) -> StoredQuote:
@@ -349,6 +344,7 @@ def _edited(known: StoredQuote | None, quote: Quote, version: int, editor: str, 
             status=QuoteStatus.DRAFT,
             round=0,
             editors=(editor,),
+            digest=quote.digest,
             created_at=at,
             changed_at=at,
         )
@@ -361,6 +357,8 @@ def _edited(known: StoredQuote | None, quote: Quote, version: int, editor: str, 
             "status": QuoteStatus.DRAFT,
             "editors": tuple(dict.fromkeys((*known.editors, editor))),
             "flags": (),
+            "digest": quote.digest,
+            "valid_until": None,
             "changed_at": at,
         }
     )

@@ -6,6 +6,7 @@ from typing import Literal, Protocol
 import structlog
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from domain.approvals.notices import ASKING
 from domain.approvals.replies import meaning
 from domain.errors import CommandIdReused, Refusal
 from domain.people import Person
@@ -72,6 +73,8 @@ class Replies:
         return said
 
     async def _obey(self, message: Message, person: Person, mail: Mail) -> Said:
+        if message.template not in (*ASKING, "answer"):
+            return Said(result="unknown")
         if mail.automatic:
             return Said(result="automatic")
         if not person.active or mail.sender.casefold() != person.email.casefold():

@@ -5,7 +5,8 @@ from typing import Any
 from activities.contracts import APPROVAL_ROUND, APPROVALS_QUEUE
 from activities.sending import Route, Router
 from domain.approvals import narrate
-from domain.approvals.round import Round, RoundMachine
+from domain.approvals.acts import RoundMachine
+from domain.approvals.round import Round
 from domain.runs import Head, Machine
 from storage.record import Projector
 from storage.rounds import project_round

@@ -42,6 +42,11 @@ async def current(session: AsyncSession, kind: str) -> StoredPolicy | None:
     return stored_of(row) if row else None
 
 
+async def published(session: AsyncSession, kind: str, version: int) -> StoredPolicy | None:
+    row = await session.get(PolicyRow, (kind, version)) if version > DRAFT else None
+    return stored_of(row) if row else None
+
+
 async def draft(session: AsyncSession, kind: str) -> StoredPolicy | None:
     row = await session.get(PolicyRow, (kind, DRAFT), with_for_update=True)
     return stored_of(row) if row else None

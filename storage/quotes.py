@@ -22,6 +22,10 @@ class StoredQuote(Value):
     status: QuoteStatus
     round: int
     editors: tuple[str, ...]
+    digest: str
+    """What decisions bind to: the content without what the policy of its round calls neutral."""
+    valid_until: datetime | None = None
+    """When an approval that was not used by then ends."""
     flags: tuple[dict[str, str], ...] = ()
     created_at: datetime
     changed_at: datetime
@@ -54,6 +58,7 @@ def stored_of(row: Row[Any]) -> StoredQuote:
     return StoredQuote(
         quote=Quote.model_validate(row.body), version=row.version, status=QuoteStatus(row.status), round=row.round,
         editors=tuple(row.editors), flags=tuple(row.flags), created_at=row.created_at, changed_at=row.changed_at,
+        digest=row.digest, valid_until=row.valid_until,
     )  # fmt: skip
 
 
@@ -68,15 +73,24 @@ async def save(session: AsyncSession, stored: StoredQuote) -> None:
         await execute(session, ADD, {"id": id, "created_at": stored.created_at, **columns})
 
 
-async def set_status(session: AsyncSession, id: str, status: QuoteStatus, at: datetime) -> None:
-    await execute(session, CHANGE, {"of": id, "status": status.value, "changed_at": at})
+async def set_status(
+    session: AsyncSession, id: str, status: QuoteStatus, at: datetime, valid_until: datetime | None = None
+) -> None:
+    change = {"status": status.value, "changed_at": at, "valid_until": valid_until}
+    await execute(session, CHANGE, {"of": id, **change})
+
+
+async def outlived(session: AsyncSession, now: datetime, limit: int) -> list[str]:
+    """Approved quotes whose approval has ended."""
+    query = select(QUOTES.c.id).where(QUOTES.c.valid_until <= now).order_by(QUOTES.c.valid_until).limit(limit)
+    return list((await execute(session, query)).scalars())
 
 
 def _columns(stored: StoredQuote) -> dict[str, Any]:
     quote = stored.quote
     return {
-        "version": stored.version, "status": stored.status.value, "round": stored.round,
-        "digest": quote.digest, "owner": quote.owner, "customer_id": quote.customer.id,
+        "version": stored.version, "status": stored.status.value, "round": stored.round, "digest": stored.digest,
+        "valid_until": stored.valid_until, "owner": quote.owner, "customer_id": quote.customer.id,
         "customer": quote.customer.name, "currency": quote.currency, "net_total": quote.net_total,
         "discount_percent": quote.discount_percent, "editors": list(stored.editors), "flags": list(stored.flags),
         "body": quote.model_dump(mode="json"), "changed_at": stored.changed_at,

@@ -1,18 +1,20 @@
 """Approval rounds: opening one, and keeping its lists true."""
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import and_, bindparam, case, insert, literal, or_, update
+from sqlalchemy import and_, bindparam, insert, or_, update
 from sqlalchemy import select as core_select
 from sqlmodel import col, func, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.approvals.clocks import clock_keepers, with_clocks
-from domain.approvals.notices import Notice, asked, notices
+from domain.approvals.expected import Past
+from domain.approvals.notices import ASKING, Notice, asked, notices
 from domain.approvals.plan import Plan
-from domain.approvals.round import Approval, ApprovalStatus, Round, RoundStatus
+from domain.approvals.round import Approval, ApprovalStatus, Round, RoundStatus, Vote
 from domain.approvals.subject import Subject, read_subject
 from domain.delegation import delegates_of
 from domain.quotes import QuoteStatus
@@ -21,7 +23,7 @@ from domain.values import Value
 from storage import delegations, people, quotes
 from storage.database import execute
 from storage.record import Run, open_run
-from storage.tables import ApprovalRow, MessageRow, PersonRow, QuoteRow, RunRow, SeatRow
+from storage.tables import ApprovalRow, MessageRow, PersonRow, RunRow, SeatRow
 from storage.types import Moment
 
 
@@ -35,15 +37,9 @@ async def open_round(session: AsyncSession, run: str, round: Round, plan: Plan, 
     head = Head(run=run, kind="approval_round", state=round.stored())
     await open_run(session, head, round_subject(round), opening, at)
     approvals = [
-        {
-            "id": approval.id, "run": run, "subject_kind": round.subject_kind, "subject_id": round.subject_id,
-            "number": n, "rule": approval.rule, "title": approval.title, "chain": approval.chain,
-            "step": approval.step, "tier": approval.tier, "needed": approval.needed,
-            "status": approval.status.value, "reasons": list(planned.reasons), "requested_at": None,
-            "decided_at": None, "due": None,
-        }
+        _row(run, round, n, approval, planned.reasons)
         for n, (approval, planned) in enumerate(zip(round.approvals, plan.approvals, strict=True))
-    ]  # fmt: skip
+    ]
     seats = [row for approval in round.approvals for row in _seats(round, approval)]
     if approvals:
         await execute(session, ADD_APPROVAL, approvals)
@@ -52,15 +48,26 @@ async def open_round(session: AsyncSession, run: str, round: Round, plan: Plan, 
     return head
 
 
+def _row(run: str, round: Round, n: int, approval: Approval, reasons: Sequence[str]) -> dict[str, Any]:
+    return {
+        "id": approval.id, "run": run, "subject_kind": round.subject_kind, "subject_id": round.subject_id,
+        "number": n, "rule": approval.rule, "title": approval.title, "chain": approval.chain,
+        "step": approval.step, "tier": approval.tier, "needed": approval.needed,
+        "status": approval.status.value, "reasons": list(reasons), "requested_at": approval.requested_at,
+        "decided_at": approval.decided_at, "due": approval.due,
+    }  # fmt: skip
+
+
 def _seats(round: Round, approval: Approval) -> Iterable[dict[str, Any]]:
     asked = approval.status is ApprovalStatus.REQUESTED
+    told = approval.requested_at if approval.status is ApprovalStatus.INFORMED else None
     for seat in approval.seats:
         asked_at = approval.requested_at if asked and seat.vote is None else None
         yield {
             "approval": approval.id, "holder": seat.holder, "subject_kind": round.subject_kind,
             "subject_id": round.subject_id, "vote": seat.vote and seat.vote.value,
             "decided_by": seat.by or (seat.holder if seat.vote else None), "decided_at": seat.at,
-            "comment": seat.comment, "asked_at": asked_at, "first_asked_at": asked_at,
+            "comment": seat.comment, "asked_at": asked_at, "first_asked_at": asked_at or told,
         }  # fmt: skip
 
 
@@ -69,12 +76,12 @@ async def project_round(session: AsyncSession, run: Run, proposal: Proposal, at:
     was, now = Round.model_validate(run.state), Round.model_validate(proposal.after)
     if keepers := clock_keepers(was, now):
         now = with_clocks(was, now, await people.working(session, keepers))
-    await _update_approvals(session, was, now)
+    await _update_approvals(session, run.id, was, now)
     messages = [
         {
             "id": notice.id, "person": notice.person, "template": notice.template, "subject": run.subject,
-            "run": run.id, "data": {"approvals": list(notice.approvals)}, "channel": "mail", "status": "queued",
-            "attempts": 0,
+            "run": run.id, "data": {"approvals": list(notice.approvals), **notice.facts}, "channel": "mail",
+            "status": "queued", "attempts": 0,
             "next_at": at, "created_at": at, "sent_at": None, "error": "",
         }
         for notice in await _shared(session, run.id, now, notices(run.id, was, now, proposal.acts), at)
@@ -82,13 +89,13 @@ async def project_round(session: AsyncSession, run: Run, proposal: Proposal, at:
     if messages:
         await execute(session, ADD_MESSAGE, messages)
     if was.running and not now.running and now.subject_kind == "quote":
-        await quotes.set_status(session, now.subject_id, ENDED[now.status], at)
+        await quotes.set_status(session, now.subject_id, ENDED[now.status], at, now.valid_until)
     return now
 
 
 async def _shared(session: AsyncSession, run: str, now: Round, told: list[Notice], at: datetime) -> list[Notice]:
     """With those who decide for the people asked: they are told too, once for all they are asked in this wave."""
-    asking = [notice for notice in told if notice.approvals]
+    asking = [notice for notice in told if notice.template in ASKING]
     standing = await delegations.standing(session, at) if asking else []
     stand_ins: dict[str, list[str]] = {}
     for notice in asking if standing else ():
@@ -113,9 +120,9 @@ ENDED = {
 
 APPROVALS, SEATS = ApprovalRow.__table__.c, SeatRow.__table__.c  # type: ignore[attr-defined]
 ADD_APPROVAL, ADD_SEAT, ADD_MESSAGE = insert(ApprovalRow), insert(SeatRow), insert(MessageRow)
-ASKED = bindparam("asked_at", type_=Moment())
+ASKED, FIRST = bindparam("asked_at", type_=Moment()), bindparam("first_asked_at", type_=Moment())
 DECIDING = (
-    core_select(APPROVALS.run, APPROVALS.subject_kind, SEATS.holder, SEATS.asked_at)
+    core_select(APPROVALS.run, APPROVALS.subject_kind, SEATS.holder, SEATS.asked_at, SEATS.vote)
     .join_from(ApprovalRow, SeatRow, SEATS.approval == APPROVALS.id)
     .where(APPROVALS.id == bindparam("of"))
 )
@@ -125,31 +132,40 @@ CHANGE_APPROVAL = (
     .values({name: bindparam(name) for name in ("status", "due", "requested_at", "decided_at")})
 )
 THE_SEAT = (SEATS.approval == bindparam("of"), SEATS.holder == bindparam("by"))
+VOTES, REMEMBERED = (Vote.APPROVED.value, Vote.REJECTED.value), 500
 LEFT = "left"
 """The vote of who handed an approval over: it is not theirs to decide any more."""
-SEAT_CHANGES = ("vote", "decided_by", "decided_at", "comment", "asked_at")
+CONSULTED = "consulted"
+"""The vote of whom a holder asks for advice: it waits on them, and is not theirs to decide."""
+SEAT_CHANGES = ("vote", "decided_by", "decided_at", "comment", "asked_at", "first_asked_at")
 CHANGE_SEAT = (
     update(SeatRow)
     .where(*THE_SEAT)
-    .values({name: bindparam(name) for name in SEAT_CHANGES[:-1]})
-    .values(asked_at=ASKED, first_asked_at=func.coalesce(SEATS.first_asked_at, ASKED))
+    .values({name: bindparam(name) for name in SEAT_CHANGES[:-2]})
+    .values(asked_at=ASKED, first_asked_at=func.coalesce(SEATS.first_asked_at, FIRST))
 )
 LEAVE_SEAT = (
     update(SeatRow)
     .where(SEATS.approval == bindparam("of"), SEATS.holder == bindparam("by"))
     .values(asked_at=None, vote=LEFT)
 )
+END_CONSULTATION = update(SeatRow).where(*THE_SEAT, SEATS.vote == CONSULTED).values(asked_at=None)
 
 
-async def _update_approvals(session: AsyncSession, was: Round, now: Round) -> None:
+async def _update_approvals(session: AsyncSession, run: str, was: Round, now: Round) -> None:
     """Write what differs, without reading first: every record passes here while others wait for the writer."""
     approvals: list[dict[str, Any]] = []
     seats: list[dict[str, Any]] = []
     left: list[dict[str, Any]] = []
-    for approval in now.approvals:
+    for n, approval in enumerate(now.approvals):
         earlier = was.approval(approval.id)
-        if earlier is None or approval == earlier:
+        if approval == earlier:
             continue
+        if earlier is None:
+            await execute(session, ADD_APPROVAL, [_row(run, now, n, approval, [approval.added_for])])
+            await execute(session, ADD_SEAT, list(_seats(now, approval)))
+            continue
+        await _consult(session, now, earlier, approval)
         approvals.append({"of": approval.id, "status": approval.status.value, "due": approval.due,
                           "requested_at": approval.requested_at, "decided_at": approval.decided_at})  # fmt: skip
         rows = {row["holder"]: row for row in _seats(now, approval)}
@@ -166,75 +182,19 @@ async def _update_approvals(session: AsyncSession, was: Round, now: Round) -> No
             await execute(session, statement, values)
 
 
-class Waiting(Value):
-    """One line of an inbox."""
-
-    approval: str
-    subject: str
-    run: str
-    title: str
-    chain: str
-    step: int
-    rule: str
-    reasons: list[str]
-    requested_at: datetime
-    due: datetime | None
-    digest: str
-    quote: dict[str, Any]
-    on_behalf_of: str | None = None
-    """Whom the reader decides it for, when it is not theirs."""
-
-
-async def inbox(
-    session: AsyncSession, holders: list[str], after: tuple[datetime, str] | None, limit: int
-) -> list[Waiting]:
-    """What waits on these holders, longest waiting first: one query, whatever the length of the list.
-
-    The first of `holders` is the reader; an approval that waits on several of them is listed once."""
-    asked_at = col(SeatRow.asked_at) if len(holders) == 1 else func.min(SeatRow.asked_at, type_=Moment())
-    holder = col(SeatRow.holder) if len(holders) == 1 else func.min(SeatRow.holder)
-    own = literal(True) if len(holders) == 1 else func.max(case((col(SeatRow.holder) == holders[0], 1), else_=0))
-    seats = (
-        select(SeatRow.approval, asked_at.label("asked_at"), holder.label("holder"), own.label("own"))
-        .where(col(SeatRow.holder).in_(holders), SeatRow.subject_kind == "quote", col(SeatRow.asked_at).is_not(None))
-        .order_by(asked_at, col(SeatRow.approval))
-        .limit(limit)
-    )
-    if len(holders) > 1:
-        seats = seats.group_by(col(SeatRow.approval))
-    if after:
-        at, approval = after
-        later = (asked_at > at) | ((asked_at == at) & (col(SeatRow.approval) > approval))
-        seats = seats.having(later) if len(holders) > 1 else seats.where(later)
-    # The page is cut before it is joined: a planner without statistics would join everything first.
-    page = seats.subquery()
-    query = (
-        select(ApprovalRow, QuoteRow, page.c.holder, page.c.own)
-        .join(page, page.c.approval == col(ApprovalRow.id))
-        .join(QuoteRow, col(QuoteRow.id) == col(ApprovalRow.subject_id))
-        .order_by(page.c.asked_at, page.c.approval)
-    )
-    return [
-        Waiting(
-            approval=a.id, subject=f"{a.subject_kind}:{a.subject_id}", run=a.run,
-            title=a.title, chain=a.chain, step=a.step, rule=a.rule, reasons=a.reasons,
-            requested_at=a.requested_at or q.changed_at, due=a.due, digest=q.digest,
-            quote={
-                "id": q.id, "customer": q.customer, "currency": q.currency, "net_total": q.net_total,
-                "discount_percent": q.discount_percent, "owner": q.owner,
-            },
-            on_behalf_of=None if own else holder,
-        )
-        for a, q, holder, own in (await session.exec(query)).all()
-    ]  # fmt: skip
-
-
-async def waiting_count(session: AsyncSession, holders: list[str], most: int) -> int:
-    """How many approvals wait on these holders, counted up to `most`."""
-    waits = (col(SeatRow.holder).in_(holders), col(SeatRow.asked_at).is_not(None))
-    asked = select(SeatRow.approval).where(*waits).limit(most)
-    asked = asked.distinct() if len(holders) > 1 else asked
-    return (await session.exec(select(func.count()).select_from(asked.subquery()))).one()
+async def _consult(session: AsyncSession, now: Round, earlier: Approval, approval: Approval) -> None:
+    """Whom a holder asks for advice sees it in their inbox until they gave it, or it is decided without."""
+    was, asked = earlier.consulted, approval.consulted
+    if was == asked:
+        return
+    if was:
+        await execute(session, END_CONSULTATION, {"of": approval.id, "by": was.person})
+    if asked:
+        seat = SeatRow(
+            approval=approval.id, holder=asked.person, vote=CONSULTED, comment=asked.question, asked_at=asked.at,
+            first_asked_at=asked.at, subject_kind=now.subject_kind, subject_id=now.subject_id,
+        )  # fmt: skip
+        await session.merge(seat)
 
 
 async def run_of_approval(session: AsyncSession, approval: str) -> tuple[ApprovalRow, RunRow] | None:
@@ -254,7 +214,7 @@ async def deciding(session: AsyncSession, approval: str) -> Deciding | None:
     rows = (await execute(session, DECIDING, {"of": approval})).all()
     if not rows:
         return None
-    holders = tuple(row.holder for row in rows if row.asked_at is not None)
+    holders = tuple(row.holder for row in rows if row.asked_at is not None and row.vote is None)
     return Deciding(run=rows[0].run, kind=rows[0].subject_kind, holders=holders)
 
 
@@ -302,3 +262,24 @@ async def names(session: AsyncSession, ids: Iterable[str]) -> dict[str, str]:
 
 async def round_of(session: AsyncSession, run: str) -> tuple[Round, Plan]:
     return _opened(await session.get_one(RunRow, run))
+
+
+async def past_hours(session: AsyncSession, plan: Plan) -> Past:
+    """How long each approver of the plan took lately, from being asked to deciding."""
+    open_ones = [a for a in plan.approvals if a.carried is None and not a.inform]
+    people, rules = {seat for a in open_ones for seat in a.seats}, {a.rule for a in open_ones}
+    if not people:
+        return {}
+    query = (
+        core_select(SEATS.holder, APPROVALS.rule, APPROVALS.requested_at, SEATS.decided_at)
+        .join_from(SeatRow, ApprovalRow, APPROVALS.id == SEATS.approval)
+        .where(SEATS.holder.in_(people), APPROVALS.rule.in_(rules))
+        .where(SEATS.vote.in_(VOTES), SEATS.decided_at.is_not(None), APPROVALS.requested_at.is_not(None))
+        .order_by(SEATS.decided_at.desc())
+        .limit(REMEMBERED)
+    )
+    found: dict[tuple[str, str], list[Decimal]] = {}
+    for row in await execute(session, query):
+        hours = Decimal((row.decided_at - row.requested_at).total_seconds()) / 3600
+        found.setdefault((row.holder, row.rule), []).append(hours)
+    return found

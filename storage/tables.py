@@ -30,6 +30,7 @@ class PersonRow(SQLModel, table=True):
     approval_limit: Decimal | None = Field(default=None, sa_type=Exact)
     language: str = "en"
     time_zone: str = "UTC"
+    unit: str = Field(default="", sa_column_kwargs={"server_default": ""})
     calendar: dict[str, Any] | None = Field(default=None, sa_type=JSON, nullable=True)
     active: bool = True
     version: int = 1
@@ -115,6 +116,8 @@ class QuoteRow(SQLModel, table=True):
     editors: list[str] = document()
     """Who edited it since the last round."""
     body: dict[str, Any] = document()
+    valid_until: datetime | None = moment(null=True, index=True)
+    """When an approval that was not used by then ends."""
     flags: list[dict[str, str]] = document()
     """Figures kept from an import although they contradict the line."""
     created_at: datetime = moment()

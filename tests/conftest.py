@@ -15,6 +15,7 @@ from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 from pydantic import SecretStr
 
+from activities.lapsing import Lapsing
 from activities.replacing import Replacing
 from activities.sending import Sweeping
 from api.app import create
@@ -130,7 +131,7 @@ def make_bench(url: str, allow_unverified: bool = False) -> Bench:
         by_link=ByLink(office, approvals, base.links, login=False), replies=Replies(office, approvals),
         delegations=Delegations(office), people=People(office), policies=Policies(office), messages=Messages(office),
         access=Access(office, "s" * 40, timedelta(hours=8)),
-        sweeping=Sweeping(base.database, engine, clock),  # type: ignore[arg-type]
+        sweeping=Sweeping(base.database, engine, clock, Lapsing(base.database, clock, key).lapse),  # type: ignore[arg-type]
     )  # fmt: skip
     return Bench(house, clock, engine, recorder)
 

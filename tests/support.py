@@ -5,9 +5,10 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+from domain.approvals.acts import RoundMachine, apply
 from domain.approvals.plan import Plan, barred_people, plan
 from domain.approvals.policy import Chain, Condition, Policy, Rule, Who
-from domain.approvals.round import Approval, Round, RoundMachine, apply, new_round
+from domain.approvals.round import Approval, Round, new_round
 from domain.approvals.subject import Subject, quote_subject
 from domain.people import Directory, Group, Person, Role
 from domain.quotes import Quote
@@ -83,7 +84,8 @@ def a_round(policy: Policy, directory: Directory, submitter: str = "rita", opene
     made = new_round(
         RUN, planned(policy, directory, submitter, subject), kind="quote", id="Q-1", number=1, digest=subject.digest,
         title=subject.title, customer=subject.customer, submitter=submitter,
-        barred=barred_people(subject, submitter), policy_version=1,
+        barred=barred_people(subject, submitter), policy_version=1, on_rejection=policy.on_rejection,
+        valid_for_days=policy.valid_for_days,
     )  # fmt: skip
     return apply(made, act("open", submitter), NOW)[0] if opened else made
 

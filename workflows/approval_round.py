@@ -11,7 +11,8 @@ from workflows.commanded import CommandedRun
 with workflow.unsafe.imports_passed_through():
     from activities.contracts import APPROVAL_ROUND, Head
     from domain.approvals import narrate
-    from domain.approvals.round import Round, RoundMachine
+    from domain.approvals.acts import RoundMachine
+    from domain.approvals.round import Round
 
 
 @workflow.defn(name=APPROVAL_ROUND)
@@ -51,6 +52,20 @@ class ApprovalRound(CommandedRun[Round]):
     @workflow.signal(description='{"approval", "actor"}: undo an approval that nothing was built on.')
     def take_back(self, *command: Any) -> None:
         self.receive("take_back", command)
+
+    @workflow.signal(
+        description='{"approval", "actor", "step", "seats", "comment"}: one more approver, in a later step.'
+    )
+    def add_approver(self, *command: Any) -> None:
+        self.receive("add_approver", command)
+
+    @workflow.signal(description='{"approval", "actor", "to", "comment"}: ask somebody for advice; the clock waits.')
+    def consult(self, *command: Any) -> None:
+        self.receive("consult", command)
+
+    @workflow.signal(description='{"approval", "actor", "comment"}: the advice that was asked for.')
+    def advise(self, *command: Any) -> None:
+        self.receive("advise", command)
 
     @workflow.signal(description='{"approval", "actor", "to", "reason"}: hand one approval to another person.')
     def delegate(self, *command: Any) -> None:

@@ -8,7 +8,7 @@ from domain.approvals import operators
 from domain.approvals.expression import BadExpression, parse
 from domain.approvals.operators import Operator
 from domain.approvals.policy import Aggregate, Condition, Filter, Policy, Rule, Variable, Who
-from domain.approvals.subject import KNOWN_FIELDS, KNOWN_LINE_FIELDS, FieldType
+from domain.approvals.subject import GIVEN_FIELDS, KNOWN_FIELDS, KNOWN_LINE_FIELDS, FieldType
 from domain.people import Directory
 from domain.quotes import problem
 from domain.values import Testable
@@ -26,6 +26,7 @@ def problems(policy: Policy, directory: Directory) -> list[dict[str, str]]:
         *_repeated("rules", [r.name for r in policy.rules]),
         *_variables(policy),
         *_chains(policy),
+        *_fields(policy),
         *(p for rule in policy.rules for p in _rule(rule, policy, directory)),
     ]
 
@@ -89,6 +90,20 @@ def _chains(policy: Policy) -> Problems:
         yield problem(f"chains.{found[0]}.after", f"chains wait for each other in a circle: {' → '.join(found)}")
 
 
+def _fields(policy: Policy) -> Problems:
+    """Neutral fields are the quote's own and looked at by nothing; steered are fields somebody sets."""
+    looked_at, given = policy.looked_at, GIVEN_FIELDS.get(policy.kind, frozenset())
+    derived = set(KNOWN_FIELDS[policy.kind]) - given
+    for name in policy.neutral:
+        if name in looked_at:
+            yield problem("neutral", f"{name!r} is looked at by a rule, so editing it must ask for a new round")
+        elif name in derived:
+            yield problem("neutral", f"{name!r} is part of what is approved, and cannot be left out of it")
+    for name in policy.routing:
+        if name in derived:
+            yield problem("routing", f"{name!r} follows from other figures, so nobody sets it")
+
+
 def _rule(rule: Rule, policy: Policy, directory: Directory) -> Problems:
     place = f"rules.{rule.name}"
     if rule.chain and rule.chain not in {c.name for c in policy.chains}:
@@ -99,12 +114,17 @@ def _rule(rule: Rule, policy: Policy, directory: Directory) -> Problems:
     for condition in rule.conditions:
         yield from _condition(condition, policy, f"{place}.conditions.{condition.index}")
     if rule.ask is None:
-        yield problem(f"{place}.ask", "a rule needs an approver: a user, a group, a field or the manager chain")
+        yield problem(
+            f"{place}.ask", "a rule needs an approver: a user, a group, a field, a line field or the manager chain"
+        )
     for name, who in (("ask", rule.ask), ("fallback", rule.fallback), ("escalate_to", rule.escalate_to)):
         if isinstance(who, Who):
             yield from _who(who, f"{place}.{name}", policy.kind, directory)
     if isinstance(rule.escalate_to, Who) and not (rule.escalate_to.user or rule.escalate_to.group):
         yield problem(f"{place}.escalate_to", "names a user, a group or `manager`")
+    if rule.effect == "inform" and any((rule.remind_every_hours, rule.escalate_after_hours, rule.expire_after_hours,
+                                        rule.consult_hours)):  # fmt: skip
+        yield problem(f"{place}.effect", "inform asks for nothing, so no clock belongs to it")
     if rule.escalate_to != "manager" and rule.escalate_after_hours is None:
         yield problem(f"{place}.escalate_after_hours", "is needed: escalate_to says to whom, not when")
 
@@ -196,7 +216,7 @@ def _is(value: Testable, *types: FieldType) -> bool:
 
 def _who(who: Who, place: str, kind: str, directory: Directory) -> Problems:
     if len(who.kinds) != 1:
-        yield problem(place, "names exactly one of user, group, field or manager")
+        yield problem(place, "names exactly one of user, group, field, line_field or manager")
         return
     if who.user and directory.active(who.user) is None:
         yield problem(f"{place}.user", f"{who.user!r} is not an active user")
@@ -210,6 +230,13 @@ def _who(who: Who, place: str, kind: str, directory: Directory) -> Problems:
             yield problem(f"{place}.quorum", f"{who.quorum} of a group of {len(group.members)} can never agree")
     elif who.quorum != "any":
         yield problem(f"{place}.quorum", "belongs to a group")
+    if who.where and not who.group:
+        yield problem(f"{place}.where", "narrows a group, and there is none")
+    narrowed = KNOWN_FIELDS[kind].get(who.where.unit if who.where else "")
+    if narrowed not in (None, FieldType.TEXT):
+        yield problem(f"{place}.where.unit", f"is {narrowed}, and a unit is text")
+    if KNOWN_LINE_FIELDS[kind].get(who.line_field or "") not in (None, FieldType.TEXT):
+        yield problem(f"{place}.line_field", f"{who.line_field} holds no user's id, which is text")
     known = KNOWN_FIELDS[kind].get(who.field or who.manager or "")
     if who.manager and known not in (None, FieldType.NUMBER):
         yield problem(f"{place}.manager", f"{who.manager} is {known}, and an approval limit needs an amount")

@@ -5,8 +5,9 @@ Kept out of the round's rules, which workflows run: holiday tables and zones cha
 from collections.abc import Mapping
 from decimal import Decimal
 
+from domain.approvals.path import ticking
 from domain.approvals.round import Approval, ApprovalStatus, Round, next_due
-from domain.calendars import Calendar, after_hours
+from domain.calendars import Calendar, after_hours, hours_between
 from domain.values import Instant, Value
 
 
@@ -44,14 +45,10 @@ def _keeper(approval: Approval) -> str:
 
 
 def _clocked(approval: Approval, working: Working) -> Approval:
-    def after(start: Instant | None, hours: Decimal | None) -> Instant | None:
-        return after_hours(start, hours, working.calendar, working.time_zone) if start and hours is not None else None
+    def later(start: Instant, hours: Decimal) -> Instant:
+        return after_hours(start, hours, working.calendar, working.time_zone)
 
-    asked = approval.requested_at
-    return approval.model_copy(
-        update={
-            "due": after(asked, approval.expire_after_hours),
-            "escalate_at": None if approval.escalated_at else after(asked, approval.escalate_after_hours),
-            "remind_at": after(approval.reminded_at or asked, approval.remind_every_hours),
-        }
-    )
+    def between(start: Instant, end: Instant) -> Decimal:
+        return hours_between(start, end, working.calendar, working.time_zone)
+
+    return ticking(approval, later, between)

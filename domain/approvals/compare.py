@@ -33,11 +33,11 @@ def _listed(what: str, old: dict[str, Any], new: dict[str, Any]) -> Iterator[str
 def _rules(old: dict[str, Rule], new: dict[str, Rule]) -> Iterator[str]:
     for name in dict.fromkeys((*old, *new)):
         if name not in old:
-            yield f"rule {name} is new: asks {_asks(new[name])} when {_when(new[name])}"
+            yield f"rule {name} is new: asks {_asks(new[name])} when {when_in_words(new[name])}"
         elif name not in new:
-            yield f"rule {name} is gone: it asked {_asks(old[name])} when {_when(old[name])}"
+            yield f"rule {name} is gone: it asked {_asks(old[name])} when {when_in_words(old[name])}"
         elif old[name] != new[name]:
-            if (was := _when(old[name])) != (now := _when(new[name])):
+            if (was := when_in_words(old[name])) != (now := when_in_words(new[name])):
                 yield f"rule {name} fires when {now}, and no longer when {was}"
             if _asks(old[name]) != _asks(new[name]):
                 yield f"rule {name} asks {_asks(new[name])} instead of {_asks(old[name])}"
@@ -59,7 +59,8 @@ def _asks(rule: Rule) -> str:
     return rule.ask.label if rule.ask else "nobody"
 
 
-def _when(rule: Rule) -> str:
+def when_in_words(rule: Rule) -> str:
+    """`discount_percent > 20 and term_months > 12`, or `always`."""
     tests = {condition.index: in_words(condition) for condition in rule.conditions}
     fits = [f"{rule.excludes[0]} is with {rule.excludes[1]}"] if rule.excludes else []
     fits += [f"{rule.requires[0]} is without {rule.requires[1]}"] if rule.requires else []

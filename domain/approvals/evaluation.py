@@ -173,15 +173,17 @@ def _misfits(rule: Rule, facts: Facts) -> tuple[str, ...]:
     if rule.excludes:
         one, other = (facts.lines_with(what) for what in rule.excludes)
         if one and other:
-            found.append(f"{rule.excludes[0]} ({_lines(one)}) does not go with {rule.excludes[1]} ({_lines(other)})")
+            found.append(
+                f"{rule.excludes[0]} ({lines_named(one)}) does not go with {rule.excludes[1]} ({lines_named(other)})"
+            )
     if rule.requires:
         one, other = (facts.lines_with(what) for what in rule.requires)
         if one and not other:
-            found.append(f"{rule.requires[0]} ({_lines(one)}) needs {rule.requires[1]}")
+            found.append(f"{rule.requires[0]} ({lines_named(one)}) needs {rule.requires[1]}")
     return tuple(found)
 
 
-def _lines(ids: list[str]) -> str:
+def lines_named(ids: Sequence[str]) -> str:
     return ("line " if len(ids) == 1 else "lines ") + ", ".join(ids[:5]) + (" …" if len(ids) > 5 else "")
 
 

@@ -14,6 +14,7 @@ MARKS = {
     ApprovalStatus.COVERED: "✅",
     ApprovalStatus.REVOKED: "➖",
     ApprovalStatus.EXPIRED: "⌛",
+    ApprovalStatus.INFORMED: "✉",
 }
 
 
@@ -55,7 +56,9 @@ def details(round: Round) -> str:
 
 def _row(approval: Approval) -> str:
     who = ", ".join(_cell(s.holder) + (f" → {_cell(s.by)}" if s.by else "") for s in approval.seats)
-    if approval.needed != len(approval.seats):
+    if approval.consulted:
+        who += f", who asks {_cell(approval.consulted.person)} for advice"
+    if approval.needed != len(approval.seats) and not approval.inform:
         who += f" ({approval.needed} of {len(approval.seats)})"
     since = approval.decided_at or approval.requested_at
     when = f"{since:%Y-%m-%d %H:%M} UTC" if since else ""
@@ -68,6 +71,8 @@ def _cell(text: str) -> str:
 
 
 def next_sentence(round: Round) -> str:
+    if round.valid_until:
+        return f"Nothing more will happen in this round; what it approved is good until {round.valid_until:%Y-%m-%d}."
     if not round.running:
         return "Nothing more will happen in this round."
     if round.opened_at is None:

@@ -4,6 +4,9 @@ from domain.approvals.round import Approval, ApprovalStatus, Round, RoundStatus
 from domain.runs import Act
 from domain.values import Id, Value, short_id
 
+ASKING = ("requested", "delegated", "reminder")
+"""What a reader can answer with a decision."""
+
 
 class Notice(Value):
     """`id` is the same however often it is worked out, so that nobody is told twice."""
@@ -11,8 +14,10 @@ class Notice(Value):
     id: Id
     person: str
     template: str
-    """requested, delegated, reminder, recalled or finished."""
+    """requested, delegated, reminder, informed, consulted, advised, recalled or finished."""
     approvals: tuple[str, ...] = ()
+    facts: dict[str, str] = {}
+    """What somebody said, and who."""
 
 
 def notices(run: str, before: Round, after: Round, acts: list[Act]) -> list[Notice]:
@@ -33,8 +38,38 @@ def notices(run: str, before: Round, after: Round, acts: list[Act]) -> list[Noti
         for person, approvals in _reminded(before, after).items()
         if person not in waiting
     ]
+    found += _told(run, before, after)
+    found += _advice(run, before, after)
     if before.running and not after.running:
         found += _ending(run, before, after)
+    return found
+
+
+def _told(run: str, before: Round, after: Round) -> list[Notice]:
+    """Whoever is told and not asked: once, when their step is reached."""
+    told: dict[str, list[str]] = {}
+    for approval in after.approvals:
+        earlier = before.approval(approval.id)
+        if approval.status is ApprovalStatus.INFORMED and earlier and earlier.status is not ApprovalStatus.INFORMED:
+            for seat in approval.seats:
+                told.setdefault(seat.holder, []).append(approval.id)
+    return [_notice(run, after.seq, person, "informed", approvals) for person, approvals in told.items()]
+
+
+def _advice(run: str, before: Round, after: Round) -> list[Notice]:
+    """Who is asked for advice, and who asked and has it now."""
+    found = []
+    for approval in after.approvals:
+        earlier = before.approval(approval.id)
+        known = earlier.consultations if earlier else ()
+        asked = approval.consulted
+        if asked and asked not in known:
+            said = {"text": asked.question, "by": asked.by}
+            found.append(_notice(run, after.seq, asked.person, "consulted", [approval.id], said))
+        for was, now in zip(known, approval.consultations, strict=False):
+            if now.answer and not was.answer:
+                said = {"text": now.answer, "by": now.person}
+                found.append(_notice(run, after.seq, now.by, "advised", [approval.id], said))
     return found
 
 
@@ -70,10 +105,8 @@ def _asked(approval: Approval | None) -> list[str]:
     return approval.holders if approval and approval.status is ApprovalStatus.REQUESTED else []
 
 
-def _notice(run: str, seq: int, person: str, template: str, approvals: list[str]) -> Notice:
-    return Notice(
-        id=short_id("m", run, seq, person, template),
-        person=person,
-        template=template,
-        approvals=tuple(approvals),
-    )
+def _notice(
+    run: str, seq: int, person: str, template: str, approvals: list[str], facts: dict[str, str] | None = None
+) -> Notice:
+    id = short_id("m", run, seq, person, template)
+    return Notice(id=id, person=person, template=template, approvals=tuple(approvals), facts=facts or {})

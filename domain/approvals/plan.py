@@ -1,15 +1,17 @@
 """The plan: which approvals a subject needs, from whom, in which order, and why."""
 
 from collections.abc import Iterable, Sequence
-from datetime import date
+from dataclasses import dataclass
+from datetime import date, timedelta
 from decimal import Decimal
 
-from domain.approvals.evaluation import Finding, evaluate
+from domain.approvals.evaluation import Finding, evaluate, lines_named
 from domain.approvals.policy import Policy, Rule, Who
 from domain.approvals.smart import Asked, Decision, Given, Refused, Snapshot, again, newest
 from domain.approvals.subject import Subject, testable
+from domain.approvals.words import shown
 from domain.people import Directory, Person, Role
-from domain.values import Value
+from domain.values import Testable, Value
 
 
 class Ask(Value):
@@ -31,6 +33,9 @@ class Ask(Value):
     escalate_after_hours: Decimal | None = None
     escalate_to: tuple[str, ...] = ()
     expire_after_hours: Decimal | None = None
+    consult_hours: Decimal | None = None
+    inform: bool = False
+    """Its people are told, and nothing waits for them."""
 
 
 class PlannedApproval(Ask):
@@ -69,12 +74,23 @@ class Plan(Value):
     """For each chain of the plan the chains it waits for."""
 
 
-class _Seats(Value):
-    """Who was found for one `Who`: one entry per approval to be made, in order."""
+class _Seat(Value):
+    """One approval to be made: who may give it, how many must, and the lines it is about."""
 
-    approvals: tuple[tuple[tuple[str, ...], int], ...] = ()
+    people: tuple[str, ...]
+    needed: int = 1
+    tier: int = 0
+    lines: tuple[str, ...] = ()
+
+
+class _Seats(Value):
+    """Who was found for one `Who`."""
+
+    approvals: tuple[_Seat, ...] = ()
     any_decides: bool = False
     group: str | None = None
+    unit: str = ""
+    """What the group was narrowed to."""
     notes: tuple[str, ...] = ()
 
 
@@ -87,20 +103,22 @@ def plan(
     `earlier` are the decisions of its earlier rounds, newest first: what of them carries over is marked."""
     findings = evaluate(policy, subject, status, today)
     barred = barred_people(subject, submitter)
+    oldest = None if policy.valid_for_days is None else today - timedelta(days=policy.valid_for_days)
     approvals: list[PlannedApproval] = []
     unresolved: list[Nobody] = []
     for rule, finding in zip(policy.rules, findings, strict=True):
         if not finding.fired:
             continue
-        found = _ask(rule, subject, directory, submitter, barred)
-        if not found.approvals:
+        telling = rule.effect == "inform"
+        found = _ask(rule, _Search(subject, directory, submitter, () if telling else barred, telling))
+        if not found.approvals and not telling:
             unresolved.append(Nobody(rule=rule.name, title=rule.heading, why="; ".join(found.notes)))
         basis = policy.bases[rule.name]
         for planned in _planned(rule, finding, found, basis):
             if rule.escalate_after_hours is not None:
                 to = _escalation(rule, planned.seats, directory, barred)
                 planned = planned.model_copy(update={"escalate_to": to})
-            approvals.append(_carried(planned, rule, earlier, barred))
+            approvals.append(planned if telling else _carried(planned, rule, earlier, barred, oldest))
     approvals.sort(key=lambda a: (a.chain, a.step, a.tier))
     chains = {approval.chain for approval in approvals}
     after = {chain: tuple(c for c in policy.after(chain) if c in chains) for chain in sorted(chains)}
@@ -113,31 +131,21 @@ def barred_people(subject: Subject, submitter: str) -> tuple[str, ...]:
 
 
 def _planned(rule: Rule, finding: Finding, found: _Seats, basis: str) -> Iterable[PlannedApproval]:
-    for tier, (seats, needed) in enumerate(found.approvals):
+    asked = (rule.ask.label if rule.ask else "") + (f": {found.unit}" if found.unit else "")
+    for seat in found.approvals:
         yield PlannedApproval(
-            rule=rule.name,
-            title=rule.heading,
-            chain=rule.chain_name,
-            step=rule.step,
-            tier=tier,
-            asked=rule.ask.label if rule.ask else "",
-            seats=seats,
-            needed=needed,
-            any_decides=found.any_decides,
-            explicit=rule.explicit,
-            group=found.group,
-            remind_every_hours=rule.remind_every_hours,
-            escalate_after_hours=rule.escalate_after_hours,
-            expire_after_hours=rule.expire_after_hours,
-            reasons=finding.reasons,
-            notes=found.notes,
-            basis=basis,
-            smart=finding.smart,
-        )
+            rule=rule.name, title=rule.heading, chain=rule.chain_name, step=rule.step, tier=seat.tier,
+            asked=asked, seats=seat.people, needed=seat.needed,
+            any_decides=found.any_decides, explicit=rule.explicit, group=found.group,
+            remind_every_hours=rule.remind_every_hours, escalate_after_hours=rule.escalate_after_hours,
+            expire_after_hours=rule.expire_after_hours, consult_hours=rule.consult_hours,
+            inform=rule.effect == "inform", notes=found.notes, basis=basis, smart=finding.smart,
+            reasons=(*finding.reasons, f"for {lines_named(seat.lines)}") if seat.lines else finding.reasons,
+        )  # fmt: skip
 
 
 def _carried(
-    planned: PlannedApproval, rule: Rule, earlier: Sequence[Decision], barred: tuple[str, ...]
+    planned: PlannedApproval, rule: Rule, earlier: Sequence[Decision], barred: tuple[str, ...], oldest: date | None
 ) -> PlannedApproval:
     """With the earlier approval that stands for it, or why the one there was does not."""
     if not earlier:
@@ -149,32 +157,75 @@ def _carried(
         return planned
     if isinstance(last, Refused):
         return planned.model_copy(update={"again": (f"rejected in round {last.number}",)})
-    why = again(asked, last, barred)
+    outlived = oldest is not None and last.at.date() < oldest
+    why = ("it was given too long ago",) if outlived else again(asked, last, barred)
     return planned.model_copy(update={"again": why} if why else {"carried": last})
 
 
-def _ask(rule: Rule, subject: Subject, directory: Directory, submitter: str, barred: tuple[str, ...]) -> _Seats:
+@dataclass(frozen=True)
+class _Search:
+    """Where approvers are looked for, and who cannot be one."""
+
+    subject: Subject
+    directory: Directory
+    submitter: str
+    barred: tuple[str, ...]
+    telling: bool = False
+    """Who is only told needs no right to approve."""
+
+    def unfit(self, person: Person | None) -> str | None:
+        if self.telling:
+            return None if person else "is unknown or has left"
+        return _unfit(person, self.barred)
+
+    def value(self, field: str | None) -> Testable:
+        return testable(self.subject.fields.get(field or ""))
+
+
+def _ask(rule: Rule, search: _Search) -> _Seats:
     """The rule's own approver, else its fallback."""
     notes: tuple[str, ...] = ()
     for who in (rule.ask, rule.fallback):
         if who is None:
             continue
-        found = _find(who, subject, directory, submitter, barred)
+        found = _find(who, search)
         notes += found.notes
         if found.approvals:
             return found.model_copy(update={"notes": notes})
     return _Seats(notes=notes or ("the rule names no approver",))
 
 
-def _find(who: Who, subject: Subject, directory: Directory, submitter: str, barred: tuple[str, ...]) -> _Seats:
+def _find(who: Who, search: _Search) -> _Seats:
     if who.group:
-        return _group(who, directory, barred)
+        return _group(who, search)
     if who.manager:
-        return _managers(who.manager, subject, directory, submitter, barred)
-    named = who.user or testable(subject.fields.get(who.field or ""))
+        return _managers(who.manager, search)
+    if who.line_field:
+        return _of_lines(who.line_field, search)
+    named = who.user or search.value(who.field)
     if not isinstance(named, str) or not named:
         return _Seats(notes=(f"field {who.field} names nobody",))
-    return _person(named, directory, barred)
+    return _person(named, search)
+
+
+def _of_lines(field: str, search: _Search) -> _Seats:
+    """One approval for each person, all in the same step; nobody at all where one of those named cannot be found."""
+    lines: dict[str, list[str]] = {}
+    for line in search.subject.lines:
+        named = testable(line.get(field))
+        if isinstance(named, str) and named:
+            lines.setdefault(named, []).append(str(line.get("id")))
+    if not lines:
+        return _Seats(notes=(f"no line names anybody in {field}",))
+    found: dict[str, list[str]] = {}
+    notes: tuple[str, ...] = ()
+    for named, ids in lines.items():
+        one = _person(named, search)
+        notes += one.notes
+        if not one.approvals:
+            return _Seats(notes=(*notes, f"{lines_named(ids)} would be approved by nobody"))
+        found.setdefault(one.approvals[0].people[0], []).extend(ids)
+    return _Seats(approvals=tuple(_Seat(people=(p,), lines=tuple(ids)) for p, ids in found.items()), notes=notes)
 
 
 def _escalation(rule: Rule, seats: tuple[str, ...], directory: Directory, barred: tuple[str, ...]) -> tuple[str, ...]:
@@ -196,47 +247,56 @@ def _unfit(person: Person | None, barred: tuple[str, ...]) -> str | None:
     return "submitted, owns or edited this" if person.id in barred else None
 
 
-def _person(named: str, directory: Directory, barred: tuple[str, ...]) -> _Seats:
+def _person(named: str, search: _Search) -> _Seats:
     """The person, or their nearest fit manager when separation of duties forbids them."""
-    why = _unfit(directory.active(named), barred)
+    directory = search.directory
+    why = search.unfit(directory.active(named))
     if why is None:
-        return _Seats(approvals=(((named,), 1),))
+        return _Seats(approvals=(_Seat(people=(named,)),))
     notes = (f"{named} {why}",)
-    if named not in barred:
+    if named not in search.barred:
         return _Seats(notes=notes)
-    manager = next((m for m in directory.managers(named) if _unfit(m, barred) is None), None)
+    manager = next((m for m in directory.managers(named) if search.unfit(m) is None), None)
     if manager is None:
         return _Seats(notes=notes)
-    return _Seats(approvals=(((manager.id,), 1),), notes=(f"{notes[0]}: goes to their manager {manager.id}",))
+    return _Seats(approvals=(_Seat(people=(manager.id,)),), notes=(f"{notes[0]}: goes to their manager {manager.id}",))
 
 
-def _group(who: Who, directory: Directory, barred: tuple[str, ...]) -> _Seats:
-    group = directory.groups.get(who.group or "")
+def _group(who: Who, search: _Search) -> _Seats:
+    group = search.directory.groups.get(who.group or "")
     if group is None:
         return _Seats(notes=(f"group {who.group} does not exist",))
-    notes = {member: _unfit(directory.active(member), barred) for member in group.members}
-    seats = tuple(member for member, why in notes.items() if why is None)
-    needed = {"any": 1, "all": len(seats)}.get(str(who.quorum)) if isinstance(who.quorum, str) else who.quorum
-    said = tuple(f"{member} of group {group.id} {why}" for member, why in notes.items() if why)
-    if not seats or needed is None or needed > len(seats):
+    members = {member: search.directory.active(member) for member in group.members}
+    if who.where:
+        unit = search.value(who.where.unit)
+        members = {id: person for id, person in members.items() if person and unit and person.unit == unit}
+        if not members:
+            where = f"{who.where.unit} is {shown(unit)}"
+            return _Seats(notes=(f"nobody of group {group.id} is of that unit: {where}",))
+    unfit = {member: search.unfit(person) for member, person in members.items()}
+    seats = tuple(member for member, why in unfit.items() if why is None)
+    needed = {"any": 1, "all": len(seats)}[who.quorum] if isinstance(who.quorum, str) else who.quorum
+    said = tuple(f"{member} of group {group.id} {why}" for member, why in unfit.items() if why)
+    if not seats or needed > len(seats):
         return _Seats(notes=(*said, f"group {group.id} has {len(seats)} who can decide, {who.quorum} needed"))
-    return _Seats(approvals=((seats, needed),), any_decides=who.quorum == "any", group=group.id, notes=said)
+    seat = _Seat(people=seats, needed=needed)
+    unit = shown(search.value(who.where.unit)) if who.where else ""
+    return _Seats(approvals=(seat,), any_decides=who.quorum == "any", group=group.id, unit=unit, notes=said)
 
 
-def _managers(field: str, subject: Subject, directory: Directory, submitter: str, barred: tuple[str, ...]) -> _Seats:
+def _managers(field: str, search: _Search) -> _Seats:
     """One approval for each manager up to the first whose limit covers the amount, one after another."""
-    amount = testable(subject.fields.get(field))
+    amount = search.value(field)
     if not isinstance(amount, Decimal):
         return _Seats(notes=(f"field {field} holds no amount",))
-    seats: list[tuple[tuple[str, ...], int]] = []
+    seats: list[_Seat] = []
     notes: list[str] = []
-    for manager in directory.managers(submitter):
-        why = _unfit(manager, barred)
-        if why:
+    for manager in search.directory.managers(search.submitter):
+        if why := search.unfit(manager):
             notes.append(f"manager {manager.id} {why}")
             continue
-        seats.append(((manager.id,), 1))
+        seats.append(_Seat(people=(manager.id,), tier=len(seats)))
         if manager.approval_limit is not None and manager.approval_limit >= amount:
             return _Seats(approvals=tuple(seats), notes=tuple(notes))
-    notes.append(f"no manager above {submitter} has a limit that covers {field} {amount}")
+    notes.append(f"no manager above {search.submitter} has a limit that covers {field} {amount}")
     return _Seats(notes=tuple(notes))

@@ -75,30 +75,42 @@ class Condition(Value):
         return self.field or self.variable or ""
 
 
+class Narrowing(Value):
+    """Keeps those members of a group whose `unit` is the one that the subject's field holds."""
+
+    unit: FieldName
+
+
 class Who(Value):
-    """Whom a rule asks: exactly one of a user, a group, a field that holds a user id, or the management chain."""
+    """Whom a rule asks: exactly one of a user, a group, a field or line field with a user id, or the managers."""
 
     user: Id | None = None
     group: Id | None = None
     quorum: Literal["any", "all"] | Annotated[int, Field(ge=1, le=500)] = "any"
+    where: Narrowing | None = None
     field: FieldName | None = None
+    line_field: FieldName | None = None
+    """One approval for each distinct person that the lines name."""
     manager: FieldName | None = None
     """Up the submitter's management chain to the first whose limit covers this field's amount."""
 
     @property
     def kinds(self) -> list[str]:
-        return [kind for kind in ("user", "group", "field", "manager") if getattr(self, kind)]
+        return [kind for kind in ("user", "group", "field", "line_field", "manager") if getattr(self, kind)]
 
     @property
     def label(self) -> str:
         if self.group:
-            return f"group {self.group} ({self.quorum})"
+            narrowed = f" of {self.where.unit}" if self.where else ""
+            return f"group {self.group}{narrowed} ({self.quorum})"
         if self.manager:
             return f"managers up to {self.manager}"
-        return self.user or f"field {self.field}"
+        return self.user or (f"line field {self.line_field}" if self.line_field else f"field {self.field}")
 
 
 Pair = tuple[Word, Word]
+OnRejection = Literal["end", "collect"]
+"""`end`: the first rejection ends the round. `collect`: whoever is asked already still answers, then it is rejected."""
 
 
 class Rule(Value):
@@ -116,6 +128,8 @@ class Rule(Value):
     """Fires where the first is on the quote without the second."""
     ask: Who | None = None
     fallback: Who | None = None
+    effect: Literal["approve", "inform"] = "approve"
+    """`inform`: they are told when their step is reached, and nothing waits for them."""
     active: bool = True
     effective_from: date | None = None
     effective_to: date | None = None
@@ -130,7 +144,10 @@ class Rule(Value):
     escalate_to: Who | Literal["manager"] = "manager"
     """Who is asked too, beside the holder, when the holder does not decide in time."""
     expire_after_hours: Hours | None = None
-    """Hours count in the business time of whoever holds the approval; all hours count where no calendar is known."""
+    consult_hours: Hours | None = None
+    """How long the clock waits for advice that the holder asks for; without it, it does not wait.
+
+    Hours count in the business time of whoever holds the approval; all hours count where no calendar is known."""
 
     @property
     def chain_name(self) -> str:
@@ -152,6 +169,13 @@ class Policy(Value):
     variables: tuple[Variable, ...] = Field(default=(), max_length=500)
     chains: tuple[Chain, ...] = Field(default=(), max_length=500)
     rules: tuple[Rule, ...] = Field(default=(), max_length=5_000)
+    on_rejection: OnRejection = "end"
+    valid_for_days: Annotated[int, Field(ge=1, le=3_650)] | None = None
+    """An approval is good for so long: what was not accepted by then is a draft again."""
+    neutral: tuple[FieldName, ...] = Field(default=(), max_length=100)
+    """Fields no rule looks at, which may be edited in and after approval without a new round."""
+    routing: tuple[FieldName, ...] = Field(default=(), max_length=100)
+    """Fields that only an admin's import may set, besides those by which a rule finds or forces its approvers."""
 
     @property
     def hash(self) -> str:
@@ -159,7 +183,14 @@ class Policy(Value):
 
     def with_rules(self, rules: tuple[Rule, ...]) -> "Policy":
         """The policy with other rules; `model_copy` would keep what was worked out of the old ones."""
-        return Policy.model_construct(kind=self.kind, variables=self.variables, chains=self.chains, rules=rules)
+        return Policy.model_construct(**{**{name: getattr(self, name) for name in Policy.model_fields}, "rules": rules})
+
+    def with_part(self, place: str, was: str | None, part: Rule | Variable | Chain | None) -> "Policy":
+        """The policy with a part of `rules`, `variables` or `chains` replaced, removed, or added at the end."""
+        parts = list(getattr(self, place))
+        at = next((n for n, known in enumerate(parts) if known.name == was), len(parts))
+        parts[at : at + 1] = [part] if part else []
+        return Policy.model_construct(**{**{n: getattr(self, n) for n in Policy.model_fields}, place: tuple(parts)})
 
     def after(self, chain: str) -> tuple[str, ...]:
         return next((c.after for c in self.chains if c.name == chain), ())
@@ -167,8 +198,19 @@ class Policy(Value):
     @property
     def routing_fields(self) -> set[str]:
         """Fields that decide who approves, or that a rule fires regardless."""
-        named = {who.field for _, who in self.people_named() if who.field}
-        return named | {rule.override_field for rule in self.rules if rule.override_field}
+        named = {name for _, who in self.people_named() for name in (who.field, who.where and who.where.unit) if name}
+        return {*self.routing, *named, *(rule.override_field for rule in self.rules if rule.override_field)}
+
+    @property
+    def routing_line_fields(self) -> set[str]:
+        return {who.line_field for _, who in self.people_named() if who.line_field}
+
+    @property
+    def looked_at(self) -> set[str]:
+        """Every header field that decides which approvals a subject needs."""
+        tested = {name for rule in self.rules for c in rule.conditions for name in (c.field, c.other_field) if name}
+        limits = {who.manager for _, who in self.people_named() if who.manager}
+        return tested | limits | self.routing_fields
 
     @cached_property
     def bases(self) -> dict[str, str]:

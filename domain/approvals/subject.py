@@ -1,6 +1,6 @@
 """What is approved, reduced to what a policy can test: typed fields and lines, and a digest that binds decisions."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import date
 from decimal import Decimal
 from enum import StrEnum
@@ -22,7 +22,9 @@ N, T, D = FieldType.NUMBER, FieldType.TEXT, FieldType.DATE
 
 KNOWN_FIELDS: dict[str, dict[str, FieldType]] = {
     "quote": {
-        **dict.fromkeys(("id", "customer", "customer_id", "currency", "owner", "payment_terms", "partner"), T),
+        **dict.fromkeys(
+            ("id", "customer", "customer_id", "currency", "owner", "payment_terms", "partner", "owner_unit"), T
+        ),
         **dict.fromkeys(("list_total", "net_total", "list_total_original", "net_total_original"), N),
         **dict.fromkeys(("discount_percent", "line_count", "term_months"), N),
         "order_by": D,
@@ -45,6 +47,8 @@ KNOWN_LINE_FIELDS: dict[str, dict[str, FieldType]] = {
     },
 }
 KINDS = tuple(KNOWN_FIELDS)
+GIVEN_FIELDS = {"quote": frozenset({"payment_terms", "partner", "order_by"})}
+"""Those of the known fields that somebody writes and no sum follows from."""
 
 
 class Subject(Value):
@@ -92,17 +96,21 @@ def testable(value: object) -> Testable:
     return str(value)
 
 
-def quote_subject(quote: Quote, version: int, rates: Mapping[str, Decimal], editors: tuple[str, ...]) -> Subject:
+def quote_subject(
+    quote: Quote, version: int, rates: Mapping[str, Decimal], editors: tuple[str, ...], owner_unit: str = "",
+    neutral: Collection[str] = (),
+) -> Subject:  # fmt: skip
+    """The quote as its policy sees it; `neutral` fields are outside what a decision binds to."""
     return Subject(
         kind="quote",
         id=quote.id,
         version=version,
-        digest=quote.digest,
+        digest=quote.digest_without(neutral),
         title=quote_title(quote),
         customer=quote.customer.name,
         owner=quote.owner,
         editors=editors,
-        fields=quote.testable(rates),
+        fields={**quote.testable(rates), "owner_unit": owner_unit or None},
         lines=quote.testable_lines(rates),
     )
 

@@ -10,9 +10,10 @@ BODY = a_quote(discount="15").model_dump(mode="json")
 
 
 async def submitted(api: Api, **fields: Any) -> dict[str, Any]:
-    """Q-1 in approval, and Dóra's inbox item about it."""
-    await api.call("rita", "PUT", "/v1/quotes/Q-1", json={**BODY, **fields})
-    assert (await api.call("rita", "POST", "/v1/quotes/Q-1/submit")).status_code == 200
+    """Q-1, unless told otherwise, in approval, and Dóra's inbox item about it."""
+    way = f"/v1/quotes/{fields.get('id', 'Q-1')}"
+    await api.call("rita", "PUT", way, json={**BODY, **fields})
+    assert (await api.call("rita", "POST", f"{way}/submit")).status_code == 200
     items = (await api.call("dora", "GET", "/v1/inbox")).json()["items"]
     assert len(items) == 1
     found: dict[str, Any] = items[0]

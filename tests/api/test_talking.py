@@ -37,8 +37,8 @@ async def test_an_approval_is_taken_back_by_who_gave_it(api: Api) -> None:
     path = f"/v1/approvals/{item['approval']}"
     await api.call("dora", "POST", f"{path}/approve", json={"digest": item["digest"]})
     assert len((await api.call("fabio", "GET", "/v1/inbox")).json()["items"]) == 1
-    assert (await api.call("daniel", "POST", f"{path}/take_back")).json()["code"] == "not_an_approver"
-    assert (await api.call("dora", "POST", f"{path}/take_back")).status_code == 200
+    assert (await api.call("daniel", "POST", f"{path}/take-back")).json()["code"] == "not_an_approver"
+    assert (await api.call("dora", "POST", f"{path}/take-back")).status_code == 200
     assert (await api.call("fabio", "GET", "/v1/inbox")).json()["items"] == []
     assert len((await api.call("dora", "GET", "/v1/inbox")).json()["items"]) == 1
 
@@ -54,11 +54,11 @@ async def test_many_are_decided_at_once_each_with_its_own_answer(api: Api) -> No
     wanted.append({"approval": "a-nothing", "verb": "approve", "digest": items[0]["digest"]})
     wanted[2]["digest"] = "0" * 64
     key = {"Idempotency-Key": "bulk"}
-    found = (await api.call("dora", "POST", "/v1/approvals", json={"decisions": wanted}, headers=key)).json()
+    found = (await api.call("dora", "POST", "/v1/approvals/decide", json={"decisions": wanted}, headers=key)).json()
     assert [(r["outcome"]["applied"], r["outcome"]["code"]) for r in found] == [
         (True, "approved"), (False, "invalid"), (False, "stale_version"), (False, "not_found"),
     ]  # fmt: skip
-    again = (await api.call("dora", "POST", "/v1/approvals", json={"decisions": wanted}, headers=key)).json()
+    again = (await api.call("dora", "POST", "/v1/approvals/decide", json={"decisions": wanted}, headers=key)).json()
     assert again == found
     crowd = {"decisions": wanted[:1] * 101}
-    assert (await api.call("dora", "POST", "/v1/approvals", json=crowd)).status_code == 422
+    assert (await api.call("dora", "POST", "/v1/approvals/decide", json=crowd)).status_code == 422

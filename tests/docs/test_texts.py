@@ -6,17 +6,24 @@ from string import Formatter
 
 import pytest
 
+from domain.approvals.acts import RoundMachine
+from domain.approvals.round import ApprovalStatus, RoundStatus
+from domain.quotes import QuoteStatus
 from tests.conftest import ROOT
 from texts import LANGUAGES, catalog
 
 CALL = re.compile(r"""(?:_|say)\(\s*(?:"([^"]+)"|'([^']+)')""")
-STATUSES = ("draft", "in_approval", "approved", "rejected", "recalled", "expired", "pending", "waiting", "requested",
-            "covered", "revoked")  # fmt: skip
-VERBS = ("drafted", "edited", "imported", "open", "approve", "reject", "delegate", "reassign", "recall", "expire")
+STATUSES = (*QuoteStatus, *RoundStatus, *ApprovalStatus)
+VERBS = (*RoundMachine.verbs, "drafted", "edited", "imported", "expire", "comment", "lapse")
 
 
 def used() -> Iterator[str]:
-    files = [*ROOT.glob("console/templates/*.html"), *ROOT.glob("notify/templates/*"), *ROOT.glob("console/*.py")]
+    files = [
+        *ROOT.glob("console/templates/*.html"),
+        *ROOT.glob("notify/templates/*"),
+        *ROOT.glob("console/*.py"),
+        *ROOT.glob("notify/*.py"),
+    ]
     for file in files:
         for double, single in CALL.findall(file.read_text()):
             yield double or single

@@ -66,6 +66,7 @@ def test_a_region_counts_only_there() -> None:
         {"country": "XX"},
         {"country": "BR", "region": "ZZ"},
         {"start": "17:00", "end": "09:00"},
+        {"start": "09:00", "end": "17:00-04:00"},
         {"weekdays": []},
         {"weekdays": [7]},
     ],

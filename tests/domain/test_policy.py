@@ -58,6 +58,17 @@ def condition(text: str) -> str:
         (condition("field: net_total, operator: less_than, value: 5, other_field: list_total"), "rules.r0.conditions.1", "exactly one of a value"),
         (condition("field: net_total, operator: equals, other_field: customer"), "rules.r0.conditions.1", "never agree"),
         ("kind: planet\nrules: []\n", "kind", "is not one of"),
+        (policy("ask: {user: ana, where: {unit: owner_unit}}"), "rules.r0.ask.where", "narrows a group"),
+        (policy("ask: {group: desk, where: {unit: net_total}}"), "rules.r0.ask.where.unit", "a unit is text"),
+        (policy("ask: {line_field: net_total}"), "rules.r0.ask.line_field", "which is text"),
+        (policy("ask: {line_field: manager, user: ana}"), "rules.r0.ask", "exactly one"),
+        (policy("ask: {user: ana}, effect: inform, expire_after_hours: 4"), "rules.r0.effect", "no clock"),
+        (policy("ask: {user: ana}, conditions: [{field: colour, operator: is_blank}]", top="neutral: [colour]\n"), "neutral", "looked at"),
+        (policy("ask: {manager: amount}", top="neutral: [amount]\n"), "neutral", "looked at"),
+        (policy("ask: {group: desk, where: {unit: region}}", top="neutral: [region]\n"), "neutral", "looked at"),
+        (policy("ask: {user: ana}", top="neutral: [net_total]\n"), "neutral", "part of what is approved"),
+        (policy("ask: {user: ana}", top="neutral: [owner]\n"), "neutral", "part of what is approved"),
+        (policy("ask: {user: ana}", top="routing: [discount_percent]\n"), "routing", "nobody sets it"),
     ],
 )  # fmt: skip
 def test_what_forbids_publishing(text: str, field: str, what: str) -> None:

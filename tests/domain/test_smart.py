@@ -6,10 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from domain.approvals.acts import apply
 from domain.approvals.operators import Operator
 from domain.approvals.plan import Plan, barred_people, plan
 from domain.approvals.policy import Aggregate, Condition, Policy, Variable, Who
-from domain.approvals.round import ApprovalStatus, Round, RoundStatus, apply, decisions, new_round
+from domain.approvals.round import ApprovalStatus, Round, RoundStatus, decisions, new_round
 from domain.approvals.smart import worse
 from domain.people import Directory
 from tests.support import NOW, TODAY, a_policy, a_quote, a_rule, a_subject, act, people, tell, with_group

@@ -3,8 +3,9 @@
 from sqlmodel import col, select
 
 from composition import House
+from domain.approvals.acts import apply
 from domain.approvals.plan import Plan
-from domain.approvals.round import Round, apply, new_round
+from domain.approvals.round import Round, new_round
 from domain.audit import flaws
 from domain.runs import Outcome, expiry
 from storage import trail

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 from sqlmodel import col, select
 
-from domain.approvals.round import Round, RoundMachine
+from domain.approvals.acts import RoundMachine
+from domain.approvals.round import Round
 from domain.runs import Act, Command, Head, Proposal, expiry
 from services.commands import Caller
 from storage import record

@@ -1,0 +1,371 @@
+"""The rules of one round: who may do what, when, and what follows. Values in, values out.
+
+`apply` is total: the workflow applies a command before anybody has checked that it is genuine."""
+
+from collections.abc import Callable
+from typing import Any
+
+from domain.approvals.path import (
+    OFF,
+    ask_next,
+    close,
+    complete,
+    cover,
+    onwards,
+    requested,
+    ticking,
+    waits_on,
+    with_approval,
+)
+from domain.approvals.round import Approval, ApprovalStatus, Consultation, Round, RoundStatus, Seat, Vote, next_due
+from domain.runs import Command, Outcome, is_expiry
+from domain.values import Instant, short_id
+
+Decided = tuple[Round, Outcome]
+ADDED = "added"
+"""The rule of an approval that no rule asks for."""
+MOST_ADDED, MOST_STEPS, MOST_CONSULTED = 50, 10_000, 20
+
+
+def apply(round: Round, command: Command, at: Instant) -> Decided:
+    """The round after the command, and what came of it. Every command takes a sequence number, refused or not."""
+    after, outcome = _apply(round, command, at)
+    after = after.model_copy(update={"seq": round.seq + 1})
+    return after.model_copy(update={"due": next_due(after)}), outcome
+
+
+def _apply(round: Round, command: Command, at: Instant) -> Decided:
+    if command.verb == "open" and round.status is RoundStatus.NEW:
+        opened = ask_next(round.model_copy(update={"status": RoundStatus.PENDING, "opened_at": at}), at)
+        carried = {a.rule: a.carried_from for a in opened.approvals if a.status is ApprovalStatus.CARRIED}
+        facts: dict[str, Any] = {"carried": carried} if carried else {}
+        return opened, _done("opened", state=opened.status, waiting_on=opened.waiting_on, **facts)
+    if round.status is not RoundStatus.PENDING:
+        return round, _refused(
+            "round_closed",
+            "This round is not open for decisions." if round.running else f"This round already ended: {round.status}.",
+            state=round.status,
+            closed_at=round.closed_at and round.closed_at.isoformat(),
+        )
+    handler = HANDLERS.get(command.verb)
+    if handler is None or (command.verb == "expire" and not is_expiry(command)):
+        return round, _refused("unknown_verb", "This round does not know that act.")
+    return handler(round, command, at)
+
+
+def _done(code: str, sentence: str = "", **facts: Any) -> Outcome:
+    return Outcome(applied=True, code=code, sentence=sentence, facts=facts)
+
+
+def _refused(code: str, sentence: str, **facts: Any) -> Outcome:
+    return Outcome(applied=False, code=code, sentence=sentence, facts=facts)
+
+
+def _text(value: object, longest: int = 4000) -> str:
+    return value[:longest] if isinstance(value, str) else ""
+
+
+# --- deciding -------------------------------------------------------------------------------------------------------
+
+
+def _addressed(round: Round, command: Command) -> Approval | Outcome:
+    """The approval a decision names, if it is this actor's turn to decide it."""
+    approval = round.approval(command.payload.get("approval"))
+    if approval is None:
+        return _refused("unknown_approval", "This round has no such approval.")
+    shown = command.payload.get("digest")
+    if shown is not None and shown != round.digest:
+        return _refused("stale_version", "What you saw is not what is in approval now. Open it again.")
+    holder = command.on_behalf_of or command.actor
+    if command.actor in round.barred:
+        return _refused("own_submission", "You submitted, own or edited this, so somebody else must decide it.")
+    seat = approval.seat_of(holder)
+    if seat is None:
+        return _refused("not_an_approver", "This approval is not yours to decide.")
+    if seat.vote or not approval.status.open:
+        return _already(approval, seat)
+    if approval.status is ApprovalStatus.WAITING:
+        return _refused("not_your_turn", "An earlier step must be decided first.", step=approval.step)
+    return approval
+
+
+def _already(approval: Approval, seat: Seat | None) -> Outcome:
+    last = seat if seat and seat.vote else max((s for s in approval.seats if s.at), key=_when, default=None)
+    return _refused(
+        "already_decided",
+        f"This was already decided: {approval.status}." if not approval.status.open else "You already decided this.",
+        state=approval.status,
+        by=last and (last.by or last.holder),
+        at=last and last.at and last.at.isoformat(),
+    )
+
+
+def _when(seat: Seat) -> float:
+    return seat.at.timestamp() if seat.at else 0.0
+
+
+def _voted(approval: Approval, command: Command, vote: Vote, at: Instant) -> Approval:
+    """The approval with this vote, settled when enough approved or too many rejected."""
+    holder = command.on_behalf_of or command.actor
+    given = {"vote": vote, "by": command.actor if command.on_behalf_of else None, "at": at}
+    given["comment"] = _text(command.payload.get("comment"))
+    seats = tuple(s.model_copy(update=given) if s.holder == holder else s for s in approval.seats)
+    votes = [s.vote for s in seats]
+    update: dict[str, Any] = {"seats": seats}
+    if votes.count(Vote.APPROVED) >= approval.needed:
+        update |= {"status": ApprovalStatus.APPROVED, "decided_at": at, **OFF}
+    elif len([s for s in seats if not s.escalated]) - votes.count(Vote.REJECTED) < approval.needed or (
+        approval.any_decides and Vote.REJECTED in votes
+    ):
+        update |= {"status": ApprovalStatus.REJECTED, "decided_at": at, **OFF}
+    return approval.model_copy(update=update)
+
+
+def _approve(round: Round, command: Command, at: Instant) -> Decided:
+    addressed = _addressed(round, command)
+    if isinstance(addressed, Outcome):
+        return round, addressed
+    decided = _voted(addressed, command, Vote.APPROVED, at)
+    after = with_approval(round, decided)
+    if decided.status is ApprovalStatus.APPROVED:
+        after = onwards(cover(after, decided, at), at)
+    return after, _done("approved", approval=decided.id, approval_state=decided.status, state=after.status)
+
+
+def _reject(round: Round, command: Command, at: Instant) -> Decided:
+    addressed = _addressed(round, command)
+    if isinstance(addressed, Outcome):
+        return round, addressed
+    if not _text(command.payload.get("comment")).strip():
+        return round, _refused("comment_required", "Say why you reject: a comment is required.", field="comment")
+    decided = _voted(addressed, command, Vote.REJECTED, at)
+    after = with_approval(round, decided)
+    if decided.status is ApprovalStatus.REJECTED:
+        after = onwards(after, at)
+    return after, _done("rejected", approval=decided.id, approval_state=decided.status, state=after.status)
+
+
+NOT_BUILT = (ApprovalStatus.CARRIED, ApprovalStatus.INFORMED)
+"""Given before this round, or told to people who cannot forget it: neither is undone."""
+
+
+def _take_back(round: Round, command: Command, at: Instant) -> Decided:
+    """An approval is undone while nothing that waited on it is decided; what came after waits again."""
+    approval = round.approval(command.payload.get("approval"))
+    if approval is None:
+        return round, _refused("unknown_approval", "This round has no such approval.")
+    given = next((s for s in approval.seats if s.vote is Vote.APPROVED and command.actor in (s.by or s.holder,)), None)
+    if given is None:
+        return round, _refused("not_an_approver", "You have not approved this, so there is nothing to take back.")
+    later = [a for a in round.approvals if waits_on(round, a, approval) and a.status not in NOT_BUILT]
+    decided = [a for a in later if a.status is not ApprovalStatus.REVOKED and a.covered_by != approval.id]
+    if built := [a for a in decided if a.decided_at or any(s.vote for s in a.seats)]:
+        titles = ", ".join(a.title for a in built)
+        return round, _refused(
+            "built_on", f"{titles} came after it and is decided already.", decided=[a.id for a in built]
+        )
+    seats = tuple(Seat(holder=s.holder, escalated=s.escalated) if s is given else s for s in approval.seats)
+    reopened = approval.model_copy(update={"seats": seats, "decided_at": None})
+    round = with_approval(round, reopened if approval.status is ApprovalStatus.REQUESTED else requested(reopened, at))
+    for waiting in [a for a in round.approvals if a in later or a.covered_by == approval.id]:
+        undone = {"status": ApprovalStatus.WAITING, "requested_at": None, "decided_at": None, "covered_by": None}
+        round = with_approval(round, waiting.model_copy(update={**undone, **OFF}))
+    after = onwards(round, at)  # what was covered may be next in a chain of its own
+    return after, _done("taken_back", approval=approval.id, waiting_on=after.waiting_on)
+
+
+# --- handing over ---------------------------------------------------------------------------------------------------
+
+
+def _delegate(round: Round, command: Command, at: Instant) -> Decided:
+    addressed = _addressed(round, command)
+    if isinstance(addressed, Outcome):
+        return round, addressed
+    return _hand_over(round, addressed, command.on_behalf_of or command.actor, command, at, "delegated")
+
+
+def _reassign(round: Round, command: Command, at: Instant) -> Decided:
+    approval = round.approval(command.payload.get("approval"))
+    if approval is None:
+        return round, _refused("unknown_approval", "This round has no such approval.")
+    if not approval.status.open:
+        return round, _already(approval, None)
+    wanted = command.payload.get("from")
+    holders = approval.holders
+    holder = wanted if isinstance(wanted, str) else holders[0] if len(holders) == 1 else None
+    if holder not in holders:
+        return round, _refused(
+            "not_an_approver",
+            "Say in `from` whose place is taken: one who has not decided yet.",
+            holders=holders,
+        )
+    return _hand_over(round, approval, holder, command, at, "reassigned")
+
+
+def _hand_over(round: Round, approval: Approval, holder: str, command: Command, at: Instant, code: str) -> Decided:
+    """`holder`'s seat goes to another person, and the clock restarts."""
+    to = _text(command.payload.get("to"), 64)
+    if not to:
+        return round, _refused("invalid", "Say in `to` who takes over.", field="to")
+    if to in round.barred:
+        return round, _refused("own_submission", f"{to} submitted, owns or edited this and cannot decide it.", to=to)
+    if approval.seat_of(to):
+        return round, _refused("already_an_approver", f"{to} is asked for this approval already.", to=to)
+    seats = tuple(Seat(holder=to) if s.holder == holder else s for s in approval.seats)
+    moved = approval.model_copy(update={"seats": seats})
+    if moved.status is ApprovalStatus.REQUESTED:
+        moved = requested(moved, at)
+    facts = {"from": holder, "to": to, "approval": moved.id}
+    return with_approval(round, moved), _done(code, f"{to} is asked instead of {holder}.", **facts)
+
+
+# --- asking others --------------------------------------------------------------------------------------------------
+
+
+def _add_approver(round: Round, command: Command, at: Instant) -> Decided:
+    """One more approval, in a step of the chain that is not reached yet; what the rules ask for stays as it is."""
+    payload = command.payload
+    beside = round.approval(payload.get("approval"))
+    if beside is None:
+        return round, _refused("unknown_approval", "This round has no such approval.")
+    if command.actor != round.submitter and (command.on_behalf_of or command.actor) not in round.waiting_on:
+        return round, _refused("not_an_approver", "Only the submitter, or who is asked now, can add an approver.")
+    wanted = payload.get("seats")
+    people = tuple(dict.fromkeys(p for p in wanted if _text(p, 64))) if isinstance(wanted, list) else ()
+    if not people or len(people) > MOST_ADDED:
+        return round, _refused("invalid", "Say in `to` or `group` who is asked too.", field="to")
+    if forbidden := [person for person in people if person in round.barred]:
+        return round, _refused("own_submission", f"{forbidden[0]} submitted, owns or edited this.", to=forbidden[0])
+    chain = [a for a in round.approvals if a.chain == beside.chain]
+    reached = max((a.step for a in chain if a.status is not ApprovalStatus.WAITING), default=0)
+    step = payload.get("step")
+    step = step if isinstance(step, int) and not isinstance(step, bool) else _next_step(chain, reached)
+    ended = any(a.status is ApprovalStatus.REJECTED for a in round.approvals) or complete(round, beside.chain)
+    if ended or not reached < step <= MOST_STEPS:
+        return round, _refused("step_reached", "That step was reached already; choose a later one.", reached=reached)
+    if any(a.step == step and a.seat_of(person) for a in chain for person in people):
+        return round, _refused("already_an_approver", "They are asked in that step already.", step=step)
+    group = _text(payload.get("group"), 64) or None
+    added = Approval(
+        id=short_id("a", command.run, len(round.approvals)), rule=ADDED, title=f"Added by {command.actor}",
+        chain=beside.chain, step=step, needed=1, any_decides=True, explicit=True, group=group,
+        seats=tuple(Seat(holder=person) for person in people), added_by=command.actor,
+        added_for=_text(payload.get("comment"), 500),
+    )  # fmt: skip
+    after = round.model_copy(update={"approvals": (*round.approvals, added)})
+    facts = {"approval": added.id, "to": group or people[0], "chain": added.chain, "step": step}
+    return after, _done("added", f"{group or people[0]} will be asked in step {step}.", **facts)
+
+
+def _next_step(chain: list[Approval], reached: int) -> int:
+    return min((a.step for a in chain if a.step > reached), default=reached + 1)
+
+
+def _consult(round: Round, command: Command, at: Instant) -> Decided:
+    """Somebody is asked for advice: the holder still decides, and the clock waits as long as the rule allows."""
+    addressed = _addressed(round, command)
+    if isinstance(addressed, Outcome):
+        return round, addressed
+    to, question = _text(command.payload.get("to"), 64), _text(command.payload.get("comment")).strip()
+    if not to:
+        return round, _refused("invalid", "Say in `to` whom you ask.", field="to")
+    if not question:
+        return round, _refused("comment_required", "Say what you want to know.", field="comment")
+    if addressed.seat_of(to) or to == command.actor:
+        return round, _refused("already_an_approver", f"{to} is asked for this approval already.", to=to)
+    asked = Consultation(person=to, by=command.on_behalf_of or command.actor, question=question, at=at)
+    earlier = _ended(addressed, at).consultations[-MOST_CONSULTED:]
+    after = ticking(addressed.model_copy(update={"consultations": (*earlier, asked)}))
+    return with_approval(round, after), _done("consulted", f"{to} is asked for advice.", approval=after.id, to=to)
+
+
+def _advise(round: Round, command: Command, at: Instant) -> Decided:
+    """The advice asked for; the clock goes on."""
+    approval = round.approval(command.payload.get("approval"))
+    if approval is None:
+        return round, _refused("unknown_approval", "This round has no such approval.")
+    asked = approval.consulted
+    if asked is None or asked.person != command.actor:
+        return round, _refused("not_consulted", "Nobody waits for your advice on this.")
+    answer = _text(command.payload.get("comment")).strip()
+    if not answer:
+        return round, _refused("comment_required", "Say what you advise.", field="comment")
+    after = ticking(_ended(approval, at, answer))
+    return with_approval(round, after), _done("advised", approval=after.id, to=asked.by)
+
+
+def _ended(approval: Approval, at: Instant, answer: str = "") -> Approval:
+    """The approval with the advice it waits for given, or given up."""
+    if approval.consulted is None:
+        return approval
+    *earlier, last = approval.consultations
+    ended = last.model_copy(update={"ended_at": at, "answer": answer})
+    return approval.model_copy(update={"consultations": (*earlier, ended)})
+
+
+# --- ending ---------------------------------------------------------------------------------------------------------
+
+
+def _recall(round: Round, command: Command, at: Instant) -> Decided:
+    if command.actor != round.submitter and command.payload.get("authority") != "approvals_admin":
+        return round, _refused("not_the_submitter", "Only the submitter or an approvals admin can recall it.")
+    after = close(round, RoundStatus.RECALLED, at)
+    return after, _done("recalled", state=after.status)
+
+
+def _expire(round: Round, command: Command, at: Instant) -> Decided:
+    """Time acts: what expired ends the round; else what is late is escalated, and who was not reminded is."""
+    if late := [a for a in round.requested if a.due and a.due <= at]:
+        for approval in late:
+            round = with_approval(
+                round, approval.model_copy(update={"status": ApprovalStatus.EXPIRED, "decided_at": at, **OFF})
+            )
+        refused = any(a.status is ApprovalStatus.REJECTED for a in round.approvals)
+        after = onwards(round, at) if refused else close(round, RoundStatus.EXPIRED, at)
+        return after, _done("expired", state=after.status, approvals=[a.id for a in late])
+    escalated = [a for a in round.requested if a.escalate_at and a.escalate_at <= at]
+    for approval in escalated:
+        round = with_approval(round, _escalated(approval, at))
+    reminded = [a for a in round.requested if a.remind_at and a.remind_at <= at]
+    for approval in reminded:
+        round = with_approval(round, _reminded(approval, at))
+    if not escalated and not reminded:
+        return round, _refused("not_due", "Nothing is due yet.")
+    facts: dict[str, Any] = {"escalated": [a.id for a in escalated], "reminded": [a.id for a in reminded]}
+    return round, _done("escalated" if escalated else "reminded", **facts)
+
+
+def _escalated(approval: Approval, at: Instant) -> Approval:
+    """Others are asked too, and whoever held it keeps it."""
+    added = tuple(Seat(holder=to, escalated=True) for to in approval.escalate_to if approval.seat_of(to) is None)
+    return ticking(approval.model_copy(update={"seats": (*approval.seats, *added), "escalated_at": at}))
+
+
+def _reminded(approval: Approval, at: Instant) -> Approval:
+    return ticking(approval.model_copy(update={"reminded_at": at}))
+
+
+HANDLERS: dict[str, Callable[[Round, Command, Instant], Decided]] = {
+    "approve": _approve,
+    "reject": _reject,
+    "take_back": _take_back,
+    "add_approver": _add_approver,
+    "consult": _consult,
+    "advise": _advise,
+    "delegate": _delegate,
+    "reassign": _reassign,
+    "recall": _recall,
+    "expire": _expire,
+}
+
+
+class RoundMachine:
+    """The approval round as a kind of run."""
+
+    kind = "approval_round"
+    state = Round
+    verbs: tuple[str, ...] = ("open", *(verb for verb in HANDLERS if verb != "expire"))
+
+    @staticmethod
+    def apply(state: Round, command: Command, at: Instant) -> Decided:
+        return apply(state, command, at)

@@ -1,0 +1,59 @@
+"""What a quote's policy asks of it: the plan for a draft, with everything that it was worked out from."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from domain.approvals.evaluation import Finding
+from domain.approvals.plan import Plan, plan
+from domain.approvals.round import decisions
+from domain.approvals.subject import Subject, quote_subject, testable
+from domain.errors import NotFound
+from domain.quotes import Quote, QuoteStatus
+from services.office import Office
+from storage import people, policies, rounds
+from storage.policies import StoredPolicy
+
+
+@dataclass(frozen=True)
+class Drafted:
+    """A quote as it would be submitted: who edited it since its last round, and that round's number."""
+
+    quote: Quote
+    editors: tuple[str, ...] = ()
+    status: QuoteStatus = QuoteStatus.DRAFT
+    round: int = 0
+
+
+@dataclass(frozen=True)
+class Planned:
+    policy: StoredPolicy
+    subject: Subject
+    plan: Plan
+    findings: list[Finding]
+    as_subject: Callable[[Quote], Subject]
+    """How the policy would see another version of the quote."""
+
+
+async def planned(session: AsyncSession, office: Office, drafted: Drafted, submitter: str) -> Planned:
+    """The approvals the quote needs when `submitter` submits it now. Raises NotFound where no policy is published."""
+    stored = await policies.current(session, "quote")
+    if stored is None:
+        raise NotFound("No approval policy for quotes is published yet. An approvals admin must publish one.")
+    policy, quote, today = stored.policy, drafted.quote, office.clock().date()
+    rates = (await people.rates(session, office.company_currency)).on(today)
+    owner = await people.load_person(session, quote.owner)
+
+    def as_subject(other: Quote) -> Subject:
+        return quote_subject(other, 0, rates, drafted.editors, owner.unit if owner else "", policy.neutral)
+
+    subject = as_subject(quote)
+    named = [who for _, who in policy.people_named()]
+    asked = {str(subject.fields.get(who.field)) for who in named if who.field} | {submitter}
+    asked |= {who.user for who in named if who.user}
+    asked |= {str(testable(line.get(name))) for name in policy.routing_line_fields for line in subject.lines}
+    directory = await people.directory(session, asked, {who.group for who in named if who.group})
+    earlier = decisions(await rounds.rounds_of(session, f"quote:{quote.id}")) if drafted.round else []
+    found, findings = plan(policy, subject, directory, submitter, drafted.status.value, today, earlier)
+    return Planned(stored, subject, found, findings, as_subject)

@@ -1,0 +1,98 @@
+"""What waits on people: their inboxes, straight from the seats."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, case, func, literal, or_, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from domain.values import Value
+from storage.database import execute
+from storage.rounds import APPROVALS, CONSULTED, SEATS
+from storage.tables import ApprovalRow, QuoteRow
+from storage.types import Moment
+
+QUOTES = QuoteRow.__table__.c  # type: ignore[attr-defined]
+
+
+class Waiting(Value):
+    """One line of an inbox."""
+
+    approval: str
+    subject: str
+    run: str
+    title: str
+    chain: str
+    step: int
+    rule: str
+    reasons: list[str]
+    requested_at: datetime
+    due: datetime | None
+    digest: str
+    quote: dict[str, Any]
+    on_behalf_of: str | None = None
+    """Whom the reader decides it for, when it is not theirs."""
+    question: str | None = None
+    """What the reader is asked for advice on; the decision is not theirs then."""
+
+
+async def page(
+    session: AsyncSession, holders: list[str], after: tuple[datetime, str] | None, limit: int
+) -> list[Waiting]:
+    """What waits on these holders, longest waiting first: one query, whatever the length of the list.
+
+    The first of `holders` is the reader; an approval that waits on several of them is listed once."""
+    one = len(holders) == 1
+    asked_at = SEATS.asked_at if one else func.min(SEATS.asked_at, type_=Moment())
+    holder = SEATS.holder if one else func.min(SEATS.holder)
+    own = literal(True) if one else func.max(case((SEATS.holder == holders[0], 1), else_=0))
+    question = case((SEATS.vote == CONSULTED, SEATS.comment))
+    if not one:  # who may decide it for somebody is not asked for advice on it
+        question = case((func.count(SEATS.holder) == func.count(SEATS.vote), func.min(question)))
+    seats = (
+        select(SEATS.approval, asked_at.label("asked_at"), holder.label("holder"), own.label("own"),
+               question.label("question"))
+        .where(*_waits(holders), SEATS.subject_kind == "quote")
+        .order_by(asked_at, SEATS.approval)
+        .limit(limit)
+    )  # fmt: skip
+    if not one:
+        seats = seats.group_by(SEATS.approval)
+    if after:
+        at, approval = after
+        later = (asked_at > at) | ((asked_at == at) & (SEATS.approval > approval))
+        seats = seats.where(later) if one else seats.having(later)
+    # The page is cut before it is joined: a planner without statistics would join everything first.
+    cut = seats.subquery()
+    query = (
+        select(ApprovalRow, QuoteRow, cut.c.holder, cut.c.own, cut.c.question)
+        .join_from(cut, ApprovalRow, APPROVALS.id == cut.c.approval)
+        .join(QuoteRow, QUOTES.id == APPROVALS.subject_id)
+        .order_by(cut.c.asked_at, cut.c.approval)
+    )
+    return [
+        Waiting(
+            approval=a.id, subject=f"{a.subject_kind}:{a.subject_id}", run=a.run,
+            title=a.title, chain=a.chain, step=a.step, rule=a.rule, reasons=a.reasons,
+            requested_at=a.requested_at or q.changed_at, due=a.due, digest=q.digest,
+            quote={
+                "id": q.id, "customer": q.customer, "currency": q.currency, "net_total": q.net_total,
+                "discount_percent": q.discount_percent, "owner": q.owner,
+            },
+            on_behalf_of=None if own else holder, question=question,
+        )
+        for a, q, holder, own, question in (await session.exec(query)).all()  # type: ignore[call-overload]
+    ]  # fmt: skip
+
+
+def _waits(holders: list[str]) -> list[ColumnElement[bool]]:
+    """What these holders are asked; advice only of the first of them, who reads it."""
+    waits: list[ColumnElement[bool]] = [SEATS.holder.in_(holders), SEATS.asked_at.is_not(None)]
+    return waits if len(holders) == 1 else [*waits, or_(SEATS.vote.is_(None), SEATS.holder == holders[0])]
+
+
+async def waiting_count(session: AsyncSession, holders: list[str], most: int) -> int:
+    """How many approvals wait on these holders, counted up to `most`."""
+    asked = select(SEATS.approval).where(*_waits(holders)).limit(most)
+    asked = asked.distinct() if len(holders) > 1 else asked
+    return int((await execute(session, select(func.count()).select_from(asked.subquery()))).scalar_one())
