@@ -34,6 +34,14 @@ class Settings(BaseSettings):
     inbound_port: int | None = None
     """Where that mail server listens; none without it."""
     inbound_host: str = "127.0.0.1"
+    imap_host: str = ""
+    """A mailbox where such mail arrives instead, read over IMAP; none without it."""
+    imap_port: int = 993
+    imap_username: str = ""
+    imap_password: SecretStr = SecretStr("")
+    imap_tls: bool = True
+    imap_folder: str = "INBOX"
+    imap_every_seconds: float = Field(default=20, gt=0)
     links_require_login: bool = False
     """Whether a link in a message decides only for somebody who is signed in."""
     chat_schemes: str = "slack,msteams,workflows,matrix,matrixs,mmost,mmosts,discord,gchat,tgram,rockets"

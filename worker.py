@@ -36,6 +36,7 @@ from activities.contracts import (
 from activities.notifying import Delivering
 from activities.recording import Recording
 from composition import House, build, now
+from inbound.mailbox import Mailbox, Reading, mailbox_door
 from inbound.server import mail_door
 from notify.chat import Chat
 from notify.mail import Mail, SmtpServer
@@ -78,6 +79,18 @@ def smtp(settings: Settings) -> SmtpServer:
         password=settings.smtp_password.get_secret_value(),
         start_tls=settings.smtp_start_tls,
         sender=settings.mail_from,
+    )
+
+
+def mailbox(settings: Settings) -> Mailbox:
+    return Mailbox(
+        host=settings.imap_host,
+        port=settings.imap_port,
+        username=settings.imap_username,
+        password=settings.imap_password.get_secret_value(),
+        tls=settings.imap_tls,
+        folder=settings.imap_folder,
+        every_seconds=settings.imap_every_seconds,
     )
 
 
@@ -166,6 +179,9 @@ async def serve(queues: list[str], stop: asyncio.Event) -> None:
         if "notify" in queues and house.settings.inbound_port is not None:
             at = house.settings.inbound_host, house.settings.inbound_port
             await stack.enter_async_context(mail_door(house.links, house.replies, *at))
+        if "notify" in queues and house.settings.imap_host:
+            reading = Reading(mailbox(house.settings), house.links, house.replies)
+            await stack.enter_async_context(mailbox_door(reading))
         for queue in queues:
             await stack.enter_async_context(WORKERS[queue](client, house))
         log.info("worker_up", queues=queues)

@@ -14,6 +14,7 @@ from domain.values import Value
 
 MAX_BYTES = 2_000_000
 MAX_TEXT = 20_000
+TO_WHOM, MOST_RECIPIENTS = ("To", "Cc", "Delivered-To", "X-Original-To"), 50
 AUTOMATIC_PRECEDENCE = ("bulk", "list", "junk", "auto_reply")
 QUOTES = re.compile(
     r"^(>|_{10,}|-{2,}\s*(original message|mensagem original|upprunaleg\w* skilabo\S*|forwarded message)"
@@ -43,14 +44,17 @@ class Reply(Value):
 
 
 def read_mail(raw: bytes, envelope_sender: str | None) -> Reply:
-    """Total: a mail that cannot be read is an empty reply of nobody."""
+    """What a mail says; without an envelope its Return-Path tells who sent it.
+
+    Total: a mail that cannot be read is an empty reply of nobody."""
     try:
         mail = BytesParser(EmailMessage, policy=policy.default).parsebytes(raw[:MAX_BYTES])
+        by_header = envelope_sender is None and "Return-Path" in mail
         return Reply(
             message_id=_header(mail, "Message-ID")[:300],
             sender=parseaddr(_header(mail, "From"))[1].lower()[:254],
-            recipients=tuple(a.lower() for _, a in getaddresses([_header(mail, "To"), _header(mail, "Cc")])[:50]),
-            automatic=_automatic(mail, envelope_sender),
+            recipients=tuple(a.lower() for _, a in getaddresses([_header(mail, n) for n in TO_WHOM])[:MOST_RECIPIENTS]),
+            automatic=_automatic(mail, _header(mail, "Return-Path").strip() if by_header else envelope_sender),
             text=written(_body(mail)),
         )
     except (MessageError, ValueError, LookupError, AttributeError, TypeError, RecursionError):
