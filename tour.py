@@ -170,6 +170,21 @@ async def delegate(story: Story) -> None:
         await story.call("leif", "POST", f"/v1/approvals/{item['approval']}/approve", json=body)
 
 
+async def ask_others(story: Story) -> None:
+    """Fábio asks Carla before he decides; Rita adds somebody after him."""
+    item = await story.waiting("fabio")
+    path = f"/v1/approvals/{item['approval']}"
+    question = {"digest": item["digest"], "to": "carla", "question": "Did we ever go below 28 % for them?"}
+    await story.call("fabio", "POST", f"{path}/consult", json=question)
+    must((await story.waiting("carla"))["question"] == question["question"], "carla should be asked, not decide")
+    await story.call("carla", "POST", f"{path}/advise", json={"answer": "Once, and regretted it."})
+    await story.letter("fabio@example.com", "regretted")
+    must((await story.call("carla", "GET", "/v1/inbox"))["items"] == [], "the question should be gone")
+    await story.call("rita", "POST", f"{path}/add-approver", json={"to": "helena", "reason": "knows the customer"})
+    added = [a for a in (await story.round(1)).approvals if a.added_by == "rita"]
+    must([(a.step, a.status.value) for a in added] == [(21, "waiting")], "helena should come after fabio")
+
+
 async def reject(story: Story) -> None:
     item = await story.waiting("fabio")
     path = f"/v1/approvals/{item['approval']}/reject"
@@ -229,7 +244,12 @@ async def away(story: Story) -> None:
 
 async def finish(story: Story) -> None:
     stored = await story.call("rita", "GET", f"/v1/quotes/{QUOTE}")
-    must(stored["status"] == "approved", "the quote should be approved")
+    must(stored["status"] == "approved" and stored["valid_until"], "the quote should be approved, for a time")
+    quote = {**stored["quote"], "fields": {**stored["quote"]["fields"], "customer_reference": "PO 4711"}}
+    headers = {"If-Match": f'"{stored["version"]}"'}
+    noted = await story.call("rita", "PUT", f"/v1/quotes/{QUOTE}", json=quote, headers=headers)
+    same = ("approved", stored["digest"])
+    must((noted["status"], noted["digest"]) == same, "a reference that no rule looks at should cost nothing")
 
 
 async def forged_signal(story: Story) -> None:
@@ -370,11 +390,12 @@ STEPS: list[Step] = [
     ("Editing is refused while in approval", edit_is_refused),
     ("The deal desk approves", approve),
     ("Operations hands over, and the other decides", delegate),
+    ("Finance asks for advice; the rep adds an approver", ask_others),
     ("Finance rejects; a second decision is refused", reject),
     ("Edit and resubmit: what was approved carries over", resubmit),
     ("Recall", recall),
     ("Away: a colleague decides by answering the mail", away),
-    ("The quote is approved", finish),
+    ("The quote is approved, and may be noted upon", finish),
     ("Forged and unreadable signals are refused", forged_signal),
     ("The worker dies; the command does not", worker_dies),
     ("A link in a mail decides once", by_link),
