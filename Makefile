@@ -37,12 +37,15 @@ format: setup ## Put the code into its one form
 	$(BIN)/ruff check --fix .
 
 bench: setup ## Print the figures, as ratios in one run
-	$(BIN)/python -m bench
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r bench/requirements.lock
+	$(BIN)/python -m bench $(AREA)
 
 lock: setup ## Pin the newest versions that pyproject.toml allows
 	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip compile --quiet --upgrade pyproject.toml --extra dev --universal --python-version 3.11 \
 		--generate-hashes --no-header --no-annotate --output-file requirements.lock
+	$(BIN)/uv pip compile --quiet --upgrade bench/requirements.in --universal --python-version 3.11 \
+		--constraint requirements.lock --generate-hashes --no-header --no-annotate --output-file bench/requirements.lock
 
 clean: ## Remove the environment and caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -15,8 +15,10 @@ from typing import Any
 
 from rich.table import Table
 
+from bench.engines import ENGINES
 from bench.report import Report, ratio
 from domain.approvals.compare import Backtest, effect
+from domain.approvals.evaluation import Facts
 from domain.approvals.operators import Operator
 from domain.approvals.plan import plan
 from domain.approvals.policy import Aggregate, Condition, Filter, Policy, Rule, Variable, Who
@@ -24,6 +26,7 @@ from domain.approvals.subject import Subject
 from domain.people import Directory, Person, Role
 from services.records import records
 
+SHORT, LONG = 1_000, 100_000
 RULES, LINES, VARIABLES, FAMILIES = 500, 1_000, 50, 10
 TODAY = date(2026, 3, 2)
 DIRECTORY = Directory(people={"ana": Person(id="ana", name="Ana", roles=(Role.APPROVER,))})
@@ -121,6 +124,34 @@ def plans(report: Report) -> None:
         table.add_row(name, f"{spent:.1f}", f"{spent / loading:.1f}")
     report.show(table)
     report.ratio("plan with reasons : json.loads of the quote", ratio(whole, loading), "≤ 5")
+    _engines(report, data, policy, whole, ready, ours())
+
+
+def _engines(
+    report: Report, data: dict[str, Any], policy: Policy, whole: float, known: float, answer: set[str]
+) -> None:
+    """The same rules in other engines, which count in floats and give no reasons; their answers are checked."""
+    numbers = {"discount_percent": float(data["discount_percent"]), "term_months": float(data["term_months"])}
+    lines = [{"family": n["family"], **{f: float(n[f]) for f in FIELDS}} for n in data["lines"]]
+    facts = Facts(subject_of(data), policy)
+    figures = {v.name: float(facts.variable(v.name) or 0) for v in policy.variables}
+    table = Table(
+        "", "walking lines, ms", "on ready facts, ms", title="The same rules elsewhere; answers checked equal"
+    )
+    table.add_row("dealwright, with reasons", f"{whole:.1f}", f"{known:.1f}")
+    for name, engine in ENGINES.items():
+        row = []
+        for ready in (False, True):
+            try:
+                judge = engine(policy, ready)
+            except ImportError:
+                row.append("not installed")
+                continue
+            given = {**numbers, **(figures if ready else {"lines": lines})}
+            assert judge(given) == answer, f"{name} answers differently"
+            row.append(f"{best(lambda judge=judge, given=given: judge(given), 3):.1f}")  # type: ignore[misc]
+        table.add_row(name, *row)
+    report.show(table)
 
 
 def backtests(report: Report) -> None:
@@ -130,7 +161,7 @@ def backtests(report: Report) -> None:
     table = Table("records", "records/s", "peak MB", title="Backtest of 20 rules over a CSV")
     peaks = []
     with tempfile.TemporaryDirectory() as folder:
-        for count in (1_000, 20_000):
+        for count in SHORT, LONG:
             file = Path(folder) / f"{count}.csv"
             with file.open("w", newline="") as stream:
                 writer = csv.writer(stream)
@@ -149,7 +180,7 @@ def backtests(report: Report) -> None:
             tracemalloc.stop()
             table.add_row(f"{count:,}", f"{count / spent:,.0f}", f"{peaks[-1]:.1f}")
     report.show(table)
-    report.ratio("backtest: peak memory, 20,000 : 1,000 records", ratio(peaks[1], peaks[0]), "flat")
+    report.ratio(f"backtest: peak memory, {LONG:,} : {SHORT:,} records", ratio(peaks[1], peaks[0]), "flat")
 
 
 async def run(report: Report) -> None:
