@@ -301,12 +301,11 @@ def policy_evaluate(
             for subject, status in records(judged, records_file, lines):
                 count += 1
                 say(f"{count:,} records") if count % 500 == 0 else None
-                hits = [pair for pair in zip(judged.rules, evaluate(judged, subject, status, day), strict=True)
-                        if pair[1].fired]  # fmt: skip
+                hits = [found for found in evaluate(judged, subject, status, day) if found.fired]
                 fired += bool(hits)
-                for rule, finding in hits:
+                for hit in hits:
+                    rule, why = hit.rule, "; ".join(hit.reasons)
                     asked = rule.ask.label if rule.ask else ""
-                    why = "; ".join(finding.reasons)
                     write((subject.id, rule.name, rule.heading, rule.chain_name, str(rule.step), asked, why))
                 if not hits:
                     write((subject.id, "", "", "", "", "", "no rule fires"))

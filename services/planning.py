@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from domain.approvals.evaluation import Finding
+from domain.approvals.evaluation import Judgement
 from domain.approvals.plan import Plan, plan
 from domain.approvals.round import decisions
 from domain.approvals.subject import Subject, quote_subject, testable
@@ -31,7 +31,7 @@ class Planned:
     policy: StoredPolicy
     subject: Subject
     plan: Plan
-    findings: list[Finding]
+    judgements: list[Judgement]
     as_subject: Callable[[Quote], Subject]
     """How the policy would see another version of the quote."""
 
@@ -55,5 +55,5 @@ async def planned(session: AsyncSession, office: Office, drafted: Drafted, submi
     asked |= {str(testable(line.get(name))) for name in policy.routing_line_fields for line in subject.lines}
     directory = await people.directory(session, asked, {who.group for who in named if who.group})
     earlier = decisions(await rounds.rounds_of(session, f"quote:{quote.id}")) if drafted.round else []
-    found, findings = plan(policy, subject, directory, submitter, drafted.status.value, today, earlier)
-    return Planned(stored, subject, found, findings, as_subject)
+    found, judgements = plan(policy, subject, directory, submitter, drafted.status.value, today, earlier)
+    return Planned(stored, subject, found, judgements, as_subject)

@@ -174,9 +174,9 @@ class Quotes:
         open_ones = {a.rule for a in needed.approvals if a.carried is None} | {u.rule for u in needed.unresolved}
         status, today = drafted.status.value, now.date()
         return Preview(
-            quote=quote, policy_version=policy.version, plan=needed, findings=found.findings, names=names,
-            hints=hints(policy.policy, quote, found.as_subject, open_ones, status, today), stand_ins=stand_ins,
-            expected_hours=expected_hours(needed, past),
+            quote=quote, policy_version=policy.version, plan=needed, names=names, stand_ins=stand_ins,
+            findings=[judged.finding() for judged in found.judgements], expected_hours=expected_hours(needed, past),
+            hints=hints(policy.policy, quote, found.as_subject, open_ones, status, today),
         )  # fmt: skip
 
     async def submit(self, caller: Caller, id: str, expected: int | None = None) -> Answer:

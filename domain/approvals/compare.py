@@ -125,6 +125,6 @@ def effect(old: Policy | None, new: Policy, subject: Subject, status: str, today
 
 
 def _needs(policy: Policy, subject: Subject, status: str, today: Any) -> Iterable[str]:
-    for rule, finding in zip(policy.rules, evaluate(policy, subject, status, today), strict=True):
-        if finding.fired:
-            yield f"{rule.heading}: {_asks(rule)}"
+    for judged in evaluate(policy, subject, status, today):
+        if judged.fired:
+            yield f"{judged.rule.heading}: {_asks(judged.rule)}"

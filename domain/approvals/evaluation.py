@@ -1,6 +1,7 @@
 """Evaluating a policy: which rules fire on a subject, and why. A function of subject, policy, status and day only."""
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 
@@ -25,33 +26,77 @@ class Tested(Value):
     compared: str
     holds: bool
 
-    @property
-    def sentence(self) -> str:
-        return f"{self.name} {self.tested} {self.sign} {self.compared}".rstrip()
-
 
 class Finding(Value):
-    """Why a rule fired or did not: `why` is conditions, no_conditions, does_not_fit, override, inactive,
-    not_effective or excluded_status."""
+    """Why a rule fired or did not, in words."""
 
     rule: str
     title: str
     fired: bool
     why: str
     tests: tuple[Tested, ...] = ()
-    smart: tuple[Snapshot, ...] = ()
     misfits: tuple[str, ...] = ()
     """What does not fit together, naming the lines."""
+
+
+Figures = tuple[Condition, Testable, Testable, bool]
+"""A condition, what it tested, what it compared that with, and whether it holds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What a rule says of a subject: `why` is conditions, no_conditions, does_not_fit, override, inactive,
+    not_effective or excluded_status.
+
+    Kept in figures: most rules do not fire, and words are made only of what somebody reads."""
+
+    rule: Rule
+    fired: bool
+    why: str
+    figures: Sequence[Figures] = ()
+    misfits: tuple[str, ...] = ()
 
     @property
     def reasons(self) -> tuple[str, ...]:
         """The conditions that made it fire."""
-        if self.misfits:
-            held = [test.sentence for test in self.tests if test.holds] if self.why == "conditions" else []
-            return (*self.misfits, *held)
-        if self.why == "conditions":
-            return tuple(test.sentence for test in self.tests if test.holds) or ("its condition does not hold",)
+        if self.misfits or self.why == "conditions":
+            conditions = self.figures if self.why == "conditions" else ()
+            held = tuple(sentence(figures) for figures in conditions if figures[3])
+            return (*self.misfits, *held) or ("its condition does not hold",)
         return ({"no_conditions": "always", "override": "overridden by its field"}.get(self.why, self.why),)
+
+    @property
+    def smart(self) -> tuple[Snapshot, ...]:
+        return tuple(_snapshot(figures) for figures in self.figures if figures[0].smart) if self.fired else ()
+
+    def finding(self) -> Finding:
+        tests = tuple(_tested(figures) for figures in self.figures)
+        misfits = self.misfits if self.fired else ()
+        title = self.rule.heading
+        return Finding(rule=self.rule.name, title=title, fired=self.fired, why=self.why, tests=tests, misfits=misfits)
+
+
+def _tested(figures: Figures) -> Tested:
+    condition, tested, compared, holds = figures
+    against = "" if condition.operator in operators.UNARY else shown(compared)
+    sign = operators.sign(condition.operator)
+    return Tested(index=condition.index, name=condition.tested_name, tested=shown(tested), sign=sign, compared=against,
+                  holds=holds)  # fmt: skip
+
+
+def sentence(figures: Figures) -> str:
+    """`discount_percent 27.5 > 20`."""
+    said = _tested(figures)
+    return f"{said.name} {said.tested} {said.sign} {said.compared}".rstrip()
+
+
+def _snapshot(figures: Figures) -> Snapshot:
+    condition, tested, compared, _ = figures
+    against = condition.other_field or condition.other_variable or ""
+    return Snapshot(
+        index=condition.index, name=condition.tested_name, operator=condition.operator, tested=tested,
+        compared=compared if against else None, against=against,
+    )  # fmt: skip
 
 
 class Facts:
@@ -90,7 +135,8 @@ class Facts:
 
     def _column(self, name: str) -> list[Testable]:
         if name not in self._columns:
-            self._columns[name] = [testable(line.get(name)) for line in self._lines]
+            values = [line.get(name) for line in self._lines]
+            self._columns[name] = [value if type(value) is Decimal else testable(value) for value in values]
         return self._columns[name]
 
     def _rows(self, variable: Variable) -> Iterable[int]:
@@ -146,26 +192,23 @@ def aggregated(variable: Variable, column: Callable[[str], list[Testable]], rows
     return min(found) if variable.aggregate is Aggregate.MIN else max(found)
 
 
-def evaluate(policy: Policy, subject: Subject, status: str, today: date) -> list[Finding]:
+def evaluate(policy: Policy, subject: Subject, status: str, today: date) -> list[Judgement]:
     """What every rule says about the subject, in the policy's order."""
     facts = Facts(subject, policy)
-    return [_finding(rule, facts, status, today) for rule in policy.rules]
+    return [_judged(rule, facts, status, today) for rule in policy.rules]
 
 
-def _finding(rule: Rule, facts: Facts, status: str, today: date) -> Finding:
+def _judged(rule: Rule, facts: Facts, status: str, today: date) -> Judgement:
     closed = _gate(rule, status, today)
     if closed:
-        return Finding(rule=rule.name, title=rule.heading, fired=False, why=closed)
-    tests = tuple(_tested(condition, facts) for condition in rule.conditions)
+        return Judgement(rule, False, closed)
+    figures = [_figures(condition, facts) for condition in rule.conditions]
     overridden = rule.override_field is not None and facts.field(rule.override_field) is True
-    misfits = _misfits(rule, facts)
     fitting = rule.excludes is not None or rule.requires is not None
-    fired = overridden or ((bool(misfits) or not fitting) and _fires(rule, tests))
+    misfits = _misfits(rule, facts) if fitting else ()
+    fired = overridden or ((bool(misfits) or not fitting) and _fires(rule, figures))
     plain = "conditions" if rule.conditions else "does_not_fit" if fitting else "no_conditions"
-    why = "override" if overridden else plain
-    smart = tuple(_snapshot(c, facts) for c in rule.conditions if c.smart) if fired else ()
-    return Finding(rule=rule.name, title=rule.heading, fired=fired, why=why, tests=tests, smart=smart,
-                   misfits=misfits if fired else ())  # fmt: skip
+    return Judgement(rule, fired, "override" if overridden else plain, figures, misfits)
 
 
 def _misfits(rule: Rule, facts: Facts) -> tuple[str, ...]:
@@ -195,40 +238,21 @@ def _gate(rule: Rule, status: str, today: date) -> str | None:
     return "excluded_status" if status in rule.excluded_statuses else None
 
 
-def _fires(rule: Rule, tests: tuple[Tested, ...]) -> bool:
-    if not tests or rule.logic == "all":
-        return all(test.holds for test in tests)
+def _fires(rule: Rule, figures: Sequence[Figures]) -> bool:
+    if not figures or rule.logic == "all":
+        return all(holds for *_, holds in figures)
     if rule.logic == "any":
-        return any(test.holds for test in tests)
-    return parse(rule.logic).holds({test.index: test.holds for test in tests})
+        return any(holds for *_, holds in figures)
+    return parse(rule.logic).holds({condition.index: holds for condition, _, _, holds in figures})
 
 
-def _figures(condition: Condition, facts: Facts) -> tuple[Testable, Testable]:
-    """What is tested, and what it is compared with."""
+def _figures(condition: Condition, facts: Facts) -> Figures:
     tested = facts.field(condition.field) if condition.field else facts.variable(condition.variable or "")
+    compared: Testable
     if condition.other_field:
-        return tested, facts.field(condition.other_field)
-    if condition.other_variable:
-        return tested, facts.variable(condition.other_variable)
-    return tested, condition.value
-
-
-def _tested(condition: Condition, facts: Facts) -> Tested:
-    tested, compared = _figures(condition, facts)
-    return Tested(
-        index=condition.index,
-        name=condition.tested_name,
-        tested=shown(tested),
-        sign=operators.sign(condition.operator),
-        compared="" if condition.operator in operators.UNARY else shown(compared),
-        holds=operators.holds(condition.operator, tested, compared),
-    )
-
-
-def _snapshot(condition: Condition, facts: Facts) -> Snapshot:
-    tested, compared = _figures(condition, facts)
-    against = condition.other_field or condition.other_variable or ""
-    return Snapshot(
-        index=condition.index, name=condition.tested_name, operator=condition.operator, tested=tested,
-        compared=compared if against else None, against=against,
-    )  # fmt: skip
+        compared = facts.field(condition.other_field)
+    elif condition.other_variable:
+        compared = facts.variable(condition.other_variable)
+    else:
+        compared = condition.value
+    return condition, tested, compared, operators.holds(condition.operator, tested, compared)

@@ -1,11 +1,11 @@
 """The plan: which approvals a subject needs, from whom, in which order, and why."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from decimal import Decimal
 
-from domain.approvals.evaluation import Finding, evaluate, lines_named
+from domain.approvals.evaluation import Judgement, evaluate, lines_named
 from domain.approvals.policy import Policy, Rule, Who
 from domain.approvals.smart import Asked, Decision, Given, Refused, Snapshot, again, newest
 from domain.approvals.subject import Subject, testable
@@ -74,7 +74,8 @@ class Plan(Value):
     """For each chain of the plan the chains it waits for."""
 
 
-class _Seat(Value):
+@dataclass(frozen=True, slots=True)
+class _Seat:
     """One approval to be made: who may give it, how many must, and the lines it is about."""
 
     people: tuple[str, ...]
@@ -83,7 +84,8 @@ class _Seat(Value):
     lines: tuple[str, ...] = ()
 
 
-class _Seats(Value):
+@dataclass(frozen=True, slots=True)
+class _Seats:
     """Who was found for one `Who`."""
 
     approvals: tuple[_Seat, ...] = ()
@@ -97,24 +99,25 @@ class _Seats(Value):
 def plan(
     policy: Policy, subject: Subject, directory: Directory, submitter: str, status: str, today: date,
     earlier: Sequence[Decision] = (),
-) -> tuple[Plan, list[Finding]]:  # fmt: skip
+) -> tuple[Plan, list[Judgement]]:  # fmt: skip
     """The approvals that `subject` needs when `submitter` submits it, and what every rule said.
 
     `earlier` are the decisions of its earlier rounds, newest first: what of them carries over is marked."""
-    findings = evaluate(policy, subject, status, today)
+    judgements = evaluate(policy, subject, status, today)
     barred = barred_people(subject, submitter)
     oldest = None if policy.valid_for_days is None else today - timedelta(days=policy.valid_for_days)
     approvals: list[PlannedApproval] = []
     unresolved: list[Nobody] = []
-    for rule, finding in zip(policy.rules, findings, strict=True):
-        if not finding.fired:
+    for judged in judgements:
+        if not judged.fired:
             continue
+        rule = judged.rule
         telling = rule.effect == "inform"
         found = _ask(rule, _Search(subject, directory, submitter, () if telling else barred, telling))
         if not found.approvals and not telling:
             unresolved.append(Nobody(rule=rule.name, title=rule.heading, why="; ".join(found.notes)))
         basis = policy.bases[rule.name]
-        for planned in _planned(rule, finding, found, basis):
+        for planned in _planned(judged, found, basis):
             if rule.escalate_after_hours is not None:
                 to = _escalation(rule, planned.seats, directory, barred)
                 planned = planned.model_copy(update={"escalate_to": to})
@@ -122,7 +125,7 @@ def plan(
     approvals.sort(key=lambda a: (a.chain, a.step, a.tier))
     chains = {approval.chain for approval in approvals}
     after = {chain: tuple(c for c in policy.after(chain) if c in chains) for chain in sorted(chains)}
-    return Plan(approvals=tuple(approvals), unresolved=tuple(unresolved), after=after), findings
+    return Plan(approvals=tuple(approvals), unresolved=tuple(unresolved), after=after), judgements
 
 
 def barred_people(subject: Subject, submitter: str) -> tuple[str, ...]:
@@ -130,7 +133,8 @@ def barred_people(subject: Subject, submitter: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys((submitter, subject.owner, *subject.editors)))
 
 
-def _planned(rule: Rule, finding: Finding, found: _Seats, basis: str) -> Iterable[PlannedApproval]:
+def _planned(judged: Judgement, found: _Seats, basis: str) -> Iterable[PlannedApproval]:
+    rule, reasons, smart = judged.rule, judged.reasons, judged.smart
     asked = (rule.ask.label if rule.ask else "") + (f": {found.unit}" if found.unit else "")
     for seat in found.approvals:
         yield PlannedApproval(
@@ -139,8 +143,8 @@ def _planned(rule: Rule, finding: Finding, found: _Seats, basis: str) -> Iterabl
             any_decides=found.any_decides, explicit=rule.explicit, group=found.group,
             remind_every_hours=rule.remind_every_hours, escalate_after_hours=rule.escalate_after_hours,
             expire_after_hours=rule.expire_after_hours, consult_hours=rule.consult_hours,
-            inform=rule.effect == "inform", notes=found.notes, basis=basis, smart=finding.smart,
-            reasons=(*finding.reasons, f"for {lines_named(seat.lines)}") if seat.lines else finding.reasons,
+            inform=rule.effect == "inform", notes=found.notes, basis=basis, smart=smart,
+            reasons=(*reasons, f"for {lines_named(seat.lines)}") if seat.lines else reasons,
         )  # fmt: skip
 
 
@@ -191,7 +195,7 @@ def _ask(rule: Rule, search: _Search) -> _Seats:
         found = _find(who, search)
         notes += found.notes
         if found.approvals:
-            return found.model_copy(update={"notes": notes})
+            return replace(found, notes=notes)
     return _Seats(notes=notes or ("the rule names no approver",))
 
 

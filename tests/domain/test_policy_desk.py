@@ -126,13 +126,13 @@ def test_every_hint_is_true(discounts: list[int], rules: list[tuple[str, int]]) 
         )
     )
     quote = a_quote(lines=[a_line(str(n), discount_percent=str(d)) for n, d in enumerate(discounts)], term_months=24)
-    fired = {f.rule for f in evaluate(policy, a_subject(quote), "draft", TODAY) if f.fired}
+    fired = {f.rule.name for f in evaluate(policy, a_subject(quote), "draft", TODAY) if f.fired}
     for hint in hints(policy, quote, lambda q: a_subject(q), fired, "draft", TODAY):
         if hint.field == "term_months":
             changed = quote.changed(term_months=int(hint.value))
         else:
             lines = [a_line(str(n), discount_percent=str(min(Decimal(d), hint.value))) for n, d in enumerate(discounts)]
             changed = a_quote(lines=lines, term_months=24)
-        still = {f.rule for f in evaluate(policy, a_subject(changed), "draft", TODAY) if f.fired}
+        still = {f.rule.name for f in evaluate(policy, a_subject(changed), "draft", TODAY) if f.fired}
         assert hint.rule not in still
     assert EUR
