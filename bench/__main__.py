@@ -1,13 +1,13 @@
-"""`python -m bench [inbox|approvals|policies]`: print the figures."""
+"""`python -m bench [inbox|approvals|policies|replacement]`: print the figures."""
 
 import asyncio
 import sys
 
 import logs
-from bench import approvals, inbox, policies
+from bench import approvals, inbox, policies, replacement
 from bench.report import Report
 
-AREAS = {"inbox": inbox.run, "approvals": approvals.run, "policies": policies.run}
+AREAS = {"inbox": inbox.run, "approvals": approvals.run, "policies": policies.run, "replacement": replacement.run}
 
 
 def main() -> None:

@@ -223,3 +223,48 @@ async def test_a_link_out_of_a_mail_shows_what_is_asked_and_decides_on_a_click(v
     await visitor.page.get_by_role("button", name="Samþykkja").click()
     await expect(visitor.page.get_by_role("status")).to_have_text("Ákveðið.")
     assert visitor.troubles == []
+
+
+async def test_advice_is_asked_given_and_shown_and_the_rep_adds_an_approver(visitor: Visitor) -> None:
+    id = await a_submitted_quote(visitor.live)
+    await visitor.sign_in("daniel")
+    await visitor.go(f"/quotes/{id}")
+    card = visitor.page.locator(".mine")
+    await card.locator("textarea").fill("Is that margin still fine?")
+    await card.locator("summary").click()
+    await card.locator("select[name=to]").select_option("carla")
+    await accessible(visitor)
+    await visitor.shot("others")
+    await card.get_by_role("button", name="Ask for advice").click()
+    await expect(card.locator(".note")).to_contain_text("Asked for advice")
+    asked = await visitor.context.browser.new_context(viewport=SIZES[visitor.size])  # type: ignore[union-attr]
+    carla = Visitor(visitor.live, asked, await asked.new_page(), visitor.size)
+    await carla.sign_in("carla")
+    await carla.go("/inbox")
+    question = carla.page.locator(".card", has_text=id)
+    await expect(question).to_contain_text("Is that margin still fine?")
+    await expect(question.get_by_role("button")).to_have_count(1)
+    await accessible(carla)
+    await carla.shot("advice")
+    await question.locator("textarea").fill("Yes, with the uplift.")
+    await question.get_by_role("button").click()
+    await expect(carla.page.get_by_role("status").first).not_to_be_empty()
+    await asked.close()
+    await visitor.page.reload()
+    await expect(visitor.page.locator(".why").first).to_contain_text("Yes, with the uplift.")
+    await visitor.shot("advised")
+    assert visitor.troubles == []
+
+
+async def test_the_rep_adds_an_approver_on_the_quotes_page(visitor: Visitor) -> None:
+    id = await a_submitted_quote(visitor.live)
+    await visitor.sign_in("rita")
+    await visitor.go(f"/quotes/{id}")
+    panel = visitor.page.locator("details.fold")
+    await panel.locator("summary").click()
+    await panel.locator("select[name=to]").select_option("helena")
+    await accessible(visitor)
+    await visitor.shot("add-approver")
+    await panel.get_by_role("button").click()
+    await expect(visitor.page.locator(".why").first).to_contain_text("rita asked for it")
+    assert visitor.troubles == []

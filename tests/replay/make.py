@@ -27,8 +27,11 @@ SHAPES: dict[str, list[Act]] = {
     "refused": [("lara", "first", "approve", {}), ("fabio", "second", "approve", {}), ("rita", "", "recall", {})],
     "expired": [],
     "timed": [],
-    "taken-back": [("dora", "first", "approve", {}), ("dora", "first", "take_back", {}),
+    "taken-back": [("dora", "first", "approve", {}), ("dora", "first", "take-back", {}),
                    ("dora", "first", "approve", {}), ("fabio", "second", "approve", {})],
+    "asked": [("dora", "first", "consult", {"to": "leif", "question": "safe?"}), ("leif", "first", "advise", {"answer": "yes"}),
+              ("rita", "first", "add-approver", {"to": "lara"}), ("dora", "first", "approve", {}),
+              ("fabio", "second", "approve", {}), ("lara", "added", "approve", {})],
     "replaced": [("rita", "", "recall", {})],
     "fallback": [("dora", "first", "approve", {}), ("rita", "", "recall", {})],
     "malformed": [("rita", "", "recall", {})],
@@ -53,8 +56,10 @@ async def play(player: Player, name: str, arm: Path) -> str:
     if name == "replaced":
         run = await replaced(player)
     for n, (who, rule, act, body) in enumerate(SHAPES[name]):
+        if rule == "added":
+            digest, approvals = await player.approvals(id)
         path = f"/v1/approvals/{approvals[rule]}/{act}" if rule else f"/v1/quotes/{id}/{act}"
-        shown = {"digest": digest} if act in ("approve", "reject", "delegate") else {}
+        shown = {"digest": digest} if act in ("approve", "reject", "delegate", "consult") else {}
         await player.surely(who, path, f"{id}-{n}", {**body, **shown})
         await player.settled()
         (arm / "local_fails").unlink(missing_ok=True)

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
@@ -15,6 +16,7 @@ from temporalio.common import RawValue
 
 from domain.approvals.round import Round, RoundStatus
 from domain.calendars import Calendar, after_hours
+from domain.errors import NotFound
 from domain.runs import Head, Proposal
 from services.samples import SYSTEM
 from storage.tables import CommandRow, EventRow, MessageRow, QuoteRow, RunRow
@@ -252,8 +254,9 @@ async def test_a_database_restored_from_an_older_copy_stops_the_run_and_nothing_
 
 
 PEOPLE = ("dora", "daniel", "fabio", "lara", "rita", "leif")
+VERBS = ["approve", "reject", "delegate", "recall", "consult", "add_approver"]
 ACTS = st.lists(
-    st.tuples(st.sampled_from(["approve", "reject", "delegate", "recall"]), st.sampled_from(PEOPLE), st.integers(0, 2)),
+    st.tuples(st.sampled_from(VERBS), st.sampled_from(PEOPLE), st.integers(0, 2)),
     min_size=1, max_size=8,
 )  # fmt: skip
 
@@ -275,6 +278,12 @@ async def test_any_acts_at_once_leave_engine_and_record_agreed(
         if verb == "recall":
             return await office.house.quotes.recall(await office.caller("rita"), quote)
         if who == "rita":
+            return None
+        if verb == "consult":
+            return await approvals.consult(caller, approval, round.digest, "carla", "safe?")
+        if verb == "add_approver":
+            with suppress(NotFound):  # who was not asked yet does not see it
+                return await approvals.add_approver(caller, approval, "helena", None, None)
             return None
         if verb == "delegate":
             return await approvals.delegate(caller, approval, round.digest, "leif")
