@@ -306,6 +306,62 @@ async def test_any_acts_at_once_leave_engine_and_record_agreed(
     assert isinstance(recorded, Round)
 
 
+HASTY = """
+kind: quote
+rules:
+- {name: first, chain: c, step: 1, ask: {user: daniel}, remind_every_hours: 4, escalate_after_hours: 6, expire_after_hours: 24}
+- {name: second, chain: c, step: 2, ask: {user: leif}, expire_after_hours: 12, consult_hours: 6}
+chains: [{name: c}]
+"""
+STORIES = st.lists(
+    st.one_of(
+        st.tuples(st.just("hours"), st.integers(1, 9)),
+        st.tuples(st.sampled_from(["approve", "reject", "consult", "recall"]), st.sampled_from(["daniel", "fabio", "leif"])),
+    ),
+    max_size=6,
+)  # fmt: skip
+
+
+@settings(max_examples=6)
+@given(story=STORIES)
+async def test_a_round_ends_once_whatever_the_order_of_people_time_and_repeats(
+    office: Office, story: list[tuple[str, Any]]
+) -> None:
+    """Every act is sent twice under one key, and hours pass in between: one outcome, one event for each command."""
+    await office.publish(HASTY)
+    run = await office.submitted()
+    round = await office.recorded(run)
+    for n, (verb, who) in enumerate(story):
+        if verb == "hours":
+            await office.environment.sleep(timedelta(hours=who))
+            continue
+        caller = (await office.caller("rita" if verb == "recall" else who)).model_copy(update={"key": f"{run}:{n}"})
+        for _ in range(2):
+            await twice(office, verb, caller, round)
+    await office.environment.sleep(timedelta(hours=60))
+    recorded = await ended(office, run)
+    assert await office.live(run) == recorded
+    events = [e for e in await rows(office, EventRow) if e.run == run and e.run_seq]
+    assert sorted(e.run_seq for e in events) == list(range(1, recorded.seq + 1))
+    assert len({e.command for e in events}) == len(events)
+    outcomes = [e.facts["state"] for e in events if e.applied and e.facts.get("state") not in (None, "pending")]
+    assert outcomes == [recorded.status.value]
+
+
+async def twice(office: Office, verb: str, caller: Any, round: Round) -> None:
+    """One act on whichever approval of the round is the actor's, and on the first where none is."""
+    approvals = office.house.approvals
+    mine = next((a for a in round.approvals if a.seat_of(caller.person.id)), round.approvals[0])
+    if verb == "recall":
+        await office.house.quotes.recall(caller, round.subject_id)
+    elif verb == "consult":
+        await approvals.consult(caller, mine.id, round.digest, "carla", "safe?")
+    elif verb == "reject":
+        await approvals.reject(caller, mine.id, round.digest, "no")
+    else:
+        await approvals.approve(caller, mine.id, round.digest)
+
+
 TIMED = """
 kind: quote
 rules: [{name: late, ask: {user: dora}, remind_every_hours: 8, escalate_after_hours: 12, expire_after_hours: 40}]
