@@ -3,6 +3,8 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from domain.approvals import subject
 from domain.approvals.evaluation import aggregated, evaluate
@@ -243,3 +245,20 @@ def test_products_that_do_not_fit_together_are_named_with_their_lines(
     quote = a_quote(lines=[a_line(str(n), family=family) for n, family in enumerate(families)])
     found = planned(a_policy(a_rule("r", "ana", **rule)), people("ana"), subject=a_subject(quote))
     assert [a.reasons for a in found.approvals] == ([reasons] if reasons else [])
+
+
+@given(st.permutations(["net_total", "term_months", "colour"]), st.integers(0, 40), st.sampled_from([6, 24]))
+def test_a_plan_depends_on_the_subject_and_the_version_only(order: list[str], discount: int, months: int) -> None:
+    """Neither the order in which fields stand, nor what was evaluated before, nor who reads it changes the answer."""
+    rules = (
+        a_rule("deep", "ana", over(20)),
+        a_rule("long", "bob", Condition(index=1, field="term_months", operator="greater_than", value=12)),
+    )
+    policy = a_policy(*rules)
+    subject = a_subject(discount=str(discount), term_months=months, fields={"colour": "red"})
+    shuffled = subject.model_copy(update={"fields": {**{n: subject.fields[n] for n in order}, **subject.fields}})
+    plans = [planned(p, TEAM, subject=s) for p in (policy, policy.model_copy()) for s in (subject, shuffled, subject)]
+    assert all(plan == plans[0] for plan in plans)
+    assert {a.rule for a in plans[0].approvals} == {
+        n for n, is_so in (("deep", discount > 20), ("long", months > 12)) if is_so
+    }

@@ -8,6 +8,7 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlmodel import select
@@ -21,7 +22,7 @@ from domain.runs import Head, Proposal
 from services.samples import SYSTEM
 from storage.tables import CommandRow, EventRow, MessageRow, QuoteRow, RunRow
 from tests.support import a_quote
-from tests.workflows.conftest import Office
+from tests.workflows.conftest import NUMBERS, Office
 from worker import approvals_worker
 
 EXPIRING = """
@@ -301,6 +302,8 @@ async def test_any_acts_at_once_leave_engine_and_record_agreed(
     for answer in answers:
         assert answer.outcome is not None
         assert commands[answer.command].outcome == answer.outcome.model_dump(mode="json")
+    assert [a.id for a in recorded.approvals][: len(round.approvals)] == [a.id for a in round.approvals]
+    assert all("rita" not in (s.by, s.vote and s.holder) for a in recorded.approvals for s in a.seats)
     decisive = [e for e in events if e.applied and e.facts.get("state") in ("approved", "rejected", "recalled")]
     assert len(decisive) == (0 if recorded.running else 1)
     assert isinstance(recorded, Round)
@@ -362,10 +365,70 @@ async def twice(office: Office, verb: str, caller: Any, round: Round) -> None:
         await approvals.approve(caller, mine.id, round.digest)
 
 
+STEEP = """
+kind: quote
+rules:
+- {name: deep, ask: {user: dora}, conditions: [{field: discount_percent, operator: greater_than, value: 5, smart: true}]}
+"""
+
+
+@settings(max_examples=4)
+@given(story=st.lists(st.tuples(st.integers(6, 30), st.booleans()), min_size=2, max_size=5))
+async def test_what_carries_from_round_to_round_is_never_beyond_what_a_person_approved(
+    office: Office, story: list[tuple[int, bool]]
+) -> None:
+    await office.publish(STEEP)
+    rita, dora = await office.caller("rita"), await office.caller("dora")
+    id, version, seen = f"S-{next(NUMBERS)}", None, list[int]()
+    for discount, approves in story:
+        stored, _ = await office.house.quotes.put(rita, a_quote(id, discount=str(discount)), version)
+        version = stored.version
+        await office.house.quotes.submit(rita, id)
+        round = await office.recorded(f"quote:{id}:approval:{stored.round + 1}")
+        (approval,) = round.approvals
+        if approval.status == "carried":
+            assert discount <= seen[-1]
+            continue
+        act = office.house.approvals.approve if approves else office.house.approvals.reject
+        await act(dora, approval.id, round.digest, "well")
+        seen = [*seen, discount] if approves else []
+
+
 TIMED = """
 kind: quote
 rules: [{name: late, ask: {user: dora}, remind_every_hours: 8, escalate_after_hours: 12, expire_after_hours: 40}]
 """
+LONG = """
+kind: quote
+rules: [{name: late, ask: {user: dora}, expire_after_hours: 800}]
+"""
+
+
+@pytest.mark.parametrize(
+    ("calendar", "zone"),
+    [
+        (Calendar(country="BR", region="SP"), "America/Sao_Paulo"), (Calendar(country="IS"), "Atlantic/Reykjavik"),
+        (Calendar(country="US"), "America/Chicago"),
+    ],
+)  # fmt: skip
+async def test_months_of_weekends_holidays_and_changed_clocks_pass_in_a_moment(
+    office: Office, calendar: Calendar, zone: str
+) -> None:
+    """A hundred working days: at least one change of the clock where there is one, and a public holiday anywhere."""
+    people_ = office.house.people
+    dora = await people_.get(SYSTEM.person, "dora")
+    await people_.put(SYSTEM, dora.model_copy(update={"calendar": calendar, "time_zone": zone}), dora.version)
+    await office.publish(LONG)
+    run = await office.submitted()
+    opened = (await office.recorded(run)).opened_at
+    assert opened is not None
+    due = after_hours(opened, Decimal(800), calendar, zone)
+    weekdays = after_hours(opened, Decimal(800), Calendar(), zone)
+    assert due > weekdays, "holidays fell into it"
+    await office.environment.sleep(due - opened - timedelta(minutes=1))
+    assert (await office.recorded(run)).running
+    await office.environment.sleep(timedelta(minutes=2))
+    assert (await ended(office, run)).status is RoundStatus.EXPIRED
 
 
 async def test_a_round_reminds_escalates_and_expires_in_its_holders_business_time(office: Office) -> None:
