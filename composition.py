@@ -18,6 +18,7 @@ from services.delegations import Delegations
 from services.links import ByLink
 from services.messages import Messages
 from services.office import Office
+from services.orders import Orders
 from services.people import People
 from services.policies import Policies
 from services.quotes import Quotes
@@ -70,6 +71,7 @@ class House:
     replacing: Replacing
     access: Access
     quotes: Quotes
+    orders: Orders
     approvals: Approvals
     delegations: Delegations
     people: People
@@ -105,6 +107,7 @@ def build(settings: Settings, runtime: Runtime | None = None) -> House:
         replacements=Replacements(office, sender),
         access=Access(office, settings.secret.get_secret_value(), timedelta(minutes=settings.token_minutes)),
         quotes=Quotes(office),
+        orders=Orders(office),
         approvals=approvals,
         delegations=Delegations(office),
         people=People(office),

@@ -167,7 +167,7 @@ class Stack:
         python = [sys.executable]
         commands = {
             "engine": self._engine_command(),
-            "worker": [*python, str(WORKER), "--queue", "approvals"],
+            "worker": [*python, str(WORKER), "--queue", "approvals,orders"],
             # Apart from the decisions, so that writing letters never delays an answer.
             "notify": [*python, str(WORKER), "--queue", "notify"],
             "api": [*python, "-m", "uvicorn", "--factory", "web:application", "--host", HOST,

@@ -23,6 +23,7 @@ from composition import House, build
 from domain.approvals.exchange import read_policy, write_policy
 from domain.approvals.round import Round, RoundStatus
 from domain.audit import flaws
+from domain.orders.order import Order
 from domain.runs import Outcome
 from notify.catcher import Caught, caught
 from services.importing import Imports
@@ -362,6 +363,65 @@ async def worker_dies(story: Story) -> None:
     must(shown["approval"]["status"] == "approved", "the approval should be recorded")
 
 
+async def order(story: Story) -> None:
+    """The customer says yes, and the quote becomes three orders by place and day."""
+    soon = (datetime.now(UTC) + timedelta(days=40)).date().isoformat()
+    porto, faro = {"city": "Porto", "time_zone": "Europe/Lisbon"}, {"city": "Faro", "time_zone": "Europe/Lisbon"}
+    lines = [
+        {"id": "1", "product": "GW", "quantity": "10", "list_price": "33.45", "ship_to": porto},
+        {"id": "2", "product": "AN", "quantity": "4", "list_price": "9.99", "ship_to": faro, "requested_date": soon},
+        {"id": "3", "product": "SP", "quantity": "1", "list_price": "99", "ship_to": porto, "requested_date": soon},
+    ]
+    quote = {"customer": {"id": "C-8", "name": "Casa Azul"}, "currency": "EUR", "owner": "rita", "lines": lines}
+    await story.call("rita", "PUT", "/v1/quotes/Q-3001", 201, json=quote)
+    await story.call("rita", "POST", "/v1/quotes/Q-3001/submit")
+    way = {"way": "fields", "fields": ["ship_to", "requested_date"], "otherwise": {"start": "manual"}}
+    await story.call("rita", "POST", "/v1/quotes/Q-3001/orders/preview", 409, json=way)
+    yes = {"on": datetime.now(UTC).date().isoformat(), "po_number": "PO 4711"}
+    await story.call("rita", "POST", "/v1/quotes/Q-3001/accept", json=yes)
+    headers = {"Idempotency-Key": "tour-split"}
+    placed = await story.call("rita", "POST", "/v1/quotes/Q-3001/orders", 201, json=way, headers=headers)
+    again = await story.call("rita", "POST", "/v1/quotes/Q-3001/orders", 201, json=way, headers=headers)
+    must([o["id"] for o in again["orders"]] == [o["id"] for o in placed["orders"]], "the same key should order once")
+    money = sum(Decimal(line["share"]["net"]) for o in placed["orders"] for line in o["lines"])
+    must(money == Decimal("473.46"), f"the orders should add up to the quote, not to {money}")
+
+
+async def steer_orders(story: Story) -> None:
+    """One is moved to now and delivered in parts, one is held and released, one is cancelled."""
+    one, two, three = (f"Q-3001-{n}" for n in (1, 2, 3))
+    client = await story.house.engine.client(lazy=False)
+
+    async def comes_to_be(id: str, wanted: str) -> None:
+        async def so() -> bool:
+            shown = await story.call("dina", "GET", f"/v1/orders/{id}")
+            live = await client.get_workflow_handle(f"order:{id}").query("state", result_type=Order)
+            return bool(shown["status"] == wanted and live.model_dump(mode="json") == shown["order"])
+
+        await story.eventually(so, f"{id} should be {wanted}, for engine and record alike")
+
+    why = {"reason": "credit check", "owner": "finance"}
+    held = await story.call("dina", "POST", f"/v1/orders/{two}/hold", json=why)
+    await comes_to_be(two, "held")
+    await story.call("dina", "POST", f"/v1/orders/{one}/reschedule", json={"start": "now"})
+    await comes_to_be(one, "activating")
+    late = await story.call("dina", "POST", f"/v1/orders/{one}/cancel", 409, json={})
+    must(late["code"] == "too_late", "an order that has started is not cancelled by a click")
+    waiting = (await story.call("bruno", "GET", "/v1/erp/documents?status=waiting"))["items"]
+    must([d["order"] for d in waiting] == [one], "only the order that started is for the back office")
+    await story.call("bruno", "POST", f"/v1/erp/documents/{one}/accept", json={"reference": "SO-1"})
+    for id, quantity in (("D1", "4"), ("D1", "4"), ("D2", "6")):
+        body = {"id": id, "lines": {"1": quantity}}
+        await story.call("bruno", "POST", f"/v1/orders/{one}/deliveries", json=body)
+    await comes_to_be(one, "fulfilled")
+    await story.call("dina", "POST", f"/v1/orders/{two}/release", json={"hold": held["outcome"]["facts"]["hold"]})
+    await comes_to_be(two, "scheduled")
+    await story.call("dina", "POST", f"/v1/orders/{three}/cancel", json={})
+    await comes_to_be(three, "cancelled")
+    left = await story.call("rita", "POST", "/v1/quotes/Q-3001/orders/preview", json={"way": "whole"})
+    must([line["line"] for line in left["orders"][0]["lines"]] == ["3"], "what was cancelled can be ordered again")
+
+
 async def mail(story: Story) -> None:
     until = time.monotonic() + PATIENCE_SECONDS
     while True:
@@ -403,6 +463,8 @@ STEPS: list[Step] = [
     ("Nobody decides: time reminds and escalates", time_acts),
     ("A draft policy is tried on what was submitted", backtest),
     ("Rules of Salesforce become a draft", leave_salesforce),
+    ("The customer says yes; three orders by place and day", order),
+    ("Orders are moved, held, cancelled and delivered in parts", steer_orders),
     ("Everybody has mail, in their language", mail),
     ("The audit chain holds", audit),
 ]

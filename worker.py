@@ -1,4 +1,4 @@
-"""The worker's composition root: `python worker.py [--queue approvals|notify|all]`."""
+"""The worker's composition root: `python worker.py [--queue approvals|orders|notify|all]`."""
 
 import asyncio
 import os
@@ -31,6 +31,7 @@ from activities.contracts import (
     COMMAND_SWEEP,
     NOTIFICATION_DELIVERY,
     NOTIFY_QUEUE,
+    ORDERS_QUEUE,
     Delivered,
 )
 from activities.notifying import Delivering
@@ -46,10 +47,11 @@ from workflows.approval_round import ApprovalRound
 from workflows.approver_replacement import ApproverReplacement
 from workflows.command_sweep import CommandSweep
 from workflows.notification_delivery import NotificationDelivery
+from workflows.order_fulfilment import OrderFulfilment
 from workflows.search import register_attributes
 
 log = structlog.get_logger()
-QUEUES = ("approvals", "notify")
+QUEUES = ("approvals", "orders", "notify")
 PASSED_THROUGH = ("domain", "activities", "workflows", "babel", "yaml")
 SWEEP_EVERY = timedelta(seconds=20)
 STANDING_EVERY = timedelta(seconds=60)
@@ -109,6 +111,20 @@ def approvals_worker(client: Client, house: House) -> Worker:
     )
 
 
+def orders_worker(client: Client, house: House) -> Worker:
+    return Worker(
+        client,
+        task_queue=ORDERS_QUEUE,
+        workflows=[OrderFulfilment],
+        activities=[Recording(house.recorder).record],
+        workflow_runner=RUNNER,
+        workflow_task_poller_behavior=PollerBehaviorSimpleMaximum(5),
+        activity_task_poller_behavior=PollerBehaviorSimpleMaximum(2),
+        max_concurrent_local_activities=house.settings.local_activity_slots,
+        sticky_queue_schedule_to_start_timeout=timedelta(seconds=2),
+    )
+
+
 def notify_worker(client: Client, house: House) -> Worker:
     delivering = Delivering(house.database, Mail(smtp(house.settings)), Chat(), now, house.links)
     return Worker(
@@ -124,7 +140,7 @@ def notify_worker(client: Client, house: House) -> Worker:
     )
 
 
-WORKERS = {"approvals": approvals_worker, "notify": notify_worker}
+WORKERS = {"approvals": approvals_worker, "orders": orders_worker, "notify": notify_worker}
 
 
 async def ensure_standing_runs(client: Client) -> None:
@@ -191,20 +207,21 @@ async def serve(queues: list[str], stop: asyncio.Event) -> None:
     log.info("worker_down", queues=queues)
 
 
-def main(queue: Annotated[str, typer.Option(help="approvals, notify or all")] = "all") -> None:
+def main(queue: Annotated[str, typer.Option(help="approvals, orders, notify, or several of them")] = "all") -> None:
     """Work on task queues until told to stop."""
-    if queue not in (*QUEUES, "all"):
-        raise typer.BadParameter(f"{queue!r} is not one of {', '.join(QUEUES)}, all")
+    queues = list(QUEUES) if queue == "all" else queue.split(",")
+    if unknown := [name for name in queues if name not in QUEUES]:
+        raise typer.BadParameter(f"{unknown[0]!r} is not one of {', '.join(QUEUES)}, all")
     logs.configure(settings().json_logs)
 
-    if queue == "notify":
+    if queues == ["notify"]:
         os.nice(LETTERS_YIELD)
 
     async def run() -> None:
         stop = asyncio.Event()
         for name in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(name, stop.set)
-        await serve(list(QUEUES) if queue == "all" else [queue], stop)
+        await serve(queues, stop)
 
     uvloop.run(run())
 

@@ -15,7 +15,10 @@ NOTIFICATION_DELIVERY = "NotificationDelivery"
 COMMAND_SWEEP = "CommandSweep"
 APPROVER_REPLACEMENT = "ApproverReplacement"
 
+ORDER_FULFILMENT = "OrderFulfilment"
+
 APPROVALS_QUEUE = "dealwright-approvals"
+ORDERS_QUEUE = "dealwright-orders"
 NOTIFY_QUEUE = "dealwright-notify"
 
 

@@ -8,12 +8,24 @@ from datetime import timedelta
 from fastapi import FastAPI
 from temporalio.service import RPCError
 
-from api import approvals, delegations, messages, people, policies, problems, quotes, replacements, service, session
+from api import (
+    approvals,
+    delegations,
+    messages,
+    orders,
+    people,
+    policies,
+    problems,
+    quotes,
+    replacements,
+    service,
+    session,
+)
 from api.limits import BodyLimit, RateLimit
 from api.observe import Observe
 from composition import House
 
-ROUTERS = (session, quotes, approvals, delegations, people, policies, replacements, messages, service)
+ROUTERS = (session, quotes, approvals, orders, delegations, people, policies, replacements, messages, service)
 
 
 def create(house: House) -> FastAPI:

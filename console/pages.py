@@ -45,7 +45,8 @@ def caller(person: Person, key: str) -> Caller:
 
 @router.get("/")
 async def home(me: Me) -> Response:
-    return RedirectResponse("/inbox" if me.has(Role.APPROVER) else "/quotes", 303)
+    places = (("/inbox", "inbox.read"), ("/quotes", "quotes.read"), ("/orders", "orders.read"))
+    return RedirectResponse(next((place for place, act in places if allows(me, act)), "/quotes"), 303)
 
 
 @router.get("/sign-in")
@@ -125,7 +126,7 @@ async def decide(
     try:
         answer = await acts[verb]()
     except (Invalid, NotFound, CommandIdReused) as error:
-        return _said(request, me, error.sentence, "bad", back, 422)
+        return said(request, me, error.sentence, "bad", back, 422)
     return _answered(request, me, answer, verb, back)
 
 
@@ -135,15 +136,13 @@ def _answered(request: Request, me: Person, answer: Answer, verb: str, back: str
             "submit": say("Submitted."), "recall": say("Taken back."), "take_back": say("Taken back."),
             "consult": say("Asked for advice."), "advise": say("Sent."), "add_approver": say("Added.")}  # fmt: skip
     if answer.outcome is None:
-        return _said(
-            request, me, say("Written down. It takes effect as soon as the engine answers."), "wait", back, 202
-        )
+        return said(request, me, say("Written down. It takes effect as soon as the engine answers."), "wait", back, 202)
     if not answer.outcome.applied:
-        return _said(request, me, answer.outcome.sentence, "bad", back, 409)
-    return _said(request, me, done[verb], "good", back, 200)
+        return said(request, me, answer.outcome.sentence, "bad", back, 409)
+    return said(request, me, done[verb], "good", back, 200)
 
 
-def _said(request: Request, me: Person, text: str, tone: str, back: str, status: int) -> Response:
+def said(request: Request, me: Person, text: str, tone: str, back: str, status: int) -> Response:
     if is_htmx(request):
         return page(request, "_note.html", me, status_code=status, text=text, tone=tone)
     if tone == "good":
@@ -232,12 +231,18 @@ async def quote(request: Request, house: AHouse, me: Me, id: PathId) -> Response
         ) and allows(me, "approvals.add"),
         "undelivered": await house.quotes.undelivered(me, id) if stored.round else [],
         "may_comment": allows(me, "quotes.comment"),
+        "may_accept": stored.status == "approved" and allows(me, "quotes.accept"),
+        "may_order": stored.status.frozen and allows(me, "orders.place"), "ordered": [], "ledger": {},
+        "today": Reader(me).today(now()).isoformat(),
         "may_recall": stored.status == "in_approval" and (
             (stored.quote.owner == me.id and allows(me, "quotes.recall")) or me.has(Role.APPROVALS_ADMIN)
         ),
         "picture": _picture(rounds[0][0], rounds[0][2], me) if rounds else None,
         "plan_picture": _plan_picture(preview, me) if preview else None,
     }  # fmt: skip
+    if stored.status.frozen and allows(me, "orders.read"):
+        facts["ordered"] = await house.orders.listed(me, id, None, "", 200)
+        facts["ledger"] = {entry.line: entry for entry in await house.orders.ledger(me, id)}
     return page(request, "quote.html", me, **facts)
 
 
@@ -304,7 +309,7 @@ async def comment(request: Request, house: AHouse, me: Me, id: PathId, text: Wor
     try:
         await house.quotes.comment(caller(me, key), id, text)
     except Invalid as error:
-        return _said(request, me, error.sentence, "bad", back, 422)
+        return said(request, me, error.sentence, "bad", back, 422)
     return RedirectResponse(back, 303)
 
 
@@ -313,7 +318,7 @@ async def _quote_act(request: Request, me: Person, verb: str, id: PathId, act: A
     try:
         answer = await act()
     except Refusal as error:
-        return _said(request, me, error.sentence, "bad", back, 409)
+        return said(request, me, error.sentence, "bad", back, 409)
     return _answered(request, me, answer, verb, back)
 
 

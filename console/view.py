@@ -17,6 +17,8 @@ from console import draw
 from domain.approvals.round import explained
 from domain.money import formatted
 from domain.people import Person, Role
+from domain.permissions import allows
+from domain.values import plain_number
 from texts import locale_of, translator
 
 environment = Environment(
@@ -26,7 +28,14 @@ environment = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
-environment.globals.update(explained=explained, chain_name=draw.chain_name, Role=Role, form_key=lambda: token_hex(12))
+environment.globals.update(
+    explained=explained,
+    allows=allows,
+    plain=plain_number,
+    chain_name=draw.chain_name,
+    Role=Role,
+    form_key=lambda: token_hex(12),
+)
 
 
 class Reader:

@@ -13,6 +13,8 @@ class Reach(StrEnum):
     """Quotes the person owns."""
     INVOLVED = "involved"
     """Subjects that wait or waited on the person."""
+    APPROVED = "approved"
+    """Quotes that are approved, accepted or ordered."""
     SELF = "self"
 
 
@@ -22,6 +24,7 @@ TABLE: dict[str, dict[Role, Reach]] = {
         R.REP: Reach.OWN,
         R.APPROVER: Reach.INVOLVED,
         R.APPROVALS_ADMIN: Reach.ALL,
+        R.ORDER_DESK: Reach.APPROVED,
         R.OPS: Reach.ALL,
         R.ADMIN: Reach.ALL,
     },
@@ -39,11 +42,24 @@ TABLE: dict[str, dict[Role, Reach]] = {
     "approvals.decide": {R.APPROVER: Reach.INVOLVED},
     "approvals.add": {R.REP: Reach.OWN, R.APPROVER: Reach.INVOLVED},
     "approvals.reassign": {R.APPROVALS_ADMIN: Reach.ALL},
+    "quotes.accept": {R.REP: Reach.OWN, R.ORDER_DESK: Reach.ALL},
+    "orders.place": {R.REP: Reach.OWN, R.ORDER_DESK: Reach.ALL},
+    "orders.read": {
+        R.REP: Reach.OWN,
+        R.ORDER_DESK: Reach.ALL,
+        R.BACK_OFFICE: Reach.ALL,
+        R.FINANCE: Reach.ALL,
+        R.OPS: Reach.ALL,
+        R.ADMIN: Reach.ALL,
+    },
+    "orders.steer": {R.ORDER_DESK: Reach.ALL},
+    "erp.read": dict.fromkeys((R.ORDER_DESK, R.BACK_OFFICE, R.OPS, R.ADMIN), Reach.ALL),
+    "erp.report": {R.BACK_OFFICE: Reach.ALL},
     "delegations.read": {R.APPROVER: Reach.SELF, R.APPROVALS_ADMIN: Reach.ALL, R.OPS: Reach.ALL},
     "delegations.write": {R.APPROVER: Reach.SELF, R.APPROVALS_ADMIN: Reach.ALL},
     "inbox.read": {R.APPROVER: Reach.SELF},
     "receipts.read": dict.fromkeys(Role, Reach.SELF),
-    "people.read": dict.fromkeys((R.REP, R.APPROVER, R.APPROVALS_ADMIN, R.OPS, R.ADMIN), Reach.ALL),
+    "people.read": dict.fromkeys((R.REP, R.APPROVER, R.APPROVALS_ADMIN, R.ORDER_DESK, R.OPS, R.ADMIN), Reach.ALL),
     "people.write": {R.ADMIN: Reach.ALL},
     "groups.read": dict.fromkeys((R.APPROVALS_ADMIN, R.OPS, R.ADMIN), Reach.ALL),
     "groups.write": {R.APPROVALS_ADMIN: Reach.ALL},
@@ -66,8 +82,18 @@ VERB_ACTS = {
     "advise": "quotes.comment",
     "delegate": "approvals.decide",
     "reassign": "approvals.reassign",
+    "reschedule": "orders.steer",
+    "hold": "orders.steer",
+    "release": "orders.steer",
+    "cancel": "orders.steer",
+    "go_live": "orders.steer",
+    "retry": "orders.steer",
+    "accepted": "erp.report",
+    "rejected": "erp.report",
+    "shipment": "erp.report",
+    "delivery": "erp.report",
 }
-"""The act behind each signal of an approval round."""
+"""The act behind each signal of a run."""
 
 
 def reaches(person: Person, act: str) -> set[Reach]:

@@ -41,10 +41,17 @@ class QuoteStatus(StrEnum):
     REJECTED = "rejected"
     RECALLED = "recalled"
     EXPIRED = "expired"
+    ACCEPTED = "accepted"
+    ORDERING = "ordering"
 
     @property
     def submittable(self) -> bool:
-        return self not in (QuoteStatus.IN_APPROVAL, QuoteStatus.APPROVED)
+        return self not in (QuoteStatus.IN_APPROVAL, QuoteStatus.APPROVED) and not self.frozen
+
+    @property
+    def frozen(self) -> bool:
+        """The customer said yes: what they agreed to is changed by its orders, or by another quote."""
+        return self in (QuoteStatus.ACCEPTED, QuoteStatus.ORDERING)
 
 
 def gather_unknown(data: Any, known: Mapping[str, Any]) -> Any:
@@ -69,6 +76,16 @@ class Place(Value):
     postal_code: Word = ""
     country: Word = ""
     time_zone: Word = ""
+
+
+class Acceptance(Value):
+    """The customer's yes, as somebody wrote it down."""
+
+    on: date
+    po_number: Word = ""
+    """The number of their purchase order."""
+    document: StorableText = ""
+    """Where the signed paper is."""
 
 
 class Customer(Value):

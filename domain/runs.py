@@ -103,6 +103,21 @@ class Proposal(Value):
     after: dict[str, Any]
 
 
+class Visible(Value):
+    """The search attributes of a run: what its list in the Temporal UI can be filtered by."""
+
+    status: str
+    customer: str
+    waiting_on: tuple[str, ...] = ()
+    waiting_since: Instant | None = None
+    due: Instant | None = None
+
+
+def record_summary(verbs: list[tuple[str, str]]) -> str:
+    """What one record stores: `approve by ana`."""
+    return ", ".join(f"{verb} by {actor or 'unknown'}" for verb, actor in verbs)[:200]
+
+
 CLOCK = "clock"
 """The actor of a timer's act."""
 

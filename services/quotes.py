@@ -142,6 +142,7 @@ class Quotes:
                 session,
                 owner=person.id if Reach.OWN in reach and not everything else None,
                 involving=person.id if Reach.INVOLVED in reach and not everything else None,
+                approved=Reach.APPROVED in reach and not everything,
                 status=status,
                 after=after,
                 limit=limit,
@@ -320,6 +321,8 @@ async def reached(session: AsyncSession, reach: set[Reach], person: Person, stor
     """Whether an act of this reach may touch the quote: any, one's own, or one that waits or waited on the person."""
     if Reach.ALL in reach or (Reach.OWN in reach and stored.quote.owner == person.id):
         return True
+    if Reach.APPROVED in reach and (stored.status.frozen or stored.status is QuoteStatus.APPROVED):
+        return True
     if Reach.INVOLVED not in reach:
         return False
     away = await principals(session, person.id, "quote", at)
@@ -348,6 +351,9 @@ def _edited(known: StoredQuote | None, quote: Quote, version: int, editor: str, 
             created_at=at,
             changed_at=at,
         )
+    if known.status.frozen:
+        what = "The customer accepted this quote. Change its orders, or make a new quote."
+        raise Locked(what, state=known.status.value)
     if known.status is QuoteStatus.IN_APPROVAL:
         raise Locked("The quote is in approval and cannot be edited. Recall it first.", state=known.status.value)
     return known.model_copy(

@@ -3,12 +3,12 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, bindparam, insert, update
+from sqlalchemy import Row, bindparam, insert, union, update
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.approvals.round import round_run
-from domain.quotes import Quote, QuoteStatus
+from domain.quotes import Acceptance, Quote, QuoteStatus
 from domain.values import Value
 from storage.database import execute
 from storage.tables import ProductRow, QuoteRow, SeatRow
@@ -26,6 +26,7 @@ class StoredQuote(Value):
     """What decisions bind to: the content without what the policy of its round calls neutral."""
     valid_until: datetime | None = None
     """When an approval that was not used by then ends."""
+    acceptance: Acceptance | None = None
     flags: tuple[dict[str, str], ...] = ()
     created_at: datetime
     changed_at: datetime
@@ -48,6 +49,7 @@ class QuoteSummary(Value):
     changed_at: datetime
 
 
+APPROVED = [s.value for s in QuoteStatus if s.frozen or s is QuoteStatus.APPROVED]
 QUOTES = QuoteRow.__table__  # type: ignore[attr-defined]
 ONE = select(QUOTES).where(QUOTES.c.id == bindparam("of"))
 LOCKED = ONE.with_for_update()
@@ -58,7 +60,7 @@ def stored_of(row: Row[Any]) -> StoredQuote:
     return StoredQuote(
         quote=Quote.model_validate(row.body), version=row.version, status=QuoteStatus(row.status), round=row.round,
         editors=tuple(row.editors), flags=tuple(row.flags), created_at=row.created_at, changed_at=row.changed_at,
-        digest=row.digest, valid_until=row.valid_until,
+        digest=row.digest, valid_until=row.valid_until, acceptance=row.acceptance,
     )  # fmt: skip
 
 
@@ -94,6 +96,7 @@ def _columns(stored: StoredQuote) -> dict[str, Any]:
         "customer": quote.customer.name, "currency": quote.currency, "net_total": quote.net_total,
         "discount_percent": quote.discount_percent, "editors": list(stored.editors), "flags": list(stored.flags),
         "body": quote.model_dump(mode="json"), "changed_at": stored.changed_at,
+        "acceptance": stored.acceptance.model_dump(mode="json") if stored.acceptance else None,
     }  # fmt: skip
 
 
@@ -102,21 +105,24 @@ async def listed(
     *,
     owner: str | None,
     involving: str | None,
+    approved: bool,
     status: str | None,
     after: str,
     limit: int,
 ) -> list[QuoteSummary]:
-    """Quotes by id. With `owner` and `involving` given: those the person owns or was asked about."""
+    """Quotes by id: all of them, or those the person owns, was asked about, or that are approved."""
     query = select(QuoteRow).where(QuoteRow.id > after).order_by(col(QuoteRow.id)).limit(limit)
-    if involving:
-        asked = select(SeatRow.subject_id).where(
-            SeatRow.holder == involving, SeatRow.subject_kind == "quote", col(SeatRow.first_asked_at).is_not(None)
-        )
+    seen: list[Any] = []
+    if owner:
         # By the person's own ids, not by asking of every quote whether it is theirs.
-        owned = select(QuoteRow.id).where(QuoteRow.owner == owner)
-        query = query.where(col(QuoteRow.id).in_(asked.union(owned) if owner else asked))
-    elif owner:
-        query = query.where(QuoteRow.owner == owner)
+        seen.append(select(QuoteRow.id).where(QuoteRow.owner == owner))
+    if involving:
+        mine = (SeatRow.holder == involving, SeatRow.subject_kind == "quote", col(SeatRow.first_asked_at).is_not(None))
+        seen.append(select(SeatRow.subject_id).where(*mine))
+    if approved:
+        seen.append(select(QuoteRow.id).where(col(QuoteRow.status).in_(APPROVED)))
+    if seen:
+        query = query.where(col(QuoteRow.id).in_(union(*seen) if len(seen) > 1 else seen[0]))
     if status:
         query = query.where(QuoteRow.status == status)
     return [

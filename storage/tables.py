@@ -118,8 +118,59 @@ class QuoteRow(SQLModel, table=True):
     body: dict[str, Any] = document()
     valid_until: datetime | None = moment(null=True, index=True)
     """When an approval that was not used by then ends."""
+    acceptance: dict[str, Any] | None = Field(default=None, sa_type=JSON, nullable=True)
+    """The customer's yes: its date, their order number, the document."""
     flags: list[dict[str, str]] = document()
     """Figures kept from an import although they contradict the line."""
+    created_at: datetime = moment()
+    changed_at: datetime = moment()
+
+
+class LedgerRow(SQLModel, table=True):
+    """What became of one line of an accepted quote; `version` guards every move."""
+
+    __tablename__ = "line_ledger"
+
+    quote: str = Field(primary_key=True, max_length=64)
+    line: str = Field(primary_key=True, max_length=64)
+    version: int = 1
+    body: dict[str, Any] = document()
+
+
+class OrderRow(SQLModel, table=True):
+    """The projection of one order, for lists."""
+
+    __tablename__ = "sales_order"
+    __table_args__ = (Index("order_of_quote", "quote", "number"), Index("order_by_start", "status", "starts_at"))
+
+    id: str = Field(primary_key=True, max_length=64)
+    quote: str = Field(max_length=64)
+    number: int
+    owner: str = Field(index=True)
+    customer_id: str = Field(index=True)
+    customer: str
+    status: str
+    version: int
+    currency: str
+    net_total: Decimal = Field(sa_type=Exact)
+    place: str = ""
+    starts_at: datetime | None = moment(null=True)
+    created_at: datetime = moment()
+    changed_at: datetime = moment()
+
+
+class ErpDocumentRow(SQLModel, table=True):
+    """What the back office is asked to take over; its key is the order, for ever, and `version` what of it it was."""
+
+    __tablename__ = "erp_document"
+
+    order: str = Field(primary_key=True, max_length=64)
+    version: int
+    status: str = Field(index=True)
+    """waiting, accepted, rejected or withdrawn."""
+    body: dict[str, Any] = document()
+    reference: str = ""
+    words: str = ""
     created_at: datetime = moment()
     changed_at: datetime = moment()
 

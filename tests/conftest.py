@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import httpx
@@ -29,6 +30,7 @@ from services.delegations import Delegations
 from services.links import ByLink
 from services.messages import Messages
 from services.office import Office
+from services.orders import Orders
 from services.people import People
 from services.policies import Policies
 from services.quotes import Quotes
@@ -59,12 +61,13 @@ SHARED = ROOT.parent / "shared" / "data"
 
 
 @pytest.fixture(scope="session")
-def pg(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres | None]:
+def pg() -> Iterator[Postgres | None]:
     """A PostgreSQL server, or None where its programs are missing."""
     if programs() is None:
         yield None
         return
-    with postgres(tmp_path_factory.mktemp("postgres")) as server:
+    # Not in pytest's own folder: another session closes that one to PostgreSQL's user.
+    with TemporaryDirectory() as folder, postgres(Path(folder)) as server:
         yield server
 
 
@@ -125,7 +128,7 @@ def make_bench(url: str, allow_unverified: bool = False) -> Bench:
     office = Office(base.database, path, clock, key, "EUR", ("json", "slack"))
     approvals = Approvals(office)
     house = replace(
-        base, office=office, recorder=recorder, quotes=Quotes(office), approvals=approvals,
+        base, office=office, recorder=recorder, quotes=Quotes(office), orders=Orders(office), approvals=approvals,
         replacements=Replacements(office, engine),  # type: ignore[arg-type]
         replacing=Replacing(base.database, engine, clock, key),  # type: ignore[arg-type]
         by_link=ByLink(office, approvals, base.links, login=False), replies=Replies(office, approvals),

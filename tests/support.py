@@ -5,7 +5,7 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from domain.approvals.acts import RoundMachine, apply
+from domain.approvals.acts import apply
 from domain.approvals.plan import Plan, barred_people, plan
 from domain.approvals.policy import Chain, Condition, Policy, Rule, Who
 from domain.approvals.round import Approval, Round, new_round
@@ -13,6 +13,7 @@ from domain.approvals.subject import Subject, quote_subject
 from domain.people import Directory, Group, Person, Role
 from domain.quotes import Quote
 from domain.runs import Act, Command, Head, Outcome, Proposal
+from services.runs import MACHINES
 from storage.record import Recorder
 
 NOW = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
@@ -131,9 +132,9 @@ class InlineEngine:
     async def send(self, command: Command, head: Head) -> None:
         if self.down:
             raise OSError("no engine")
-        machine = RoundMachine()
+        machine = MACHINES[head.kind]
         while True:
-            state = Round.model_validate(head.state)
+            state = machine.state.model_validate(head.state)
             after, outcome = machine.apply(state, command, self._clock())
             act = Act(command=command, outcome=outcome, at=self._clock())
             proposal = Proposal(run=head.run, kind=head.kind, base=state.seq, acts=[act], after=after.stored())

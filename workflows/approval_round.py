@@ -13,6 +13,7 @@ with workflow.unsafe.imports_passed_through():
     from domain.approvals import narrate
     from domain.approvals.acts import RoundMachine
     from domain.approvals.round import Round
+    from domain.runs import Visible
 
 
 @workflow.defn(name=APPROVAL_ROUND)
@@ -28,7 +29,7 @@ class ApprovalRound(CommandedRun[Round]):
         await self.serve()
         return {"status": self.now_at.status.value, "seq": self.now_at.seq}
 
-    def visible(self) -> narrate.Visible:
+    def visible(self) -> Visible:
         return narrate.visible(self.now_at)
 
     def details(self) -> str:

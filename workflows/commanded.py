@@ -12,8 +12,7 @@ from temporalio.exceptions import FailureError
 
 with workflow.unsafe.imports_passed_through():
     from activities.contracts import RECORD, Head, Proposal
-    from domain.approvals.narrate import Visible, record_summary
-    from domain.runs import Act, Command, Machine, RunState, expiry, read_command
+    from domain.runs import Act, Command, Machine, RunState, Visible, expiry, read_command, record_summary
     from workflows.options import PATIENT_RECORD, QUICK_RECORD
     from workflows.search import attributes
 
@@ -67,7 +66,7 @@ class CommandedRun(Generic[S]):
         at, after = workflow.now(), self.now_at
         acts = []
         if not self.inbox:
-            self.armed = None  # the timer is spent: should it have been early, another is set
+            self.timer = self.armed = None  # it is spent: should it have been early, another is set
         timed = expiry(self.id, after.seq)
         for key, command in list(self.inbox.items()) or [(timed.key, timed)]:
             after, outcome = self.machine.apply(after, command, at)

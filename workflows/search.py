@@ -13,7 +13,7 @@ from temporalio.common import (
 )
 from temporalio.service import RPCError, RPCStatusCode
 
-from domain.approvals.narrate import Visible
+from domain.runs import Visible
 
 STATUS = SearchAttributeKey.for_keyword("DealwrightStatus")
 CUSTOMER = SearchAttributeKey.for_keyword("DealwrightCustomer")

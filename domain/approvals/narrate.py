@@ -1,9 +1,7 @@
 """A round in words: what ops reads in the Temporal UI without opening an event."""
 
-from datetime import datetime
-
 from domain.approvals.round import Approval, ApprovalStatus, Round
-from domain.values import Value
+from domain.runs import Visible
 
 MARKS = {
     ApprovalStatus.WAITING: "○",
@@ -16,16 +14,6 @@ MARKS = {
     ApprovalStatus.EXPIRED: "⌛",
     ApprovalStatus.INFORMED: "✉",
 }
-
-
-class Visible(Value):
-    """The search attributes of a run: what its list in the Temporal UI can be filtered by."""
-
-    status: str
-    customer: str
-    waiting_on: tuple[str, ...] = ()
-    waiting_since: datetime | None = None
-    due: datetime | None = None
 
 
 def visible(round: Round) -> Visible:
@@ -89,8 +77,3 @@ def _next_act(round: Round) -> str:
 
 def timer_summary(round: Round) -> str:
     return f"{_next_act(round)} unless {', '.join(round.waiting_on)[:100]} decides"
-
-
-def record_summary(verbs: list[tuple[str, str]]) -> str:
-    """What one record stores: `approve by ana`."""
-    return ", ".join(f"{verb} by {actor or 'unknown'}" for verb, actor in verbs)[:200]

@@ -36,6 +36,8 @@ class LineLedger(Value):
     unallocated: Share
     allocated: Share = NOTHING
     cancelled: Share = NOTHING
+    moves: int = 0
+    """How often something was moved: two who read the same may not both write."""
 
     @property
     def balanced(self) -> bool:
@@ -55,7 +57,7 @@ class LineLedger(Value):
         return self._moved(allocated=self.allocated.minus(share), cancelled=self.cancelled.plus(share))
 
     def _moved(self, **parts: Share) -> "LineLedger":
-        moved = self.model_copy(update=parts)
+        moved = self.model_copy(update={**parts, "moves": self.moves + 1})
         if not moved.balanced:
             raise Invalid.field(f"lines.{self.line}", "more would be moved than there is")
         return moved

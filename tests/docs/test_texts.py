@@ -8,13 +8,26 @@ import pytest
 
 from domain.approvals.acts import RoundMachine
 from domain.approvals.round import ApprovalStatus, RoundStatus
+from domain.orders.acts import OrderMachine
+from domain.orders.order import OrderStatus
 from domain.quotes import QuoteStatus
 from tests.conftest import ROOT
 from texts import LANGUAGES, catalog
 
 CALL = re.compile(r"""(?:_|say)\(\s*(?:"([^"]+)"|'([^']+)')""")
-STATUSES = (*QuoteStatus, *RoundStatus, *ApprovalStatus)
-VERBS = (*RoundMachine.verbs, "drafted", "edited", "imported", "expire", "comment", "lapse")
+STATUSES = (*QuoteStatus, *RoundStatus, *ApprovalStatus, *OrderStatus)
+VERBS = (
+    *RoundMachine.verbs,
+    *OrderMachine.verbs,
+    "accept",
+    "split",
+    "drafted",
+    "edited",
+    "imported",
+    "expire",
+    "comment",
+    "lapse",
+)
 
 
 def used() -> Iterator[str]:

@@ -398,6 +398,20 @@ TIMED = """
 kind: quote
 rules: [{name: late, ask: {user: dora}, remind_every_hours: 8, escalate_after_hours: 12, expire_after_hours: 40}]
 """
+ONCE = """
+kind: quote
+rules: [{name: late, ask: {user: dora}, escalate_after_hours: 4}]
+"""
+
+
+async def test_time_that_has_nothing_more_to_do_leaves_the_round_alone(office: Office) -> None:
+    await office.publish(ONCE)
+    run = await office.submitted()
+    await office.environment.sleep(timedelta(hours=40))
+    round = await office.recorded(run)
+    assert (round.seq, round.due, round.waiting_on) == (2, None, ["dora", "fabio"])
+
+
 LONG = """
 kind: quote
 rules: [{name: late, ask: {user: dora}, expire_after_hours: 800}]

@@ -1,0 +1,55 @@
+"""An order in words: what ops reads in the Temporal UI without opening an event."""
+
+from domain.orders.order import Line, Order, OrderStatus, Phase
+from domain.runs import Visible
+from domain.values import plain_number
+
+
+def visible(order: Order) -> Visible:
+    waiting = tuple(dict.fromkeys(hold.owner for hold in order.holds)) if order.phase is Phase.WAITING else ()
+    if order.phase in (Phase.ACTIVATING, Phase.FALLOUT):
+        waiting = ("order_desk" if order.phase is Phase.FALLOUT else "back_office",)
+    since = order.holds[0].at if order.holds and order.phase is Phase.WAITING else None
+    return Visible(status=order.status.value, customer=order.customer[:100], waiting_on=waiting, waiting_since=since,
+                   due=order.due)  # fmt: skip
+
+
+def details(order: Order) -> str:
+    """Markdown: how it stands, what it waits for, until when, and who changed it last."""
+    lines = [f"**{order.title}**", "", f"**{order.status.value.replace('_', ' ')}**. {next_sentence(order)}", ""]
+    lines += [f"- held by {hold.owner}: {hold.reason} ({hold.id})" for hold in order.holds]
+    lines += [
+        "",
+        "| line | quantity | shipped | delivered |",
+        "|---|---|---|---|",
+        *(_row(line) for line in order.lines),
+    ]
+    lines += ["", f"Version {order.version}, changed by {order.changed_by or order.owner}; of quote {order.quote}."]
+    return "\n".join(lines)
+
+
+def _row(line: Line) -> str:
+    name = (line.name or line.product).replace("|", "\\|").replace("\n", " ")
+    counts = (line.share.quantity, line.shipped, line.delivered)
+    return f"| {name} | " + " | ".join(plain_number(count) for count in counts) + " |"
+
+
+def next_sentence(order: Order) -> str:
+    if order.status is OrderStatus.HELD:
+        return "Waits until every hold is released."
+    if order.phase is Phase.WAITING:
+        if order.starts_at:
+            return f"Starts at {order.starts_at:%Y-%m-%d %H:%M} UTC."
+        return "Waits for somebody to say that it goes live."
+    sentences = {
+        Phase.NEW: "It is about to be opened.",
+        Phase.ACTIVATING: "Waits for the back office to take it over.",
+        Phase.FALLOUT: f"The back office refused it: {order.erp_words}",
+        Phase.ACTIVE: "Waits for its goods to be delivered." if order.running else "Everything was delivered.",
+        Phase.CANCELLED: "Cancelled.",
+    }
+    return sentences[order.phase]
+
+
+def timer_summary(order: Order) -> str:
+    return f"starts {order.id}"

@@ -1,0 +1,149 @@
+"""An order through services, engine, worker and record, with time that skips."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sqlmodel import select
+from temporalio.worker import Worker
+
+from domain.orders.order import Order, OrderStatus, order_run
+from domain.orders.split import ByHand, Group, Slot, Trigger
+from domain.quotes import Acceptance, Place
+from services.commands import Answer
+from storage import orders
+from storage.tables import ErpDocumentRow, EventRow
+from tests.support import a_line
+from tests.workflows.conftest import Office
+from worker import orders_worker
+
+PORTO = Place(city="Porto", time_zone="Europe/Lisbon")
+
+
+@pytest.fixture
+async def desk(office: Office) -> AsyncIterator[Office]:
+    """An office whose orders are worked on too."""
+    worker: Worker = orders_worker(office.client, office.house)
+    async with worker:
+        yield office
+
+
+async def an_order(desk: Office, trigger: Trigger) -> str:
+    """One order of a quote that needs no approval."""
+    run = await desk.submitted(lines=[a_line("1", quantity="10")], discount="0")
+    quote, rita = run.split(":")[1], await desk.caller("rita")
+    await desk.house.orders.accept(rita, quote, None, Acceptance(on=date(2026, 1, 2)))
+    slot = Slot(ship_to=PORTO, trigger=trigger)
+    placed = await desk.house.orders.place(rita, quote, ByHand(way="hand", groups=(Group(slot=slot, lines={"1": 10}),)))
+    return placed.orders[0].id
+
+
+async def recorded(desk: Office, id: str) -> Order:
+    async with desk.house.database.reading() as session:
+        found = await orders.load(session, id)
+    assert found is not None
+    return found
+
+
+async def agreed(desk: Office, id: str) -> Order:
+    """The order, which engine and record agree on."""
+    live = await desk.client.get_workflow_handle(order_run(id)).query("state", result_type=Order)
+    assert live == await recorded(desk, id)
+    return live
+
+
+async def ask(desk: Office, who: str, order: str, verb: str, **payload: Any) -> Answer:
+    act = "erp.report" if who == "bruno" else "orders.steer"
+    return await desk.house.orders.ask(await desk.caller(who), order, verb, act, **payload)
+
+
+async def until_status(desk: Office, id: str, status: OrderStatus) -> Order:
+    while (order := await recorded(desk, id)).status is not status:
+        await asyncio.sleep(0.02)
+    return order
+
+
+async def test_an_order_waits_for_its_day_at_its_ship_to_and_goes_to_the_back_office_once(desk: Office) -> None:
+    day = (datetime.now(UTC) + timedelta(days=30)).date()
+    id = await an_order(desk, Trigger(start="date", on=day))
+    order = await agreed(desk, id)
+    assert order.due is not None
+    assert order.status is OrderStatus.SCHEDULED
+    description = await desk.client.get_workflow_handle(order_run(id)).describe()
+    found = {key.name: value for key, value in description.typed_search_attributes}
+    assert (found["DealwrightStatus"], found["DealwrightDue"]) == ("scheduled", order.due)
+    metadata = await desk.client.get_workflow_handle(order_run(id)).query("__temporal_workflow_metadata")
+    assert f"Starts at {order.due:%Y-%m-%d %H:%M} UTC" in metadata.current_details
+    await desk.environment.sleep(order.due - datetime.now(UTC) - timedelta(minutes=5))
+    assert (await agreed(desk, id)).status is OrderStatus.SCHEDULED
+    await desk.environment.sleep(timedelta(minutes=10))
+    await until_status(desk, id, OrderStatus.ACTIVATING)
+    async with desk.house.database.reading() as session:
+        (document,) = (await session.exec(select(ErpDocumentRow))).all()
+    assert (document.order, document.status, document.body["lines"][0]["quantity"]) == (id, "waiting", "10")
+    await ask(desk, "bruno", id, "accepted", reference="SO-1")
+    await ask(desk, "bruno", id, "delivery", id="D1", lines={"1": "10"})
+    assert await desk.client.get_workflow_handle(order_run(id)).result() == {"status": "fulfilled", "seq": 4}
+    assert (await agreed(desk, id)).status is OrderStatus.FULFILLED
+
+
+async def test_a_moved_order_starts_on_its_new_day_only(desk: Office) -> None:
+    first = (datetime.now(UTC) + timedelta(days=10)).date()
+    id = await an_order(desk, Trigger(start="date", on=first))
+    later = first + timedelta(days=20)
+    await ask(desk, "dina", id, "reschedule", on=later.isoformat())
+    await desk.environment.sleep(timedelta(days=15))
+    assert (await agreed(desk, id)).status is OrderStatus.SCHEDULED
+    await desk.environment.sleep(timedelta(days=20))
+    assert (await until_status(desk, id, OrderStatus.ACTIVATING)).version == 2
+
+
+async def test_a_held_order_lets_its_day_pass_and_starts_when_released(desk: Office) -> None:
+    id = await an_order(desk, Trigger(start="date", on=(datetime.now(UTC) + timedelta(days=3)).date()))
+    held = await ask(desk, "dina", id, "hold", reason="credit check")
+    assert held.outcome is not None
+    await desk.environment.sleep(timedelta(days=9))
+    assert (await agreed(desk, id)).status is OrderStatus.HELD
+    await ask(desk, "dina", id, "release", hold=held.outcome.facts["hold"])
+    await until_status(desk, id, OrderStatus.ACTIVATING)
+
+
+STORIES = st.lists(
+    st.one_of(
+        st.tuples(st.just("days"), st.integers(1, 4)),
+        st.tuples(st.sampled_from(["hold", "release", "go_live", "cancel", "reschedule", "accepted", "rejected", "retry"]), st.just(0)),
+    ),
+    max_size=6,
+)  # fmt: skip
+
+
+@settings(max_examples=5)
+@given(story=STORIES)
+async def test_whatever_happens_engine_and_record_agree_and_each_command_counts_once(
+    desk: Office, story: list[tuple[str, int]]
+) -> None:
+    today = (await desk.environment.get_current_time()).date()
+    id = await an_order(desk, Trigger(start="date", on=today + timedelta(days=5)))
+    for verb, days in story:
+        if verb == "days":
+            await desk.environment.sleep(timedelta(days=days))
+            continue
+        who = "bruno" if verb in ("accepted", "rejected") else "dina"
+        holds = (await recorded(desk, id)).holds
+        payload = {"hold": holds[0].id if holds else "h0", "reason": "why", "on": "2027-12-01"}
+        await ask(desk, who, id, verb, **payload)
+    order = await recorded(desk, id)
+    async with desk.house.database.reading() as session:
+        rows = (await session.exec(select(EventRow).where(EventRow.run == order_run(id)))).all()
+        entries = await orders.ledger(session, order.quote)
+    numbered = sorted(row.run_seq for row in rows if row.run_seq)
+    assert numbered == list(range(1, len(numbered) + 1))
+    assert len({row.command for row in rows}) == len(rows)
+    (entry,) = entries.values()
+    assert entry.balanced
+    gone = order.status is OrderStatus.CANCELLED
+    assert (entry.unallocated.quantity, entry.allocated.quantity) == ((10, 0) if gone else (0, 10))

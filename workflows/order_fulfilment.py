@@ -1,0 +1,91 @@
+"""One order: waits for its day through every change, goes to the back office, and ends when all is delivered."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from temporalio import workflow
+from temporalio.common import RawValue
+
+from workflows.commanded import CommandedRun
+
+with workflow.unsafe.imports_passed_through():
+    from activities.contracts import ORDER_FULFILMENT, Head
+    from domain.orders import narrate
+    from domain.orders.acts import OrderMachine
+    from domain.orders.order import Order
+    from domain.runs import Visible
+
+
+@workflow.defn(name=ORDER_FULFILMENT)
+class OrderFulfilment(CommandedRun[Order]):
+    machine = OrderMachine()
+
+    @workflow.init
+    def __init__(self, head: Head) -> None:
+        super().__init__(head)
+
+    @workflow.run
+    async def run(self, head: Head) -> dict[str, Any]:
+        await self.serve()
+        return {"status": self.now_at.status.value, "seq": self.now_at.seq}
+
+    def visible(self) -> Visible:
+        return narrate.visible(self.now_at)
+
+    def details(self) -> str:
+        return narrate.details(self.now_at)
+
+    def timer_summary(self) -> str:
+        return narrate.timer_summary(self.now_at)
+
+    @workflow.signal(description="Start waiting for the order's day; sent by the service when the quote is split.")
+    def open(self, *command: Any) -> None:
+        self.receive("open", command)
+
+    @workflow.signal(description='{"actor", "on" or "start", "version"}: another day, `now` or `manual`.')
+    def reschedule(self, *command: Any) -> None:
+        self.receive("reschedule", command)
+
+    @workflow.signal(description='{"actor", "reason", "owner"}: do not start while this holds.')
+    def hold(self, *command: Any) -> None:
+        self.receive("hold", command)
+
+    @workflow.signal(description='{"actor", "hold"}: end one hold.')
+    def release(self, *command: Any) -> None:
+        self.receive("release", command)
+
+    @workflow.signal(description='{"actor", "for_good", "version"}: it will not start.')
+    def cancel(self, *command: Any) -> None:
+        self.receive("cancel", command)
+
+    @workflow.signal(description='{"actor"}: start it now.')
+    def go_live(self, *command: Any) -> None:
+        self.receive("go_live", command)
+
+    @workflow.signal(description='{"actor", "reference"}: the back office has it.')
+    def accepted(self, *command: Any) -> None:
+        self.receive("accepted", command)
+
+    @workflow.signal(description='{"actor", "reason"}: the back office refuses it.')
+    def rejected(self, *command: Any) -> None:
+        self.receive("rejected", command)
+
+    @workflow.signal(description='{"actor"}: ask the back office again.')
+    def retry(self, *command: Any) -> None:
+        self.receive("retry", command)
+
+    @workflow.signal(description='{"actor", "id", "lines"}: so much of these lines was sent off.')
+    def shipment(self, *command: Any) -> None:
+        self.receive("shipment", command)
+
+    @workflow.signal(description='{"actor", "id", "lines"}: so much of these lines arrived.')
+    def delivery(self, *command: Any) -> None:
+        self.receive("delivery", command)
+
+    @workflow.signal(dynamic=True)
+    def anything_else(self, name: str, command: Sequence[RawValue]) -> None:
+        self.receive(name, command)
+
+    @workflow.query
+    def state(self) -> Order:
+        return self.now_at
