@@ -13,9 +13,10 @@ from workflows.approver_replacement import ApproverReplacement
 from workflows.command_sweep import CommandSweep
 from workflows.converter import data_converter
 from workflows.notification_delivery import NotificationDelivery
+from workflows.order_fulfilment import OrderFulfilment
 
-WORKFLOWS = [ApprovalRound, ApproverReplacement, CommandSweep, NotificationDelivery]
-TYPES = ("ApprovalRound", "ApproverReplacement", "NotificationDelivery")
+WORKFLOWS = [ApprovalRound, ApproverReplacement, CommandSweep, NotificationDelivery, OrderFulfilment]
+TYPES = ("ApprovalRound", "ApproverReplacement", "NotificationDelivery", "OrderFulfilment")
 Broken = list[tuple[str, str]]
 
 

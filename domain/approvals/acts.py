@@ -273,8 +273,10 @@ def _consult(round: Round, command: Command, at: Instant) -> Decided:
         return round, _refused("comment_required", "Say what you want to know.", field="comment")
     if addressed.seat_of(to) or to == command.actor:
         return round, _refused("already_an_approver", f"{to} is asked for this approval already.", to=to)
+    if len(addressed.consultations) >= MOST_CONSULTED:
+        return round, _refused("too_many", f"Advice was asked for {MOST_CONSULTED} times already.")
     asked = Consultation(person=to, by=command.on_behalf_of or command.actor, question=question, at=at)
-    earlier = _ended(addressed, at).consultations[-MOST_CONSULTED:]
+    earlier = _ended(addressed, at).consultations
     after = ticking(addressed.model_copy(update={"consultations": (*earlier, asked)}))
     return with_approval(round, after), _done("consulted", f"{to} is asked for advice.", approval=after.id, to=to)
 

@@ -57,19 +57,20 @@ def _told(run: str, before: Round, after: Round) -> list[Notice]:
 
 
 def _advice(run: str, before: Round, after: Round) -> list[Notice]:
-    """Who is asked for advice, and who asked and has it now."""
+    """Who is asked for advice, and who asked and has it now: each question is told by itself."""
     found = []
     for approval in after.approvals:
         earlier = before.approval(approval.id)
         known = earlier.consultations if earlier else ()
-        asked = approval.consulted
-        if asked and asked not in known:
-            said = {"text": asked.question, "by": asked.by}
-            found.append(_notice(run, after.seq, asked.person, "consulted", [approval.id], said))
-        for was, now in zip(known, approval.consultations, strict=False):
-            if now.answer and not was.answer:
+        for n, now in enumerate(approval.consultations):
+            was = known[n] if n < len(known) else None
+            of = f"{approval.id}.{n}"
+            if was is None and now == approval.consulted:
+                said = {"text": now.question, "by": now.by}
+                found.append(_notice(run, after.seq, now.person, "consulted", [approval.id], said, of))
+            if now.answer and (was is None or not was.answer):
                 said = {"text": now.answer, "by": now.person}
-                found.append(_notice(run, after.seq, now.by, "advised", [approval.id], said))
+                found.append(_notice(run, after.seq, now.by, "advised", [approval.id], said, of))
     return found
 
 
@@ -106,7 +107,8 @@ def _asked(approval: Approval | None) -> list[str]:
 
 
 def _notice(
-    run: str, seq: int, person: str, template: str, approvals: list[str], facts: dict[str, str] | None = None
-) -> Notice:
-    id = short_id("m", run, seq, person, template)
+    run: str, seq: int, person: str, template: str, approvals: list[str], facts: dict[str, str] | None = None,
+    of: str = "",
+) -> Notice:  # fmt: skip
+    id = short_id("m", run, seq, person, template, *([of] if of else []))
     return Notice(id=id, person=person, template=template, approvals=tuple(approvals), facts=facts or {})

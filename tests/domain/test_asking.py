@@ -7,6 +7,7 @@ import pytest
 
 from domain.approvals.acts import ADDED, apply
 from domain.approvals.clocks import Working, with_clocks
+from domain.approvals.notices import notices
 from domain.approvals.plan import plan
 from domain.approvals.policy import Chain, Condition
 from domain.approvals.round import Approval, Round, RoundStatus, explained
@@ -171,6 +172,25 @@ def test_advice_says_something_and_comes_from_who_was_asked() -> None:
     round, _ = tell(series("ana"), "consult", "ana", "s1", to="dan", comment="safe?")
     assert tell(round, "advise", "cyd", "s1", comment="yes")[1].code == "not_consulted"
     assert tell(round, "advise", "dan", "s1", comment=" ")[1].code == "comment_required"
+
+
+def test_one_person_asked_about_two_approvals_at_once_is_told_of_each() -> None:
+    before = a_round(a_policy(a_rule("a", "ana"), a_rule("b", "bob")), TEAM)
+    after, _ = tell(before, "consult", "ana", "a", to="dan", comment="safe?")
+    after, _ = tell(after, "consult", "bob", "b", to="dan", comment="sure?")
+    told = notices(RUN, before, after, [])
+    assert [(n.person, n.template, n.facts["text"]) for n in told] == [
+        ("dan", "consulted", "safe?"), ("dan", "consulted", "sure?"),
+    ]  # fmt: skip
+    assert len({n.id for n in told}) == 2
+
+
+def test_advice_is_not_asked_for_without_end() -> None:
+    round = series("ana")
+    for _ in range(20):
+        round, outcome = tell(round, "consult", "ana", "s1", to="dan", comment="safe?")
+        assert outcome.applied
+    assert tell(round, "consult", "ana", "s1", to="dan", comment="safe?")[1].code == "too_many"
 
 
 # --- telling ----------------------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.approvals.acts import RoundMachine, apply
+from domain.approvals.notices import notices
 from domain.approvals.policy import Chain, Who
 from domain.approvals.round import ApprovalStatus, Round, RoundStatus
 from domain.runs import Command, expiry
@@ -231,7 +232,7 @@ def commands(draw: st.DrawFn, round: Round) -> Command:
 def test_laws_of_a_round(data: st.DataObject, policy: Any) -> None:
     """Whatever anybody sends in whatever order: one outcome, nothing lost, nobody decides for themselves."""
     round = a_round(policy, with_group(TEAM, "desk", "ana", "bob", "cyd"))
-    required, at = [a.id for a in round.approvals], NOW
+    required, at, opened = [a.id for a in round.approvals], NOW, round
     for _ in range(data.draw(st.integers(0, 25))):
         at += timedelta(minutes=data.draw(st.sampled_from([0, 30, 90])))
         command = expiry(RUN, round.seq) if data.draw(st.booleans()) and round.due else data.draw(commands(round))
@@ -261,6 +262,8 @@ def test_laws_of_a_round(data: st.DataObject, policy: Any) -> None:
         else:
             assert not any(a.status.open for a in round.approvals)
     assert Round.model_validate(round.stored()) == round
+    told = [notice.id for notice in notices(RUN, opened, round, [])]
+    assert len(set(told)) == len(told), "however much one record stores, no two messages have one id"
 
 
 @given(

@@ -16,7 +16,7 @@ from composition import build
 from domain.runs import Head, Proposal
 from settings import settings
 from storage.record import Recorder
-from worker import approvals_worker, connected, notify_worker
+from worker import approvals_worker, connected, notify_worker, orders_worker
 
 ARM = Path(os.environ["ARM"])
 
@@ -43,7 +43,7 @@ async def main() -> None:
     house = build(settings())
     house = replace(house, recorder=DyingRecorder(house.recorder))  # type: ignore[arg-type]
     client = await connected(house)
-    async with approvals_worker(client, house), notify_worker(client, house):
+    async with approvals_worker(client, house), orders_worker(client, house), notify_worker(client, house):
         await asyncio.Event().wait()
 
 

@@ -33,6 +33,7 @@ SHAPES: dict[str, list[Act]] = {
               ("rita", "first", "add-approver", {"to": "lara"}), ("dora", "first", "approve", {}),
               ("fabio", "second", "approve", {}), ("lara", "added", "approve", {})],
     "replaced": [("rita", "", "recall", {})],
+    "ordered": [("dora", "first", "approve", {}), ("fabio", "second", "approve", {})],
     "fallback": [("dora", "first", "approve", {}), ("rita", "", "recall", {})],
     "malformed": [("rita", "", "recall", {})],
     "long": [("dora" if n % 2 == 0 else "lara", "first", "delegate", {"to": "lara" if n % 2 == 0 else "dora"}) for n in range(16)]
@@ -64,11 +65,39 @@ async def play(player: Player, name: str, arm: Path) -> str:
         await player.settled()
         (arm / "local_fails").unlink(missing_ok=True)
 
+    if name == "ordered":
+        run = await ordered(player, id)
+
     async def closed() -> bool:
         return (await client.get_workflow_handle(run).describe()).close_time is not None
 
     await until(closed, f"the end of {name}")
     return run
+
+
+async def ordered(player: Player, id: str) -> str:
+    """The run of an order that is held, released, moved to now, refused, asked for again, and delivered."""
+    call, order = player.live.call, f"/v1/orders/{id}-1"
+    await call("rita", "POST", f"/v1/quotes/{id}/accept", json={"on": "2026-01-02"})
+    slot = {"trigger": {"start": "date", "on": "2030-01-01"}}
+    await call("rita", "POST", f"/v1/quotes/{id}/orders", json={"way": "whole", "slot": slot})
+    held = (await call("dina", "POST", f"{order}/hold", json={"reason": "credit check"})).json()
+    await call("dina", "POST", f"{order}/release", json={"hold": held["outcome"]["facts"]["hold"]})
+    await call("dina", "POST", f"{order}/reschedule", json={"start": "now"})
+
+    async def activating() -> bool:
+        return bool((await call("dina", "GET", order)).json()["status"] == "activating")
+
+    await until(activating, "the start of the order")
+    document = f"/v1/erp/documents/{id}-1"
+    await call("bruno", "POST", f"{document}/refuse", json={"reason": "unknown tax number"})
+    await call("dina", "POST", f"{order}/retry")
+    await call("bruno", "POST", f"{document}/accept", json={"reference": "SO-1"})
+    lines = (await call("dina", "GET", order)).json()["order"]["lines"]
+    for n, line in enumerate(lines):
+        body = {"id": f"D{n}", "lines": {line["line"]: line["share"]["quantity"]}}
+        await call("bruno", "POST", f"{order}/deliveries", json=body)
+    return f"order:{id}-1"
 
 
 async def replaced(player: Player) -> str:
