@@ -158,7 +158,8 @@ def welcome(stack: Stack, samples: bool) -> Panel:
     grid.add_row("Temporal UI", stack.ui_url)
     grid.add_row("Mailbox", f"{stack.api_url}/mailbox")
     if samples:
-        grid.add_row("Sign in as", "rita (rep), dora, fabio, omar (approvers), adam (admin), otto (ops)")
+        who = "rita (rep), dora, fabio, omar (approvers), adam (admin), dina (orders), bruno (back office), otto (ops)"
+        grid.add_row("Sign in as", who)
         grid.add_row("Password", "dealwright-demo")
         grid.add_row("Next", "Sign in as rita, open a quote, submit it; then as dora approve it from the inbox.")
     return Panel(grid, title="Dealwright is running", subtitle="Ctrl-C stops everything", border_style="green")
