@@ -62,9 +62,11 @@ async def ask(desk: Office, who: str, order: str, verb: str, **payload: Any) -> 
 
 
 async def until_status(desk: Office, id: str, status: OrderStatus) -> Order:
-    while (order := await recorded(desk, id)).status is not status:
+    for _ in range(1_500):
+        if (order := await recorded(desk, id)).status is status:
+            return order
         await asyncio.sleep(0.02)
-    return order
+    raise AssertionError(f"{id} never became {status}")
 
 
 async def test_an_order_waits_for_its_day_at_its_ship_to_and_goes_to_the_back_office_once(desk: Office) -> None:
