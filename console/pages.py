@@ -222,7 +222,7 @@ async def quote(request: Request, house: AHouse, me: Me, id: PathId) -> Response
     mine = [a for a in rounds[0][0].requested if seats.intersection(a.holders)] if rounds else []
     facts: dict[str, Any] = {
         "stored": stored, "quote": stored.quote, "rounds": rounds, "trail": trail, "preview": preview, "mine": mine,
-        "unplannable": unplannable, "people": await _colleagues(house, me),
+        "unplannable": unplannable, "people": [],
         "may_submit": stored.status.submittable and stored.quote.owner == me.id and allows(me, "quotes.submit"),
         "advised": [a for a in rounds[0][0].requested if a.consulted and a.consulted.person == me.id] if rounds else [],
         "chains": list({a.chain: a for a in rounds[0][0].approvals if a.status.open}.items()) if rounds else [],
@@ -240,6 +240,8 @@ async def quote(request: Request, house: AHouse, me: Me, id: PathId) -> Response
         "picture": _picture(rounds[0][0], rounds[0][2], me) if rounds else None,
         "plan_picture": _plan_picture(preview, me) if preview else None,
     }  # fmt: skip
+    if mine or facts["may_add"]:
+        facts["people"] = await _colleagues(house, me)
     if stored.status.frozen and allows(me, "orders.read"):
         facts["ordered"] = await house.orders.listed(me, id, None, "", 200)
         facts["ledger"] = {entry.line: entry for entry in await house.orders.ledger(me, id)}

@@ -41,6 +41,19 @@ class Outcome(Value):
     facts: dict[str, Any] = {}
 
 
+def done(code: str, sentence: str = "", **facts: Any) -> Outcome:
+    return Outcome(applied=True, code=code, sentence=sentence, facts=facts)
+
+
+def refused(code: str, sentence: str, **facts: Any) -> Outcome:
+    return Outcome(applied=False, code=code, sentence=sentence, facts=facts)
+
+
+def text_of(value: object, longest: int = 4000) -> str:
+    """A payload's text, cut to what is kept; empty for what is no text."""
+    return value[:longest] if isinstance(value, str) else ""
+
+
 class Act(Value):
     """A command, what came of it, and when."""
 

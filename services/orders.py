@@ -10,7 +10,7 @@ from domain.audit import Entry
 from domain.errors import Invalid, Locked, NotFound
 from domain.orders.ledger import LineLedger, opened
 from domain.orders.order import Order, new_order, order_run
-from domain.orders.split import MOST_ORDERS, Planned, Way, split
+from domain.orders.split import Planned, Way, split
 from domain.people import Person
 from domain.permissions import Reach
 from domain.quotes import Acceptance, QuoteStatus
@@ -47,7 +47,7 @@ class Orders:
         reach = authorise(caller.person, "quotes.accept")
         office = self._office
         async with office.database.writing() as session:
-            stored = await self._quote(session, caller.person, reach, id)
+            stored = await self._quote(session, caller.person, reach, id, lock=True)
             if stored.status.frozen and stored.acceptance == acceptance:
                 return stored
             if stored.status is not QuoteStatus.APPROVED:
@@ -70,8 +70,10 @@ class Orders:
             await office.note(session, caller, f"quote:{id}", "accept", stored.digest, **facts)
         return accepted
 
-    async def _quote(self, session: AsyncSession, person: Person, reach: set[Reach], id: str) -> StoredQuote:
-        stored = await quotes.load(session, id, lock=True)
+    async def _quote(
+        self, session: AsyncSession, person: Person, reach: set[Reach], id: str, lock: bool = False
+    ) -> StoredQuote:
+        stored = await quotes.load(session, id, lock=lock)
         if stored is None or (Reach.ALL not in reach and stored.quote.owner != person.id):
             raise NotFound(f"There is no quote {id!r} that you can order from.")
         return stored
@@ -91,7 +93,7 @@ class Orders:
         reach = authorise(caller.person, "orders.place")
         office = self._office
         async with office.database.writing() as session:
-            stored = await self._quote(session, caller.person, reach, id)
+            stored = await self._quote(session, caller.person, reach, id, lock=True)
             if caller.key and (known := await self._placed_before(session, caller, id)):
                 return known
             planned, number = await self._planned(session, stored, way)
@@ -118,15 +120,9 @@ class Orders:
 
     async def _placed_before(self, session: AsyncSession, caller: Caller, id: str) -> Placed | None:
         """What the same key made before."""
-        found = []
-        for summary in await orders.listed(
-            session, owner=None, quote=id, status=None, after="", limit=MOST_ORDERS * 10
-        ):
-            written = await record.written(session, f"{order_run(summary.id)}:open")
-            if written and written[0].payload.get("split") == caller.command_id:
-                found.append(await orders.load(session, summary.id))
-        ledger = await orders.ledger(session, id)
-        return Placed(orders=[o for o in found if o], ledger=list(ledger.values())) if found else None
+        found = await orders.of_split(session, id, caller.command_id)
+        ledger = await orders.ledger(session, id) if found else {}
+        return Placed(orders=found, ledger=list(ledger.values())) if found else None
 
     async def _start(self, openings: Sequence[tuple[Command, Head]]) -> None:
         """Start the orders' runs, a few at a time; whatever is not started now the sweeper starts."""

@@ -5,7 +5,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import insert, update
+from sqlalchemy import insert, literal, update
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -16,7 +16,7 @@ from domain.runs import Head, Proposal
 from domain.values import Value
 from storage.database import execute
 from storage.record import Run, open_run
-from storage.tables import ErpDocumentRow, LedgerRow, OrderRow, RunRow
+from storage.tables import CommandRow, ErpDocumentRow, LedgerRow, OrderRow, RunRow
 
 LEDGER = LedgerRow.__table__  # type: ignore[attr-defined]
 
@@ -161,6 +161,20 @@ def document(order: Order) -> dict[str, Any]:
 async def load(session: AsyncSession, id: str) -> Order | None:
     row = await session.get(RunRow, order_run(id))
     return Order.model_validate(row.state) if row else None
+
+
+async def of_split(session: AsyncSession, quote: str, split: str) -> list[Order]:
+    """The orders that one split made, in their order."""
+    query = (
+        select(CommandRow.run, CommandRow.payload)
+        .join(OrderRow, literal("order:") + col(OrderRow.id) == col(CommandRow.run))
+        .where(OrderRow.quote == quote, CommandRow.verb == "open")
+        .order_by(col(OrderRow.number))
+    )
+    made = [run for run, payload in (await session.exec(query)).all() if payload.get("split") == split]
+    rows = (await session.exec(select(RunRow).where(col(RunRow.id).in_(made)))).all() if made else []
+    states = {row.id: Order.model_validate(row.state) for row in rows}
+    return [states[run] for run in made]
 
 
 async def listed(

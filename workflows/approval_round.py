@@ -13,12 +13,12 @@ with workflow.unsafe.imports_passed_through():
     from domain.approvals import narrate
     from domain.approvals.acts import RoundMachine
     from domain.approvals.round import Round
-    from domain.runs import Visible
 
 
 @workflow.defn(name=APPROVAL_ROUND)
 class ApprovalRound(CommandedRun[Round]):
     machine = RoundMachine()
+    narrator = narrate
 
     @workflow.init
     def __init__(self, head: Head) -> None:
@@ -28,15 +28,6 @@ class ApprovalRound(CommandedRun[Round]):
     async def run(self, head: Head) -> dict[str, Any]:
         await self.serve()
         return {"status": self.now_at.status.value, "seq": self.now_at.seq}
-
-    def visible(self) -> Visible:
-        return narrate.visible(self.now_at)
-
-    def details(self) -> str:
-        return narrate.details(self.now_at)
-
-    def timer_summary(self) -> str:
-        return narrate.timer_summary(self.now_at)
 
     @workflow.signal(description="Start asking the approvers; sent by the service when the subject is submitted.")
     def open(self, *command: Any) -> None:

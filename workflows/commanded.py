@@ -20,9 +20,11 @@ S = TypeVar("S", bound=RunState)
 
 
 class CommandedRun(Generic[S]):
-    """Base of the workflows that answer commands. A subclass names its machine and how it is shown."""
+    """Base of the workflows that answer commands. A subclass names its machine, its words and its signals."""
 
     machine: ClassVar[Machine[Any]]
+    narrator: Any
+    """The module that puts a state into words: its `visible`, `details` and `timer_summary`."""
 
     def __init__(self, head: Head) -> None:
         self.id = workflow.info().workflow_id
@@ -33,13 +35,8 @@ class CommandedRun(Generic[S]):
         self.shown = self.visible()  # whoever starts a run sets the attributes of its head
 
     def visible(self) -> Visible:
-        raise NotImplementedError
-
-    def details(self) -> str:
-        raise NotImplementedError
-
-    def timer_summary(self) -> str:
-        return "due"
+        found: Visible = self.narrator.visible(self.now_at)
+        return found
 
     def receive(self, verb: str, given: Sequence[Any]) -> None:
         """Never raises: what cannot be read becomes a command that will be refused."""
@@ -104,11 +101,11 @@ class CommandedRun(Generic[S]):
         self.timer, self.armed = None, self.now_at.due
         if self.armed is not None:
             wait = max(timedelta(0), self.armed - workflow.now()) + timedelta(milliseconds=1)
-            self.timer = asyncio.create_task(workflow.sleep(wait, summary=self.timer_summary()))
+            self.timer = asyncio.create_task(workflow.sleep(wait, summary=self.narrator.timer_summary(self.now_at)))
 
     def _show(self) -> None:
         """What ops sees of the run: details at every change, search attributes when they differ."""
-        workflow.set_current_details(self.details())
+        workflow.set_current_details(self.narrator.details(self.now_at))
         now = self.visible()
         if now != self.shown:
             workflow.upsert_search_attributes(attributes(now, self.shown))

@@ -13,12 +13,12 @@ with workflow.unsafe.imports_passed_through():
     from domain.orders import narrate
     from domain.orders.acts import OrderMachine
     from domain.orders.order import Order
-    from domain.runs import Visible
 
 
 @workflow.defn(name=ORDER_FULFILMENT)
 class OrderFulfilment(CommandedRun[Order]):
     machine = OrderMachine()
+    narrator = narrate
 
     @workflow.init
     def __init__(self, head: Head) -> None:
@@ -28,15 +28,6 @@ class OrderFulfilment(CommandedRun[Order]):
     async def run(self, head: Head) -> dict[str, Any]:
         await self.serve()
         return {"status": self.now_at.status.value, "seq": self.now_at.seq}
-
-    def visible(self) -> Visible:
-        return narrate.visible(self.now_at)
-
-    def details(self) -> str:
-        return narrate.details(self.now_at)
-
-    def timer_summary(self) -> str:
-        return narrate.timer_summary(self.now_at)
 
     @workflow.signal(description="Start waiting for the order's day; sent by the service when the quote is split.")
     def open(self, *command: Any) -> None:

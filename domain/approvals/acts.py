@@ -18,7 +18,7 @@ from domain.approvals.path import (
     with_approval,
 )
 from domain.approvals.round import Approval, ApprovalStatus, Consultation, Round, RoundStatus, Seat, Vote, next_due
-from domain.runs import Command, Outcome, is_expiry
+from domain.runs import Command, Outcome, done, is_expiry, refused, text_of
 from domain.values import Instant, short_id
 
 Decided = tuple[Round, Outcome]
@@ -39,9 +39,9 @@ def _apply(round: Round, command: Command, at: Instant) -> Decided:
         opened = ask_next(round.model_copy(update={"status": RoundStatus.PENDING, "opened_at": at}), at)
         carried = {a.rule: a.carried_from for a in opened.approvals if a.status is ApprovalStatus.CARRIED}
         facts: dict[str, Any] = {"carried": carried} if carried else {}
-        return opened, _done("opened", state=opened.status, waiting_on=opened.waiting_on, **facts)
+        return opened, done("opened", state=opened.status, waiting_on=opened.waiting_on, **facts)
     if round.status is not RoundStatus.PENDING:
-        return round, _refused(
+        return round, refused(
             "round_closed",
             "This round is not open for decisions." if round.running else f"This round already ended: {round.status}.",
             state=round.status,
@@ -49,20 +49,8 @@ def _apply(round: Round, command: Command, at: Instant) -> Decided:
         )
     handler = HANDLERS.get(command.verb)
     if handler is None or (command.verb == "expire" and not is_expiry(command)):
-        return round, _refused("unknown_verb", "This round does not know that act.")
+        return round, refused("unknown_verb", "This round does not know that act.")
     return handler(round, command, at)
-
-
-def _done(code: str, sentence: str = "", **facts: Any) -> Outcome:
-    return Outcome(applied=True, code=code, sentence=sentence, facts=facts)
-
-
-def _refused(code: str, sentence: str, **facts: Any) -> Outcome:
-    return Outcome(applied=False, code=code, sentence=sentence, facts=facts)
-
-
-def _text(value: object, longest: int = 4000) -> str:
-    return value[:longest] if isinstance(value, str) else ""
 
 
 # --- deciding -------------------------------------------------------------------------------------------------------
@@ -72,26 +60,26 @@ def _addressed(round: Round, command: Command) -> Approval | Outcome:
     """The approval a decision names, if it is this actor's turn to decide it."""
     approval = round.approval(command.payload.get("approval"))
     if approval is None:
-        return _refused("unknown_approval", "This round has no such approval.")
+        return refused("unknown_approval", "This round has no such approval.")
     shown = command.payload.get("digest")
     if shown is not None and shown != round.digest:
-        return _refused("stale_version", "What you saw is not what is in approval now. Open it again.")
+        return refused("stale_version", "What you saw is not what is in approval now. Open it again.")
     holder = command.on_behalf_of or command.actor
     if command.actor in round.barred:
-        return _refused("own_submission", "You submitted, own or edited this, so somebody else must decide it.")
+        return refused("own_submission", "You submitted, own or edited this, so somebody else must decide it.")
     seat = approval.seat_of(holder)
     if seat is None:
-        return _refused("not_an_approver", "This approval is not yours to decide.")
+        return refused("not_an_approver", "This approval is not yours to decide.")
     if seat.vote or not approval.status.open:
         return _already(approval, seat)
     if approval.status is ApprovalStatus.WAITING:
-        return _refused("not_your_turn", "An earlier step must be decided first.", step=approval.step)
+        return refused("not_your_turn", "An earlier step must be decided first.", step=approval.step)
     return approval
 
 
 def _already(approval: Approval, seat: Seat | None) -> Outcome:
     last = seat if seat and seat.vote else max((s for s in approval.seats if s.at), key=_when, default=None)
-    return _refused(
+    return refused(
         "already_decided",
         f"This was already decided: {approval.status}." if not approval.status.open else "You already decided this.",
         state=approval.status,
@@ -108,7 +96,7 @@ def _voted(approval: Approval, command: Command, vote: Vote, at: Instant) -> App
     """The approval with this vote, settled when enough approved or too many rejected."""
     holder = command.on_behalf_of or command.actor
     given = {"vote": vote, "by": command.actor if command.on_behalf_of else None, "at": at}
-    given["comment"] = _text(command.payload.get("comment"))
+    given["comment"] = text_of(command.payload.get("comment"))
     seats = tuple(s.model_copy(update=given) if s.holder == holder else s for s in approval.seats)
     votes = [s.vote for s in seats]
     update: dict[str, Any] = {"seats": seats}
@@ -129,20 +117,20 @@ def _approve(round: Round, command: Command, at: Instant) -> Decided:
     after = with_approval(round, decided)
     if decided.status is ApprovalStatus.APPROVED:
         after = onwards(cover(after, decided, at), at)
-    return after, _done("approved", approval=decided.id, approval_state=decided.status, state=after.status)
+    return after, done("approved", approval=decided.id, approval_state=decided.status, state=after.status)
 
 
 def _reject(round: Round, command: Command, at: Instant) -> Decided:
     addressed = _addressed(round, command)
     if isinstance(addressed, Outcome):
         return round, addressed
-    if not _text(command.payload.get("comment")).strip():
-        return round, _refused("comment_required", "Say why you reject: a comment is required.", field="comment")
+    if not text_of(command.payload.get("comment")).strip():
+        return round, refused("comment_required", "Say why you reject: a comment is required.", field="comment")
     decided = _voted(addressed, command, Vote.REJECTED, at)
     after = with_approval(round, decided)
     if decided.status is ApprovalStatus.REJECTED:
         after = onwards(after, at)
-    return after, _done("rejected", approval=decided.id, approval_state=decided.status, state=after.status)
+    return after, done("rejected", approval=decided.id, approval_state=decided.status, state=after.status)
 
 
 NOT_BUILT = (ApprovalStatus.CARRIED, ApprovalStatus.INFORMED)
@@ -153,15 +141,15 @@ def _take_back(round: Round, command: Command, at: Instant) -> Decided:
     """An approval is undone while nothing that waited on it is decided; what came after waits again."""
     approval = round.approval(command.payload.get("approval"))
     if approval is None:
-        return round, _refused("unknown_approval", "This round has no such approval.")
+        return round, refused("unknown_approval", "This round has no such approval.")
     given = next((s for s in approval.seats if s.vote is Vote.APPROVED and command.actor in (s.by or s.holder,)), None)
     if given is None:
-        return round, _refused("not_an_approver", "You have not approved this, so there is nothing to take back.")
+        return round, refused("not_an_approver", "You have not approved this, so there is nothing to take back.")
     later = [a for a in round.approvals if waits_on(round, a, approval) and a.status not in NOT_BUILT]
     decided = [a for a in later if a.status is not ApprovalStatus.REVOKED and a.covered_by != approval.id]
     if built := [a for a in decided if a.decided_at or any(s.vote for s in a.seats)]:
         titles = ", ".join(a.title for a in built)
-        return round, _refused(
+        return round, refused(
             "built_on", f"{titles} came after it and is decided already.", decided=[a.id for a in built]
         )
     seats = tuple(Seat(holder=s.holder, escalated=s.escalated) if s is given else s for s in approval.seats)
@@ -171,7 +159,7 @@ def _take_back(round: Round, command: Command, at: Instant) -> Decided:
         undone = {"status": ApprovalStatus.WAITING, "requested_at": None, "decided_at": None, "covered_by": None}
         round = with_approval(round, waiting.model_copy(update={**undone, **OFF}))
     after = onwards(round, at)  # what was covered may be next in a chain of its own
-    return after, _done("taken_back", approval=approval.id, waiting_on=after.waiting_on)
+    return after, done("taken_back", approval=approval.id, waiting_on=after.waiting_on)
 
 
 # --- handing over ---------------------------------------------------------------------------------------------------
@@ -187,14 +175,14 @@ def _delegate(round: Round, command: Command, at: Instant) -> Decided:
 def _reassign(round: Round, command: Command, at: Instant) -> Decided:
     approval = round.approval(command.payload.get("approval"))
     if approval is None:
-        return round, _refused("unknown_approval", "This round has no such approval.")
+        return round, refused("unknown_approval", "This round has no such approval.")
     if not approval.status.open:
         return round, _already(approval, None)
     wanted = command.payload.get("from")
     holders = approval.holders
     holder = wanted if isinstance(wanted, str) else holders[0] if len(holders) == 1 else None
     if holder not in holders:
-        return round, _refused(
+        return round, refused(
             "not_an_approver",
             "Say in `from` whose place is taken: one who has not decided yet.",
             holders=holders,
@@ -204,19 +192,19 @@ def _reassign(round: Round, command: Command, at: Instant) -> Decided:
 
 def _hand_over(round: Round, approval: Approval, holder: str, command: Command, at: Instant, code: str) -> Decided:
     """`holder`'s seat goes to another person, and the clock restarts."""
-    to = _text(command.payload.get("to"), 64)
+    to = text_of(command.payload.get("to"), 64)
     if not to:
-        return round, _refused("invalid", "Say in `to` who takes over.", field="to")
+        return round, refused("invalid", "Say in `to` who takes over.", field="to")
     if to in round.barred:
-        return round, _refused("own_submission", f"{to} submitted, owns or edited this and cannot decide it.", to=to)
+        return round, refused("own_submission", f"{to} submitted, owns or edited this and cannot decide it.", to=to)
     if approval.seat_of(to):
-        return round, _refused("already_an_approver", f"{to} is asked for this approval already.", to=to)
+        return round, refused("already_an_approver", f"{to} is asked for this approval already.", to=to)
     seats = tuple(Seat(holder=to) if s.holder == holder else s for s in approval.seats)
     moved = approval.model_copy(update={"seats": seats})
     if moved.status is ApprovalStatus.REQUESTED:
         moved = requested(moved, at)
     facts = {"from": holder, "to": to, "approval": moved.id}
-    return with_approval(round, moved), _done(code, f"{to} is asked instead of {holder}.", **facts)
+    return with_approval(round, moved), done(code, f"{to} is asked instead of {holder}.", **facts)
 
 
 # --- asking others --------------------------------------------------------------------------------------------------
@@ -227,34 +215,34 @@ def _add_approver(round: Round, command: Command, at: Instant) -> Decided:
     payload = command.payload
     beside = round.approval(payload.get("approval"))
     if beside is None:
-        return round, _refused("unknown_approval", "This round has no such approval.")
+        return round, refused("unknown_approval", "This round has no such approval.")
     if command.actor != round.submitter and (command.on_behalf_of or command.actor) not in round.waiting_on:
-        return round, _refused("not_an_approver", "Only the submitter, or who is asked now, can add an approver.")
+        return round, refused("not_an_approver", "Only the submitter, or who is asked now, can add an approver.")
     wanted = payload.get("seats")
-    people = tuple(dict.fromkeys(p for p in wanted if _text(p, 64))) if isinstance(wanted, list) else ()
+    people = tuple(dict.fromkeys(p for p in wanted if text_of(p, 64))) if isinstance(wanted, list) else ()
     if not people or len(people) > MOST_ADDED:
-        return round, _refused("invalid", "Say in `to` or `group` who is asked too.", field="to")
+        return round, refused("invalid", "Say in `to` or `group` who is asked too.", field="to")
     if forbidden := [person for person in people if person in round.barred]:
-        return round, _refused("own_submission", f"{forbidden[0]} submitted, owns or edited this.", to=forbidden[0])
+        return round, refused("own_submission", f"{forbidden[0]} submitted, owns or edited this.", to=forbidden[0])
     chain = [a for a in round.approvals if a.chain == beside.chain]
     reached = max((a.step for a in chain if a.status is not ApprovalStatus.WAITING), default=0)
     step = payload.get("step")
     step = step if isinstance(step, int) and not isinstance(step, bool) else _next_step(chain, reached)
     ended = any(a.status is ApprovalStatus.REJECTED for a in round.approvals) or complete(round, beside.chain)
     if ended or not reached < step <= MOST_STEPS:
-        return round, _refused("step_reached", "That step was reached already; choose a later one.", reached=reached)
+        return round, refused("step_reached", "That step was reached already; choose a later one.", reached=reached)
     if any(a.step == step and a.seat_of(person) for a in chain for person in people):
-        return round, _refused("already_an_approver", "They are asked in that step already.", step=step)
-    group = _text(payload.get("group"), 64) or None
+        return round, refused("already_an_approver", "They are asked in that step already.", step=step)
+    group = text_of(payload.get("group"), 64) or None
     added = Approval(
         id=short_id("a", command.run, len(round.approvals)), rule=ADDED, title=f"Added by {command.actor}",
         chain=beside.chain, step=step, needed=1, any_decides=True, explicit=True, group=group,
         seats=tuple(Seat(holder=person) for person in people), added_by=command.actor,
-        added_for=_text(payload.get("comment"), 500),
+        added_for=text_of(payload.get("comment"), 500),
     )  # fmt: skip
     after = round.model_copy(update={"approvals": (*round.approvals, added)})
     facts = {"approval": added.id, "to": group or people[0], "chain": added.chain, "step": step}
-    return after, _done("added", f"{group or people[0]} will be asked in step {step}.", **facts)
+    return after, done("added", f"{group or people[0]} will be asked in step {step}.", **facts)
 
 
 def _next_step(chain: list[Approval], reached: int) -> int:
@@ -266,34 +254,34 @@ def _consult(round: Round, command: Command, at: Instant) -> Decided:
     addressed = _addressed(round, command)
     if isinstance(addressed, Outcome):
         return round, addressed
-    to, question = _text(command.payload.get("to"), 64), _text(command.payload.get("comment")).strip()
+    to, question = text_of(command.payload.get("to"), 64), text_of(command.payload.get("comment")).strip()
     if not to:
-        return round, _refused("invalid", "Say in `to` whom you ask.", field="to")
+        return round, refused("invalid", "Say in `to` whom you ask.", field="to")
     if not question:
-        return round, _refused("comment_required", "Say what you want to know.", field="comment")
+        return round, refused("comment_required", "Say what you want to know.", field="comment")
     if addressed.seat_of(to) or to == command.actor:
-        return round, _refused("already_an_approver", f"{to} is asked for this approval already.", to=to)
+        return round, refused("already_an_approver", f"{to} is asked for this approval already.", to=to)
     if len(addressed.consultations) >= MOST_CONSULTED:
-        return round, _refused("too_many", f"Advice was asked for {MOST_CONSULTED} times already.")
+        return round, refused("too_many", f"Advice was asked for {MOST_CONSULTED} times already.")
     asked = Consultation(person=to, by=command.on_behalf_of or command.actor, question=question, at=at)
     earlier = _ended(addressed, at).consultations
     after = ticking(addressed.model_copy(update={"consultations": (*earlier, asked)}))
-    return with_approval(round, after), _done("consulted", f"{to} is asked for advice.", approval=after.id, to=to)
+    return with_approval(round, after), done("consulted", f"{to} is asked for advice.", approval=after.id, to=to)
 
 
 def _advise(round: Round, command: Command, at: Instant) -> Decided:
     """The advice asked for; the clock goes on."""
     approval = round.approval(command.payload.get("approval"))
     if approval is None:
-        return round, _refused("unknown_approval", "This round has no such approval.")
+        return round, refused("unknown_approval", "This round has no such approval.")
     asked = approval.consulted
     if asked is None or asked.person != command.actor:
-        return round, _refused("not_consulted", "Nobody waits for your advice on this.")
-    answer = _text(command.payload.get("comment")).strip()
+        return round, refused("not_consulted", "Nobody waits for your advice on this.")
+    answer = text_of(command.payload.get("comment")).strip()
     if not answer:
-        return round, _refused("comment_required", "Say what you advise.", field="comment")
+        return round, refused("comment_required", "Say what you advise.", field="comment")
     after = ticking(_ended(approval, at, answer))
-    return with_approval(round, after), _done("advised", approval=after.id, to=asked.by)
+    return with_approval(round, after), done("advised", approval=after.id, to=asked.by)
 
 
 def _ended(approval: Approval, at: Instant, answer: str = "") -> Approval:
@@ -310,9 +298,9 @@ def _ended(approval: Approval, at: Instant, answer: str = "") -> Approval:
 
 def _recall(round: Round, command: Command, at: Instant) -> Decided:
     if command.actor != round.submitter and command.payload.get("authority") != "approvals_admin":
-        return round, _refused("not_the_submitter", "Only the submitter or an approvals admin can recall it.")
+        return round, refused("not_the_submitter", "Only the submitter or an approvals admin can recall it.")
     after = close(round, RoundStatus.RECALLED, at)
-    return after, _done("recalled", state=after.status)
+    return after, done("recalled", state=after.status)
 
 
 def _expire(round: Round, command: Command, at: Instant) -> Decided:
@@ -322,9 +310,9 @@ def _expire(round: Round, command: Command, at: Instant) -> Decided:
             round = with_approval(
                 round, approval.model_copy(update={"status": ApprovalStatus.EXPIRED, "decided_at": at, **OFF})
             )
-        refused = any(a.status is ApprovalStatus.REJECTED for a in round.approvals)
-        after = onwards(round, at) if refused else close(round, RoundStatus.EXPIRED, at)
-        return after, _done("expired", state=after.status, approvals=[a.id for a in late])
+        rejected = any(a.status is ApprovalStatus.REJECTED for a in round.approvals)
+        after = onwards(round, at) if rejected else close(round, RoundStatus.EXPIRED, at)
+        return after, done("expired", state=after.status, approvals=[a.id for a in late])
     escalated = [a for a in round.requested if a.escalate_at and a.escalate_at <= at]
     for approval in escalated:
         round = with_approval(round, _escalated(approval, at))
@@ -332,9 +320,9 @@ def _expire(round: Round, command: Command, at: Instant) -> Decided:
     for approval in reminded:
         round = with_approval(round, _reminded(approval, at))
     if not escalated and not reminded:
-        return round, _refused("not_due", "Nothing is due yet.")
+        return round, refused("not_due", "Nothing is due yet.")
     facts: dict[str, Any] = {"escalated": [a.id for a in escalated], "reminded": [a.id for a in reminded]}
-    return round, _done("escalated" if escalated else "reminded", **facts)
+    return round, done("escalated" if escalated else "reminded", **facts)
 
 
 def _escalated(approval: Approval, at: Instant) -> Approval:

@@ -9,7 +9,7 @@ from typing import Any
 
 from domain.orders.order import Hold, Line, Order, Phase
 from domain.orders.split import Trigger
-from domain.runs import Command, Outcome, is_expiry
+from domain.runs import Command, Outcome, done, is_expiry, refused, text_of
 from domain.values import Instant
 
 Decided = tuple[Order, Outcome]
@@ -28,34 +28,20 @@ def apply(order: Order, command: Command, at: Instant) -> Decided:
 def _apply(order: Order, command: Command, at: Instant) -> Decided:
     if command.verb == "open" and order.phase is Phase.NEW:
         opened = order.model_copy(update={"phase": Phase.WAITING, "changed_by": command.actor})
-        return opened, _done("opened", state=opened.status)
+        return opened, done("opened", state=opened.status)
     if order.phase is Phase.NEW or not order.running:
-        return order, _refused("order_closed", f"This order is {order.status}.", state=order.status)
+        return order, refused("order_closed", f"This order is {order.status}.", state=order.status)
     handler = HANDLERS.get(command.verb)
     if handler is None or (command.verb == "expire" and not is_expiry(command)):
-        return order, _refused("unknown_verb", "An order does not know that act.")
+        return order, refused("unknown_verb", "An order does not know that act.")
     known = command.payload.get("version")
     if known is not None and known != order.version:
-        return order, _refused(
-            "stale_version", "The order was changed meanwhile. Open it again.", version=order.version
-        )
+        return order, refused("stale_version", "The order was changed meanwhile. Open it again.", version=order.version)
     return handler(order, command, at)
 
 
-def _done(code: str, sentence: str = "", **facts: Any) -> Outcome:
-    return Outcome(applied=True, code=code, sentence=sentence, facts=facts)
-
-
-def _refused(code: str, sentence: str, **facts: Any) -> Outcome:
-    return Outcome(applied=False, code=code, sentence=sentence, facts=facts)
-
-
-def _text(value: object, longest: int = 1_000) -> str:
-    return value[:longest] if isinstance(value, str) else ""
-
-
 def _too_late(order: Order) -> Decided:
-    return order, _refused("too_late", f"The order is {order.status} already.", state=order.status)
+    return order, refused("too_late", f"The order is {order.status} already.", state=order.status)
 
 
 def _agreed(order: Order, command: Command, **changes: Any) -> Order:
@@ -72,16 +58,16 @@ def _reschedule(order: Order, command: Command, at: Instant) -> Decided:
         return _too_late(order)
     trigger = _trigger(command.payload)
     if trigger is None:
-        return order, _refused("invalid", "Say in `on` which day, or in `start` now or manual.", field="on")
+        return order, refused("invalid", "Say in `on` which day, or in `start` now or manual.", field="on")
     after = _agreed(order, command, slot=order.slot.model_copy(update={"trigger": trigger}), starts_at=None)
-    return after, _done("rescheduled", start=trigger.start, on=trigger.on and trigger.on.isoformat())
+    return after, done("rescheduled", start=trigger.start, on=trigger.on and trigger.on.isoformat())
 
 
 def _trigger(payload: Mapping[str, Any]) -> Trigger | None:
     if payload.get("start") in ("now", "manual") and payload.get("on") is None:
         return Trigger(start=payload["start"])
     try:
-        return Trigger(start="date", on=date.fromisoformat(_text(payload.get("on"))))
+        return Trigger(start="date", on=date.fromisoformat(text_of(payload.get("on"))))
     except ValueError:
         return None
 
@@ -89,14 +75,14 @@ def _trigger(payload: Mapping[str, Any]) -> Trigger | None:
 def _hold(order: Order, command: Command, at: Instant) -> Decided:
     if order.phase is not Phase.WAITING:
         return _too_late(order)
-    reason = _text(command.payload.get("reason")).strip()
+    reason = text_of(command.payload.get("reason"), 1_000).strip()
     if not reason:
-        return order, _refused("comment_required", "Say why it is held.", field="reason")
+        return order, refused("comment_required", "Say why it is held.", field="reason")
     if len(order.holds) >= MOST_HOLDS:
-        return order, _refused("too_many", f"It has {MOST_HOLDS} holds already.")
-    owner = _text(command.payload.get("owner"), 64) or "desk"
+        return order, refused("too_many", f"It has {MOST_HOLDS} holds already.")
+    owner = text_of(command.payload.get("owner"), 64) or "desk"
     hold = Hold(id=f"h{order.seq + 1}", reason=reason, owner=owner, by=command.actor, at=at)
-    return order.model_copy(update={"holds": (*order.holds, hold), "changed_by": command.actor}), _done(
+    return order.model_copy(update={"holds": (*order.holds, hold), "changed_by": command.actor}), done(
         "held", hold=hold.id, reason=reason
     )
 
@@ -105,10 +91,10 @@ def _release(order: Order, command: Command, at: Instant) -> Decided:
     """One hold ends; the order moves when none is left, at once if its day has passed."""
     wanted = command.payload.get("hold")
     if not any(hold.id == wanted for hold in order.holds):
-        return order, _refused("unknown_hold", "The order has no such hold.", holds=[h.id for h in order.holds])
+        return order, refused("unknown_hold", "The order has no such hold.", holds=[h.id for h in order.holds])
     left = tuple(hold for hold in order.holds if hold.id != wanted)
     after = order.model_copy(update={"holds": left, "changed_by": command.actor})
-    return after, _done("released", hold=wanted, holds=len(left))
+    return after, done("released", hold=wanted, holds=len(left))
 
 
 def _go_live(order: Order, command: Command, at: Instant) -> Decided:
@@ -116,8 +102,8 @@ def _go_live(order: Order, command: Command, at: Instant) -> Decided:
     if order.phase is not Phase.WAITING:
         return _too_late(order)
     if order.holds:
-        return order, _refused("held", "It is held. Release it first.", holds=[h.id for h in order.holds])
-    return _activating(order.model_copy(update={"changed_by": command.actor})), _done("activating")
+        return order, refused("held", "It is held. Release it first.", holds=[h.id for h in order.holds])
+    return _activating(order.model_copy(update={"changed_by": command.actor})), done("activating")
 
 
 def _cancel(order: Order, command: Command, at: Instant) -> Decided:
@@ -126,14 +112,14 @@ def _cancel(order: Order, command: Command, at: Instant) -> Decided:
         return _too_late(order)
     for_good = command.payload.get("for_good") is True
     after = _agreed(order, command, phase=Phase.CANCELLED, for_good=for_good)
-    return after, _done("cancelled", for_good=for_good)
+    return after, done("cancelled", for_good=for_good)
 
 
 def _expire(order: Order, command: Command, at: Instant) -> Decided:
     """The day has come."""
     if not order.waits_for_its_day or order.starts_at is None or order.starts_at > at:
-        return order, _refused("not_due", "It does not start yet.")
-    return _activating(order), _done("activating")
+        return order, refused("not_due", "It does not start yet.")
+    return _activating(order), done("activating")
 
 
 def _activating(order: Order) -> Order:
@@ -146,11 +132,11 @@ def _activating(order: Order) -> Order:
 def _accepted(order: Order, command: Command, at: Instant) -> Decided:
     """The back office has it: services are delivered with that, goods when they are."""
     if order.phase is not Phase.ACTIVATING:
-        return order, _refused("not_asked", f"Nothing waits for the back office: it is {order.status}.")
+        return order, refused("not_asked", f"Nothing waits for the back office: it is {order.status}.")
     lines = tuple(line if line.shipped_goods else _served(line) for line in order.lines)
-    reference = _text(command.payload.get("reference"), 100)
+    reference = text_of(command.payload.get("reference"), 100)
     after = order.model_copy(update={"phase": Phase.ACTIVE, "lines": lines, "erp_reference": reference})
-    return after, _done("active", state=after.status, reference=reference)
+    return after, done("active", state=after.status, reference=reference)
 
 
 def _served(line: Line) -> Line:
@@ -161,17 +147,17 @@ def _served(line: Line) -> Line:
 def _rejected(order: Order, command: Command, at: Instant) -> Decided:
     """The back office will not have it: a task for the order desk, in the back office's own words."""
     if order.phase is not Phase.ACTIVATING:
-        return order, _refused("not_asked", f"Nothing waits for the back office: it is {order.status}.")
-    words = _text(command.payload.get("reason")).strip()
+        return order, refused("not_asked", f"Nothing waits for the back office: it is {order.status}.")
+    words = text_of(command.payload.get("reason"), 1_000).strip()
     if not words:
-        return order, _refused("comment_required", "Say why it is refused.", field="reason")
-    return order.model_copy(update={"phase": Phase.FALLOUT, "erp_words": words}), _done("fallout", reason=words)
+        return order, refused("comment_required", "Say why it is refused.", field="reason")
+    return order.model_copy(update={"phase": Phase.FALLOUT, "erp_words": words}), done("fallout", reason=words)
 
 
 def _retry(order: Order, command: Command, at: Instant) -> Decided:
     if order.phase is not Phase.FALLOUT:
-        return order, _refused("no_fallout", f"There is nothing to try again: it is {order.status}.")
-    return _activating(order.model_copy(update={"changed_by": command.actor})), _done("activating")
+        return order, refused("no_fallout", f"There is nothing to try again: it is {order.status}.")
+    return _activating(order.model_copy(update={"changed_by": command.actor})), done("activating")
 
 
 def _shipment(order: Order, command: Command, at: Instant) -> Decided:
@@ -185,25 +171,25 @@ def _delivery(order: Order, command: Command, at: Instant) -> Decided:
 
 def _moved(order: Order, command: Command, what: str, fits: Callable[[Line, Decimal], bool]) -> Decided:
     if order.phase is not Phase.ACTIVE:
-        return order, _refused("not_active", f"It is {order.status}: nothing can be on its way.", state=order.status)
-    id = f"{what}:{_text(command.payload.get('id'), 64)}"
+        return order, refused("not_active", f"It is {order.status}: nothing can be on its way.", state=order.status)
+    id = f"{what}:{text_of(command.payload.get('id'), 64)}"
     if id in order.shipments:
-        return order, _done("already_reported", id=command.payload.get("id"))
+        return order, done("already_reported", id=command.payload.get("id"))
     quantities = _quantities(command.payload.get("lines"))
     known = {line.line: line for line in order.lines if line.shipped_goods}
     if not quantities or len(order.shipments) >= MOST_SHIPMENTS:
-        return order, _refused("invalid", "Say in `lines` how much of which line.", field="lines")
+        return order, refused("invalid", "Say in `lines` how much of which line.", field="lines")
     for name, quantity in quantities.items():
         if name not in known:
-            return order, _refused("invalid", f"This order ships no line {name}.", field=f"lines.{name}")
+            return order, refused("invalid", f"This order ships no line {name}.", field=f"lines.{name}")
         if not fits(known[name], quantity):
             open_ = str(known[name].open)
-            return order, _refused(
+            return order, refused(
                 "too_much", f"More of line {name} than is on order.", field=f"lines.{name}", open=open_
             )
     lines = tuple(_counted(line, what, quantities.get(line.line, Decimal(0))) for line in order.lines)
     after = order.model_copy(update={"lines": lines, "shipments": (*order.shipments, id)})
-    return after, _done(what, state=after.status)
+    return after, done(what, state=after.status)
 
 
 def _counted(line: Line, what: str, quantity: Decimal) -> Line:
