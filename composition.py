@@ -24,6 +24,7 @@ from services.policies import Policies
 from services.quotes import Quotes
 from services.replacements import Replacements
 from services.replies import Replies
+from services.returns import Returns
 from services.runs import MACHINES, PROJECTORS, ROUTES
 from settings import Settings
 from storage.database import Database
@@ -72,6 +73,7 @@ class House:
     access: Access
     quotes: Quotes
     orders: Orders
+    returns: Returns
     approvals: Approvals
     delegations: Delegations
     people: People
@@ -94,7 +96,7 @@ def build(settings: Settings, runtime: Runtime | None = None) -> House:
     path = CommandPath(database, sender, now, audit_key, MACHINES)
     office = Office(database, path, now, audit_key, settings.company_currency, tuple(settings.chat_schemes.split(",")))
     links = Links(settings.secret.get_secret_value(), settings.base_url, settings.reply_domain)
-    approvals = Approvals(office)
+    approvals, orders = Approvals(office), Orders(office)
     return House(
         settings=settings,
         database=database,
@@ -102,12 +104,13 @@ def build(settings: Settings, runtime: Runtime | None = None) -> House:
         office=office,
         sender=sender,
         sweeping=Sweeping(database, sender, now, Lapsing(database, now, audit_key).lapse),
-        recorder=Recorder(database, audit_key, now, PROJECTORS, settings.allow_unverified_signals),
+        recorder=Recorder(database, audit_key, now, PROJECTORS, settings.allow_unverified_signals, sender.send_soon),
         replacing=Replacing(database, sender, now, audit_key),
         replacements=Replacements(office, sender),
         access=Access(office, settings.secret.get_secret_value(), timedelta(minutes=settings.token_minutes)),
         quotes=Quotes(office),
-        orders=Orders(office),
+        orders=orders,
+        returns=Returns(office, orders),
         approvals=approvals,
         delegations=Delegations(office),
         people=People(office),

@@ -35,6 +35,7 @@ from activities.contracts import (
     Delivered,
 )
 from activities.notifying import Delivering
+from activities.opening import Openings
 from activities.recording import Recording
 from composition import House, build, now
 from inbound.mailbox import Mailbox, Reading, mailbox_door
@@ -48,6 +49,8 @@ from workflows.approver_replacement import ApproverReplacement
 from workflows.command_sweep import CommandSweep
 from workflows.notification_delivery import NotificationDelivery
 from workflows.order_fulfilment import OrderFulfilment
+from workflows.order_return import OrderReturn
+from workflows.order_split import OrderSplit
 from workflows.search import register_attributes
 
 log = structlog.get_logger()
@@ -115,8 +118,8 @@ def orders_worker(client: Client, house: House) -> Worker:
     return Worker(
         client,
         task_queue=ORDERS_QUEUE,
-        workflows=[OrderFulfilment],
-        activities=[Recording(house.recorder).record],
+        workflows=[OrderFulfilment, OrderReturn, OrderSplit],
+        activities=[Recording(house.recorder).record, Openings(house.database).opening],
         workflow_runner=RUNNER,
         workflow_task_poller_behavior=PollerBehaviorSimpleMaximum(5),
         activity_task_poller_behavior=PollerBehaviorSimpleMaximum(2),

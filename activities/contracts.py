@@ -1,14 +1,18 @@
 """Names and types that workflows and activities share: all of this folder that a workflow imports."""
 
-from domain.runs import Head, Proposal
+from domain.runs import Command, Head, Proposal
 from domain.values import Value
 
-__all__ = ["DELIVER", "RECORD", "REPLACE", "SWEEP", "Delivered", "Head", "Proposal", "Replaced", "Swept"]
+__all__ = [
+    "DELIVER", "OPENING", "RECORD", "REPLACE", "SWEEP", "Delivered", "Head", "Opening", "Proposal", "Replaced", "Split",
+    "Swept",
+]  # fmt: skip
 
 RECORD = "record"
 DELIVER = "deliver_messages"
 SWEEP = "sweep_commands"
 REPLACE = "replace_approver"
+OPENING = "order_opening"
 
 APPROVAL_ROUND = "ApprovalRound"
 NOTIFICATION_DELIVERY = "NotificationDelivery"
@@ -16,6 +20,8 @@ COMMAND_SWEEP = "CommandSweep"
 APPROVER_REPLACEMENT = "ApproverReplacement"
 
 ORDER_FULFILMENT = "OrderFulfilment"
+ORDER_RETURN = "OrderReturn"
+ORDER_SPLIT = "OrderSplit"
 
 APPROVALS_QUEUE = "dealwright-approvals"
 ORDERS_QUEUE = "dealwright-orders"
@@ -44,3 +50,20 @@ class Replaced(Value):
     answered: int = 0
     idle: bool = False
     """Nothing was left to send; answers are awaited."""
+
+
+class Split(Value):
+    """One split of a quote: its orders, and how many of them were started."""
+
+    quote: str
+    customer: str
+    number: int
+    orders: tuple[str, ...]
+    started: int = 0
+
+
+class Opening(Value):
+    """How one order starts: its state as recorded, and the command that opens it."""
+
+    head: Head
+    command: Command

@@ -1,5 +1,6 @@
 """Sends commands to their runs by signal-with-start, and again when nobody answered."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -10,7 +11,15 @@ from temporalio.client import Client
 from temporalio.common import TypedSearchAttributes, WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.service import RPCError
 
-from activities.contracts import APPROVALS_QUEUE, APPROVER_REPLACEMENT, SWEEP, Swept
+from activities.contracts import (
+    APPROVALS_QUEUE,
+    APPROVER_REPLACEMENT,
+    ORDER_SPLIT,
+    ORDERS_QUEUE,
+    SWEEP,
+    Split,
+    Swept,
+)
 from domain.runs import Command, Head
 from storage import record, replacements
 from storage.database import Database
@@ -42,11 +51,23 @@ class Sender:
     def __init__(self, connect: Connect, routes: dict[str, Router]) -> None:
         self._connect = connect
         self._routes = routes
+        self._sending: set[asyncio.Task[None]] = set()
 
     async def send(self, command: Command, head: Head) -> None:
         """Signal the run; a run that ended or was lost starts again from the record, answers, and ends."""
         signal = command.model_dump(mode="json", exclude={"run", "verb"})
         await self._start(head, command.verb, [signal])
+
+    async def send_soon(self, command: Command, head: Head) -> None:
+        """Send it beside what goes on; what fails is written down, and the sweeper sends it again."""
+
+        async def attempt() -> None:
+            with suppress(RPCError, RuntimeError, OSError):
+                await self.send(command, head)
+
+        task = asyncio.create_task(attempt())
+        self._sending.add(task)
+        task.add_done_callback(self._sending.discard)
 
     async def wake(self, head: Head) -> None:
         await self._start(head)
@@ -63,6 +84,20 @@ class Sender:
             id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
             static_summary=f"Replacement {id}",
             start_signal="wake",
+            rpc_timeout=RPC_LIMIT,
+        )
+
+    async def split(self, split: Split) -> None:
+        """Start the run that starts the orders of a split."""
+        client = await self._connect()
+        await client.start_workflow(
+            ORDER_SPLIT,
+            split,
+            id=f"quote:{split.quote}:split:{split.number}",
+            task_queue=ORDERS_QUEUE,
+            id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
+            id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+            static_summary=f"Split {split.number} of quote {split.quote} into {len(split.orders)} orders",
             rpc_timeout=RPC_LIMIT,
         )
 

@@ -2,9 +2,10 @@
 
 from datetime import date
 from decimal import Decimal
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Path, Query, Response
+from fastapi.responses import JSONResponse, StreamingResponse
 from pydantic import BaseModel, Field
 
 from api.problems import answers
@@ -24,18 +25,23 @@ from api.requests import (
     paged,
     set_etag,
 )
+from domain.audit import Entry
+from domain.errors import Invalid
 from domain.orders.order import Order, OrderStatus
-from domain.orders.split import Way
+from domain.orders.split import Slot, Terms, Way
 from domain.people import Person
-from domain.quotes import Acceptance, Quantity
-from domain.values import Id, StorableText, Text, Word
+from domain.quotes import Acceptance, Place, Quantity
+from domain.values import Amount, Id, StorableText, Text, Word
 from services.commands import Caller
+from services.order_changes import Rehearsal
 from services.orders import Placed
 from storage.orders import ErpDocument, OrderSummary
+from storage.returns import ReturnSummary
 
 router = APIRouter(prefix="/v1", tags=["orders"])
 Reader = Annotated[Person, needs("orders.read")]
 Desk = Annotated[Caller, needs_caller("orders.steer")]
+DocumentStatus = Literal["waiting", "accepted", "rejected"]
 BackOffice = Annotated[Caller, needs_caller("erp.report")]
 Version = Annotated[int | None, Field(ge=1, description="The version of the order that you saw.")]
 
@@ -68,11 +74,11 @@ async def place(
 @router.get("/orders", responses=answers(401, 403, 422))
 async def list_orders(
     house: AHouse, person: Reader, limit: Limit = 50, cursor: Cursor = None, quote: Id | None = None,
-    status: OrderStatus | None = None,
+    status: OrderStatus | None = None, attention: bool = False,
 ) -> Page[OrderSummary]:  # fmt: skip
-    """The orders you can see, by id."""
+    """The orders you can see, by id; with `attention`, those that the order desk must look at."""
     after = keys_of(cursor, 1)
-    found = await house.orders.listed(person, quote, status, after[0] if after else "", limit + 1)
+    found = await house.orders.listed(person, quote, status, after[0] if after else "", limit + 1, attention)
     return paged(found, limit, lambda order: (order.id,))
 
 
@@ -80,74 +86,179 @@ class OrderOut(BaseModel):
     order: Order
     status: OrderStatus
     net_total: Decimal
+    at_risk: bool
+    """It is forecast to miss what was promised, by `days_late`, because of `late_because`."""
+    days_late: int
+    late_because: str | None
+
+
+def out(order: Order) -> OrderOut:
+    return OrderOut(
+        order=order, status=order.status, net_total=order.net_total, at_risk=order.days_late > 0,
+        days_late=order.days_late, late_because=order.late_because,
+    )  # fmt: skip
 
 
 @router.get("/orders/{id}", responses=answers(401, 403, 404, 422))
 async def get(house: AHouse, person: Reader, id: PathId) -> OrderOut:
-    order = await house.orders.get(person, id)
-    return OrderOut(order=order, status=order.status, net_total=order.net_total)
+    return out(await house.orders.get(person, id))
+
+
+@router.get("/orders/{id}/audit", responses=answers(401, 403, 404, 422))
+async def audit(
+    house: AHouse, person: Reader, id: PathId, limit: Limit = 100, cursor: Annotated[int, Query(ge=0, le=10**9)] = 0
+) -> Page[Entry]:
+    """Everything that ever happened to the order and its changes, in order."""
+    found = await house.orders.audit(person, id, cursor, limit + 1)
+    shown = found[:limit]
+    return Page(items=shown, next_cursor=str(shown[-1].seq) if len(found) > limit else None)
+
+
+DryRun = Annotated[bool, Query(description="Only say what it would do: nothing is stored.")]
+
+
+async def steered(house: AHouse, caller: Caller, id: str, verb: str, dry_run: bool, **payload: Any) -> Response:
+    """Do it, or say what it would do."""
+    if dry_run:
+        found = await house.orders.rehearse(caller.person, id, verb, **payload)
+        return JSONResponse(found.model_dump(mode="json"))
+    if verb == "amend":
+        return answered(await house.orders.amend(caller, id, **payload))
+    return answered(await house.orders.ask(caller, id, verb, "orders.steer", **payload))
+
+
+STEERS: dict[str, Any] = {"response_model": Done | Rehearsal, "responses": ON_COMMAND}
 
 
 class Reschedule(BaseModel):
-    """A day in `on`, or `now` or `manual` in `start`."""
+    """A day in `on`, `now` or `manual` in `start`, or the order it waits for in `after`."""
 
     on: date | None = None
     start: Literal["now", "manual"] | None = None
+    after: Id | None = None
     version: Version = None
 
 
-@router.post("/orders/{id}/reschedule", response_model=Done, responses=ON_COMMAND)
-async def reschedule(house: AHouse, caller: Desk, id: PathId, body: Reschedule) -> Response:
-    """Move an order that has not started: to another day, to now, or until somebody says so."""
-    on = body.on.isoformat() if body.on else None
-    return answered(await house.orders.ask(caller, id, "reschedule", "orders.steer", on=on, start=body.start,
-                                           version=body.version))  # fmt: skip
+@router.post("/orders/{id}/reschedule", **STEERS)
+async def reschedule(house: AHouse, caller: Desk, id: PathId, body: Reschedule, dry_run: DryRun = False) -> Response:
+    """Move an order that has not started: to another day, to now, until somebody says so, or after another order."""
+    return await steered(house, caller, id, "reschedule", dry_run, **_told(body))
 
 
 class Hold(BaseModel):
     reason: Annotated[Text, Field(min_length=1, max_length=1_000)]
-    owner: Word = "desk"
+    owner: Literal["desk", "finance", "quality"] = "desk"
+    line: Id | None = None
+    """The line it is about, where it is not about all of them."""
 
 
-@router.post("/orders/{id}/hold", response_model=Done, responses=ON_COMMAND)
-async def hold(house: AHouse, caller: Desk, id: PathId, body: Hold) -> Response:
+@router.post("/orders/{id}/hold", **STEERS)
+async def hold(house: AHouse, caller: Desk, id: PathId, body: Hold, dry_run: DryRun = False) -> Response:
     """Keep an order from starting; several holds stack, and each is released by itself."""
-    return answered(await house.orders.ask(caller, id, "hold", "orders.steer", reason=body.reason, owner=body.owner))
+    return await steered(house, caller, id, "hold", dry_run, **_told(body))
 
 
 class Release(BaseModel):
     hold: Word
 
 
-@router.post("/orders/{id}/release", response_model=Done, responses=ON_COMMAND)
-async def release(house: AHouse, caller: Desk, id: PathId, body: Release) -> Response:
+@router.post("/orders/{id}/release", **STEERS)
+async def release(house: AHouse, caller: Desk, id: PathId, body: Release, dry_run: DryRun = False) -> Response:
     """End one hold. When none is left and the day has passed, the order starts at once."""
-    return answered(await house.orders.ask(caller, id, "release", "orders.steer", hold=body.hold))
+    return await steered(house, caller, id, "release", dry_run, **_told(body))
 
 
 class Cancel(BaseModel):
     for_good: bool = False
     """Nobody can order it any more; otherwise it can be ordered again."""
+    reason: Annotated[Text, Field(max_length=1_000)] = ""
     version: Version = None
 
 
-@router.post("/orders/{id}/cancel", response_model=Done, responses=ON_COMMAND)
-async def cancel(house: AHouse, caller: Desk, id: PathId, body: Cancel | None = None) -> Response:
-    wanted = body or Cancel()
-    return answered(await house.orders.ask(caller, id, "cancel", "orders.steer", for_good=wanted.for_good,
-                                           version=wanted.version))  # fmt: skip
+@router.post("/orders/{id}/cancel", **STEERS)
+async def cancel(
+    house: AHouse, caller: Desk, id: PathId, body: Cancel | None = None, dry_run: DryRun = False
+) -> Response:
+    """Cancel what was not sent off. Once the back office has the order, it is asked first."""
+    return await steered(house, caller, id, "cancel", dry_run, **_told(body or Cancel()))
 
 
-@router.post("/orders/{id}/go-live", response_model=Done, responses=ON_COMMAND)
-async def go_live(house: AHouse, caller: Desk, id: PathId) -> Response:
+class Amend(BaseModel):
+    """What shall be different; everything that is not named stays."""
+
+    lines: Annotated[dict[Id, Annotated[Amount, Field(ge=0, lt=10**9)]], Field(max_length=2_000)] = {}
+    """How much of a line it shall be: 0 takes it out, a line of the quote that is not in the order comes in."""
+    ship_to: Place | None = None
+    contact: StorableText | None = None
+    note: StorableText | None = None
+    terms: Terms | None = None
+    promised: date | None = None
+    effective: date | None = None
+    """From which day on; at once without it."""
+    reason: Annotated[Text, Field(max_length=1_000)] = ""
+    version: Version = None
+
+
+@router.post("/orders/{id}/amend", **STEERS)
+async def amend(house: AHouse, caller: Desk, id: PathId, body: Amend, dry_run: DryRun = False) -> Response:
+    """Change quantities, place, contact, note or terms. What the policy wants approved waits until it is."""
+    return await steered(house, caller, id, "amend", dry_run, **_told(body))
+
+
+class AsOf(BaseModel):
+    version: Version = None
+
+
+@router.post("/orders/{id}/undo", **STEERS)
+async def undo(house: AHouse, caller: Desk, id: PathId, body: AsOf | None = None, dry_run: DryRun = False) -> Response:
+    """Take the last change back while it has not taken effect: everything is exactly as before."""
+    return await steered(house, caller, id, "undo", dry_run, **_told(body or AsOf()))
+
+
+class CloseShort(BaseModel):
+    reason: Annotated[Text, Field(min_length=1, max_length=1_000)]
+    lines: Annotated[list[Id] | None, Field(max_length=2_000)] = None
+    """Of which lines no more comes; of all of them without it."""
+    version: Version = None
+
+
+@router.post("/orders/{id}/close-short", **STEERS)
+async def close_short(house: AHouse, caller: Desk, id: PathId, body: CloseShort, dry_run: DryRun = False) -> Response:
+    """End what is open of an order for good."""
+    return await steered(house, caller, id, "close_short", dry_run, **_told(body))
+
+
+@router.post("/orders/{id}/go-live", **STEERS)
+async def go_live(house: AHouse, caller: Desk, id: PathId, dry_run: DryRun = False) -> Response:
     """Start an order now, whatever it waits for but a hold."""
-    return answered(await house.orders.ask(caller, id, "go_live", "orders.steer"))
+    return await steered(house, caller, id, "go_live", dry_run)
 
 
-@router.post("/orders/{id}/retry", response_model=Done, responses=ON_COMMAND)
-async def retry(house: AHouse, caller: Desk, id: PathId) -> Response:
+@router.post("/orders/{id}/retry", **STEERS)
+async def retry(house: AHouse, caller: Desk, id: PathId, dry_run: DryRun = False) -> Response:
     """Ask the back office again for an order that it refused."""
-    return answered(await house.orders.ask(caller, id, "retry", "orders.steer"))
+    return await steered(house, caller, id, "retry", dry_run)
+
+
+class OfTask(BaseModel):
+    task: Word
+
+
+@router.post("/orders/{id}/accept-excess", **STEERS)
+async def accept_excess(house: AHouse, caller: Desk, id: PathId, body: OfTask, dry_run: DryRun = False) -> Response:
+    """The customer keeps what arrived beyond the order: it is taken out of what is left of the quote."""
+    return await steered(house, caller, id, "accept_excess", dry_run, task=body.task)
+
+
+@router.post("/orders/{id}/dismiss", **STEERS)
+async def dismiss(house: AHouse, caller: Desk, id: PathId, body: OfTask, dry_run: DryRun = False) -> Response:
+    """Somebody saw to a task."""
+    return await steered(house, caller, id, "dismiss", dry_run, task=body.task)
+
+
+def _told(body: BaseModel) -> dict[str, Any]:
+    """What the body says, as the command carries it."""
+    return body.model_dump(mode="json", exclude_unset=True, exclude_none=True)
 
 
 # --- the back office --------------------------------------------------------------------------------------------------
@@ -156,34 +267,55 @@ async def retry(house: AHouse, caller: Desk, id: PathId) -> Response:
 @router.get("/erp/documents", responses=answers(401, 403, 422))
 async def documents(
     house: AHouse, person: Annotated[Person, needs("erp.read")], limit: Limit = 50, cursor: Cursor = None,
-    status: Literal["waiting", "accepted", "rejected", "withdrawn"] | None = None,
+    status: DocumentStatus | None = None,
 ) -> Page[ErpDocument]:  # fmt: skip
-    """Orders for the back office to take over, by order."""
-    after = keys_of(cursor, 1)
-    found = await house.orders.documents(person, status, after[0] if after else "", limit + 1)
-    return paged(found, limit, lambda document: (document.order,))
+    """What the back office is asked: orders to take over, changes and cancellations, by order and version."""
+    found = await house.orders.documents(person, status, document_place(cursor), limit + 1)
+    return paged(found, limit, lambda document: (document.order, str(document.version)))
+
+
+def document_place(cursor: str | None) -> tuple[str, int] | None:
+    keys = keys_of(cursor, 2)
+    if keys is None:
+        return None
+    if not keys[1].isdigit() or len(keys[1]) > 9:
+        raise Invalid.field("cursor", "is not one that this list gave")
+    return keys[0], int(keys[1])
+
+
+@router.get("/erp/documents.csv", response_class=Response, responses=answers(401, 403, 422))
+async def export(
+    house: AHouse, person: Annotated[Person, needs("erp.read")], status: DocumentStatus | None = None
+) -> Response:
+    """The same documents as a spreadsheet reads them: a row for each line."""
+    headers = {"Content-Disposition": "attachment; filename=documents.csv"}
+    rows = house.orders.documents_as_csv(person, status)
+    return StreamingResponse(rows, media_type="text/csv; charset=utf-8", headers=headers)
 
 
 class Accepted(BaseModel):
     reference: Annotated[StorableText, Field(max_length=100)] = ""
     """The back office's own number."""
+    version: Version = None
+    """The version of the document, so that an answer never meets another question."""
 
 
 @router.post("/erp/documents/{id}/accept", response_model=Done, responses=ON_COMMAND)
 async def accept_document(house: AHouse, caller: BackOffice, id: PathId, body: Accepted | None = None) -> Response:
-    """The back office has the order."""
-    reference = body.reference if body else ""
-    return answered(await house.orders.ask(caller, id, "accepted", "erp.report", reference=reference))
+    """The back office has the order, or made the change."""
+    told = _told(body or Accepted())
+    return answered(await house.orders.ask(caller, id, "accepted", "erp.report", **told))
 
 
 class Refused(BaseModel):
     reason: Annotated[Text, Field(min_length=1, max_length=1_000)]
+    version: Version = None
 
 
 @router.post("/erp/documents/{id}/refuse", response_model=Done, responses=ON_COMMAND)
 async def refuse_document(house: AHouse, caller: BackOffice, id: PathId, body: Refused) -> Response:
-    """The back office will not have the order: the order desk is told why."""
-    return answered(await house.orders.ask(caller, id, "rejected", "erp.report", reason=body.reason))
+    """The back office will not have it: the order desk is told why."""
+    return answered(await house.orders.ask(caller, id, "rejected", "erp.report", **_told(body)))
 
 
 class Goods(BaseModel):
@@ -205,3 +337,76 @@ async def deliver(house: AHouse, caller: BackOffice, id: PathId, body: Goods) ->
 
 def _goods(body: Goods) -> dict[str, object]:
     return {"id": body.id, "lines": {line: str(quantity) for line, quantity in body.lines.items()}}
+
+
+Counted = Annotated[dict[Id, Annotated[Amount, Field(ge=0, lt=10**9)]], Field(min_length=1, max_length=2_000)]
+
+
+class Backorder(BaseModel):
+    lines: Counted
+    """How much of each line is not in stock; 0 once it is."""
+    expected: date | None = None
+    """The day on which everything should have been sent."""
+
+
+@router.post("/orders/{id}/backorder", response_model=Done, responses=ON_COMMAND)
+async def backorder(house: AHouse, caller: BackOffice, id: PathId, body: Backorder) -> Response:
+    """So much of these lines is not in stock, and is expected on a day."""
+    return answered(await house.orders.ask(caller, id, "backorder", "erp.report", **body.model_dump(mode="json")))
+
+
+class Picked(BaseModel):
+    lines: Counted
+
+
+@router.post("/orders/{id}/picked", response_model=Done, responses=ON_COMMAND)
+async def picked(house: AHouse, caller: BackOffice, id: PathId, body: Picked) -> Response:
+    """So much of these lines is on its way through the warehouse: no change goes below it."""
+    return answered(await house.orders.ask(caller, id, "picked", "erp.report", **body.model_dump(mode="json")))
+
+
+# --- what comes back --------------------------------------------------------------------------------------------------
+
+Returner = Annotated[Caller, needs_caller("orders.return")]
+Number = Annotated[int, Path(ge=1, le=10**6)]
+
+
+class ReturnGoods(Goods):
+    """Goods that come back. The same id again is the same return."""
+
+    reason: Annotated[Text, Field(min_length=1, max_length=1_000)]
+    arrived: bool = False
+    """They are here; otherwise they are announced."""
+
+
+@router.get("/orders/{id}/returns", responses=answers(401, 403, 404, 422))
+async def list_returns(house: AHouse, person: Reader, id: PathId) -> list[ReturnSummary]:
+    return await house.returns.of_order(person, id)
+
+
+@router.post("/orders/{id}/returns", response_model=Done, responses=ON_COMMAND)
+async def return_goods(house: AHouse, caller: Returner, id: PathId, body: ReturnGoods) -> Response:
+    """Announce goods that come back, or report that they did: never more than was delivered."""
+    _, answer = await house.returns.report(caller, id, body.id, body.lines, body.reason, body.arrived)
+    return answered(answer)
+
+
+@router.post("/orders/{id}/returns/{number}/arrived", response_model=Done, responses=ON_COMMAND)
+async def returned(house: AHouse, caller: Returner, id: PathId, number: Number) -> Response:
+    return answered(await house.returns.ask(caller, id, number, "arrived", "orders.return"))
+
+
+class Declined(BaseModel):
+    reason: Annotated[Text, Field(min_length=1, max_length=1_000)]
+
+
+@router.post("/orders/{id}/returns/{number}/decline", response_model=Done, responses=ON_COMMAND)
+async def decline(house: AHouse, caller: Returner, id: PathId, number: Number, body: Declined) -> Response:
+    return answered(await house.returns.ask(caller, id, number, "decline", "orders.return", reason=body.reason))
+
+
+@router.post("/orders/{id}/returns/{number}/replace", status_code=201, responses=answers(401, 403, 404, 409, 422))
+async def replace_goods(house: AHouse, caller: Desk, id: PathId, number: Number, body: Slot | None = None) -> OrderOut:
+    """Order the same goods again for nothing, once."""
+    order = await house.returns.replace(caller, id, number, body or Slot())
+    return out(order)

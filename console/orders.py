@@ -1,7 +1,8 @@
 """Pages of orders: what became of a quote, and everything that is done with one order by clicks."""
 
+import re
 from decimal import Decimal, InvalidOperation
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, get_args
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import RedirectResponse, Response
@@ -12,12 +13,12 @@ from composition import now
 from console.pages import PAGE, Me, Short, Words, caller, said
 from console.view import Reader, page
 from domain.approvals.exchange import invalid_fields
-from domain.errors import Invalid, NotFound, Refusal
+from domain.errors import Invalid, Locked, NotFound, Refusal, Unresolved
 from domain.orders.order import OrderStatus
-from domain.orders.split import Way
+from domain.orders.split import Slot, Terms, Way
 from domain.people import Person
 from domain.permissions import allows
-from domain.quotes import Acceptance
+from domain.quotes import Acceptance, Place
 from services.commands import Answer
 
 router = APIRouter()
@@ -27,10 +28,12 @@ WAYS: TypeAdapter[Any] = TypeAdapter(Way)
 @router.get("/orders")
 async def orders(
     request: Request, house: AHouse, me: Me, cursor: Annotated[str | None, Query(max_length=400)] = None,
-    status: OrderStatus | None = None,
+    status: Literal["attention", ""] | OrderStatus = "",
 ) -> Response:  # fmt: skip
     after = keys_of(cursor, 1)
-    found = await house.orders.listed(me, None, status, after[0] if after else "", PAGE + 1)
+    chosen = None if status in ("attention", "") else status
+    attention = status == "attention"
+    found = await house.orders.listed(me, None, chosen, after[0] if after else "", PAGE + 1, attention)
     more = cursor_of(found[PAGE - 1].id) if len(found) > PAGE else None
     return page(request, "orders.html", me, orders=found[:PAGE], more=more, chosen=status, statuses=list(OrderStatus))
 
@@ -41,38 +44,113 @@ async def order(request: Request, house: AHouse, me: Me, id: PathId) -> Response
     facts: dict[str, Any] = {
         "order": found, "trail": await house.orders.audit(me, id, 0, 200), "desk": allows(me, "orders.steer"),
         "back_office": allows(me, "erp.report"), "today": Reader(me).today(now()).isoformat(),
+        "returns": await house.returns.of_order(me, id), "returner": allows(me, "orders.return"),
+        "terms": get_args(Terms), "tried": None,
     }  # fmt: skip
     return page(request, "order.html", me, **facts)
 
 
-@router.post("/orders/{id}/{verb}")
-async def steer(
-    request: Request, house: AHouse, me: Me, id: PathId, verb: str, key: Short = "", on: Short = "", start: Short = "",
-    reason: Words = "", hold: Short = "", version: Short = "", for_good: Short = "", reference: Short = "",
-) -> Response:  # fmt: skip
-    """One click on one order."""
-    seen = int(version) if version.isdigit() else None
-    desk, office = "orders.steer", "erp.report"
-    given: dict[str, tuple[str, dict[str, Any]]] = {
-        "reschedule": (desk, {"on": on or None, "start": start or None, "version": seen}),
-        "hold": (desk, {"reason": reason}),
-        "release": (desk, {"hold": hold}),
-        "cancel": (desk, {"for_good": bool(for_good), "version": seen}),
-        "go_live": (desk, {}),
-        "retry": (desk, {}),
-        "accepted": (office, {"reference": reference}),
-        "rejected": (office, {"reason": reason}),
-    }
-    if verb == "delivery":
-        given[verb] = (office, {"id": key, "lines": await _quantities(request)})
-    if verb not in given:
-        raise NotFound("There is no such act.")
-    act, payload = given[verb]
+DESK, OFFICE, RETURNS = "orders.steer", "erp.report", "orders.return"
+ACTS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "reschedule": (DESK, ("on", "start", "after", "version")),
+    "hold": (DESK, ("reason", "owner", "line")),
+    "release": (DESK, ("hold",)),
+    "cancel": (DESK, ("for_good", "version")),
+    "go_live": (DESK, ()),
+    "retry": (DESK, ()),
+    "undo": (DESK, ("version",)),
+    "close_short": (DESK, ("reason", "version")),
+    "accept_excess": (DESK, ("task",)),
+    "dismiss": (DESK, ("task",)),
+    "accepted": (OFFICE, ("reference", "version")),
+    "rejected": (OFFICE, ("reason", "version")),
+    "shipment": (OFFICE, ("lines",)),
+    "delivery": (OFFICE, ("lines",)),
+    "backorder": (OFFICE, ("lines", "expected")),
+}
+"""For each click who may make it, and which of the form's fields it carries."""
+BACK = re.compile(r"/(calendar\?month=\d{4}-\d{2}|orders)")
+
+
+@router.post("/orders/{id}/amend")
+async def amend(request: Request, house: AHouse, me: Me, id: PathId) -> Response:
+    """Change it, or say first what that would do."""
+    found = await house.orders.get(me, id)
+    form = await _typed(request)
+    payload: dict[str, Any] = {"version": int(v) if (v := form.get("version", "")).isdigit() else None}
+    payload |= {name: form.get(name) or None for name in ("reason", "effective", "promised", "terms")}
+    payload |= {name: form[name] for name in ("contact", "note") if name in form}
     try:
-        answer = await house.orders.ask(caller(me, key), id, verb, act, **payload)
+        payload["lines"] = await _quantities(request, keep_zero=True)
+        if (places := {n.removeprefix("to."): v for n, v in form.items() if n.startswith("to.")}) and any(
+            places.values()
+        ):
+            payload["ship_to"] = Place.model_validate(places).model_dump(mode="json")
+        if form.get("then") == "try":
+            rehearsed = await house.orders.rehearse(me, id, "amend", **payload)
+            return page(request, "amended.html", me, order=found, tried=rehearsed, fields=list(form.items()))
+        answer = await house.orders.amend(caller(me, form.get("key", "")), id, **payload)
+    except ValidationError as error:
+        return said(request, me, invalid_fields("this cannot be read", error).sentence, "bad", f"/orders/{id}", 422)
+    except (Invalid, Unresolved) as error:
+        return said(request, me, error.sentence, "bad", f"/orders/{id}", 422)
+    return _answered(request, me, answer, f"/orders/{id}")
+
+
+@router.post("/orders/{id}/return")
+async def return_goods(
+    request: Request, house: AHouse, me: Me, id: PathId, reason: Words = "", key: Short = "", arrived: Short = ""
+) -> Response:
+    try:
+        lines = {line: Decimal(quantity) for line, quantity in (await _quantities(request)).items()}
+        if not lines or not reason.strip():
+            raise Invalid.field("reason" if lines else "lines", "say what comes back, and why")
+        _, answer = await house.returns.report(caller(me, key), id, key or "page", lines, reason, bool(arrived))
     except Invalid as error:
         return said(request, me, error.sentence, "bad", f"/orders/{id}", 422)
     return _answered(request, me, answer, f"/orders/{id}")
+
+
+@router.post("/orders/{id}/returns/{number}/{verb}")
+async def steer_return(
+    request: Request, house: AHouse, me: Me, id: PathId, number: int, verb: Literal["arrived", "decline", "replace"],
+    reason: Words = "", key: Short = "",
+) -> Response:  # fmt: skip
+    if verb == "replace":
+        try:
+            made = await house.returns.replace(caller(me, key), id, number, Slot())
+        except Locked as error:
+            return said(request, me, error.sentence, "bad", f"/orders/{id}", 409)
+        return RedirectResponse(f"/orders/{made.id}", 303)
+    given = {"reason": reason} if verb == "decline" else {}
+    answer = await house.returns.ask(caller(me, key), id, number, verb, RETURNS, **given)
+    return _answered(request, me, answer, f"/orders/{id}")
+
+
+@router.post("/orders/{id}/{verb}")
+async def steer(request: Request, house: AHouse, me: Me, id: PathId, verb: str) -> Response:
+    """One click on one order."""
+    if verb not in ACTS:
+        raise NotFound("There is no such act.")
+    act, fields = ACTS[verb]
+    form = await _typed(request)
+    payload: dict[str, Any] = {name: form.get(name) or None for name in fields}
+    back = form.get("back", "") if BACK.fullmatch(form.get("back", "")) else f"/orders/{id}"
+    try:
+        if "lines" in fields:
+            payload |= {"id": form.get("key", ""), "lines": await _quantities(request, keep_zero=verb == "backorder")}
+        if "version" in fields:
+            payload["version"] = int(v) if (v := form.get("version", "")).isdigit() else None
+        if "for_good" in fields:
+            payload["for_good"] = bool(form.get("for_good"))
+        answer = await house.orders.ask(caller(me, form.get("key", "")), id, verb, act, **payload)
+    except Invalid as error:
+        return said(request, me, error.sentence, "bad", f"/orders/{id}", 422)
+    return _answered(request, me, answer, back)
+
+
+async def _typed(request: Request) -> dict[str, str]:
+    return {name: str(value)[:4_000] for name, value in (await request.form()).items()}
 
 
 def _answered(request: Request, me: Person, answer: Answer, back: str) -> Response:
@@ -84,7 +162,7 @@ def _answered(request: Request, me: Person, answer: Answer, back: str) -> Respon
     return RedirectResponse(back, 303)
 
 
-async def _quantities(request: Request) -> dict[str, str]:
+async def _quantities(request: Request, keep_zero: bool = False) -> dict[str, str]:
     """What somebody typed beside the lines; blank is nothing."""
     form = await request.form()
     typed = {n.removeprefix("line."): str(v).strip() for n, v in form.items() if n.startswith("line.")}
@@ -93,7 +171,7 @@ async def _quantities(request: Request) -> dict[str, str]:
             Decimal(quantity or "0")
         except InvalidOperation:
             raise Invalid.field(f"lines.{line}", f"{quantity!r} is no number") from None
-    return {line: quantity for line, quantity in typed.items() if quantity and Decimal(quantity)}
+    return {line: quantity for line, quantity in typed.items() if quantity and (keep_zero or Decimal(quantity))}
 
 
 # --- from a quote -----------------------------------------------------------------------------------------------------

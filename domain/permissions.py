@@ -46,6 +46,7 @@ TABLE: dict[str, dict[Role, Reach]] = {
     "orders.place": {R.REP: Reach.OWN, R.ORDER_DESK: Reach.ALL},
     "orders.read": {
         R.REP: Reach.OWN,
+        R.APPROVER: Reach.INVOLVED,
         R.ORDER_DESK: Reach.ALL,
         R.BACK_OFFICE: Reach.ALL,
         R.FINANCE: Reach.ALL,
@@ -53,6 +54,7 @@ TABLE: dict[str, dict[Role, Reach]] = {
         R.ADMIN: Reach.ALL,
     },
     "orders.steer": {R.ORDER_DESK: Reach.ALL},
+    "orders.return": {R.ORDER_DESK: Reach.ALL, R.BACK_OFFICE: Reach.ALL},
     "erp.read": dict.fromkeys((R.ORDER_DESK, R.BACK_OFFICE, R.OPS, R.ADMIN), Reach.ALL),
     "erp.report": {R.BACK_OFFICE: Reach.ALL},
     "delegations.read": {R.APPROVER: Reach.SELF, R.APPROVALS_ADMIN: Reach.ALL, R.OPS: Reach.ALL},
@@ -86,12 +88,11 @@ VERB_ACTS = {
     "hold": "orders.steer",
     "release": "orders.steer",
     "cancel": "orders.steer",
-    "go_live": "orders.steer",
-    "retry": "orders.steer",
+    **dict.fromkeys(("go_live", "retry", "amend", "undo", "close_short", "accept_excess", "dismiss"), "orders.steer"),
     "accepted": "erp.report",
     "rejected": "erp.report",
-    "shipment": "erp.report",
-    "delivery": "erp.report",
+    **dict.fromkeys(("shipment", "delivery", "backorder", "picked"), "erp.report"),
+    **dict.fromkeys(("arrived", "decline"), "orders.return"),
 }
 """The act behind each signal of a run."""
 

@@ -110,6 +110,12 @@ class QuoteLine(Value):
     recognition: Recognition = Recognition.DELIVERY
     requires: Id | None = None
     severable: bool = False
+    step: Quantity | None = None
+    """The smallest quantity that can be ordered; what the quoted one is counted in, unless told."""
+    over_percent: Percent | None = None
+    """How much more than ordered may arrive."""
+    under_percent: Percent | None = None
+    """How much less than ordered is enough."""
     group: Word | None = None
     ship_to: Place | None = None
     requested_date: date | None = None
@@ -121,6 +127,11 @@ class QuoteLine(Value):
     @classmethod
     def _gather(cls, data: Any) -> Any:
         return gather_unknown(data, cls.model_fields)
+
+    @property
+    def counted_in(self) -> Decimal:
+        """The step in which it can be ordered: 1 for a dozen, 0.01 for 1.25, unless the line says otherwise."""
+        return self.step or Decimal(1).scaleb(min(0, int(self.quantity.normalize().as_tuple().exponent)))
 
     def given(self, name: str) -> Any:
         """What somebody wrote into one of the company's own fields."""
@@ -194,6 +205,10 @@ class Quote(Value):
     def digest_without(self, neutral: Collection[str]) -> str:
         """Binds an approval to this content, but for those fields that may change without asking again."""
         body = self.model_dump()
+        for line in body["lines"]:
+            for name in UNSAID:
+                if line[name] is None:
+                    del line[name]
         for name in neutral:
             for held in (body, body["fields"], body["custom"]):
                 held.pop(name, None)
@@ -231,6 +246,8 @@ class Quote(Value):
             if line.id in seen:
                 problems.append(problem(f"{where}.id", f"{line.id!r} is also the id of lines[{seen[line.id]}]"))
             seen.setdefault(line.id, n)
+            if line.quantity % line.counted_in:
+                problems.append(problem(f"{where}.quantity", f"is no multiple of its step {line.step}"))
             if not keep_source_figures:
                 problems.extend(self._contradictions(line, where, unit))
         problems.extend(
@@ -315,6 +332,8 @@ class Quote(Value):
         ]
 
 
+UNSAID = ("step", "over_percent", "under_percent")
+"""What a line may leave out, and then binds nobody."""
 OWN_FIELDS = ("order_by", "term_months", "payment_terms", "partner")
 
 

@@ -4,7 +4,7 @@ A run is one durable workflow over one state. Its rules are a `Machine`; the com
 (service, signal, record, sweeper) knows nothing of what the state means."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Generic, Protocol, TypeVar
 
 from domain.values import Instant, Value, canonical, digest, short_id
@@ -54,6 +54,18 @@ def text_of(value: object, longest: int = 4000) -> str:
     return value[:longest] if isinstance(value, str) else ""
 
 
+PARKED = "parked"
+"""The code of a command that its run keeps until it can answer: recorded, and not answered yet."""
+
+
+class CannotSettle(Exception):
+    """The record knows a fact that forbids an act the rules allowed; it is refused with this outcome."""
+
+    def __init__(self, outcome: Outcome) -> None:
+        super().__init__(outcome.sentence)
+        self.outcome = outcome
+
+
 class Act(Value):
     """A command, what came of it, and when."""
 
@@ -73,10 +85,24 @@ class RunState(Value):
 
     seq: int = 0
     due: Instant | None = None
+    parked: tuple[Command, ...] = ()
+    """Commands that wait until the state can answer them, in the order they came."""
+    unsettled: bool = False
+    """The last act needs the record's word: nothing more is applied before it is given."""
 
     @property
     def running(self) -> bool:
         raise NotImplementedError
+
+    @property
+    def busy(self) -> bool:
+        """Whether what is parked must go on waiting."""
+        return False
+
+    @property
+    def ready(self) -> bool:
+        """Whether something parked can be answered now."""
+        return bool(self.parked) and not self.busy
 
     def stored(self) -> dict[str, Any]:
         """The state as JSON, in the record and in every history. Defaults are left out, so a default never changes."""
@@ -114,6 +140,31 @@ class Proposal(Value):
     base: int
     acts: list[Act]
     after: dict[str, Any]
+    otherwise: dict[str, Any] | None = None
+    """How it stands should the record not be able to settle the last act."""
+
+
+def advance(
+    machine: Machine[S], state: S, inbox: Iterable[tuple[str, Command]], at: Instant
+) -> tuple[S, list[Act], S | None]:
+    """What is parked and can be answered, then the inbox, applied in order until an act needs the record's word.
+
+    Returns the state after, the acts, and how it stands should the record refuse the last of them."""
+    acts: list[Act] = []
+    waiting = iter(inbox)
+    while True:
+        if state.ready:
+            command, key = state.parked[0], ""
+            state = state.model_copy(update={"parked": state.parked[1:]})
+        elif (given := next(waiting, None)) is not None:
+            key, command = given
+        else:
+            return state, acts, None
+        before = state
+        state, outcome = machine.apply(state, command, at)
+        acts.append(Act(command=command, outcome=outcome, at=at, key=key))
+        if state.unsettled:
+            return state, acts, before.model_copy(update={"seq": state.seq})
 
 
 class Visible(Value):

@@ -12,6 +12,7 @@ import structlog
 from sqlmodel.ext.asyncio.session import AsyncSession
 from temporalio.service import RPCError
 
+from activities.contracts import Split
 from activities.sending import Sender
 from domain.errors import NotFound
 from domain.people import Person
@@ -136,6 +137,13 @@ class CommandPath:
         code = outcome.code if outcome else None
         log.info("command", command=command.id, run=command.run, verb=command.verb, actor=command.actor, code=code)
         return Answer(command=command.id, outcome=outcome)
+
+    async def split(self, split: Split) -> None:
+        """Start what starts the orders of a split. With the engine away the sweeper starts them later."""
+        try:
+            await self._sender.split(split)
+        except (RPCError, RuntimeError, OSError) as error:
+            log.warning("engine_away", quote=split.quote, split=split.number, error=type(error).__name__)
 
     async def _send(self, command: Command, head: Head) -> None:
         try:

@@ -1,30 +1,34 @@
 """Orders: the customer's yes, splitting, and everything that is done with one order."""
 
-import asyncio
-from collections.abc import Sequence
+import csv
+import io
+from collections.abc import AsyncIterator, Iterable, Mapping
+from datetime import date
 from typing import Any
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from activities.contracts import Split
 from domain.audit import Entry
-from domain.errors import Invalid, Locked, NotFound
+from domain.errors import CommandIdReused, Invalid, Locked, NotFound
 from domain.orders.ledger import LineLedger, opened
 from domain.orders.order import Order, new_order, order_run
 from domain.orders.split import Planned, Way, split
+from domain.orders.starts import check_starts
 from domain.people import Person
 from domain.permissions import Reach
 from domain.quotes import Acceptance, QuoteStatus
-from domain.runs import Command, Head
-from domain.values import Value
+from domain.runs import Command
+from domain.values import Value, digest
+from services import order_changes
 from services.commands import Answer, Caller
 from services.office import Office, authorise
+from services.order_changes import Rehearsal
+from services.quotes import principals
 from services.versions import next_version
-from storage import orders, quotes, record, trail
+from storage import orders, quotes, record, rounds, trail
 from storage.orders import ErpDocument, OrderSummary
 from storage.quotes import StoredQuote
-
-AT_ONCE = 10
-STARTING_SECONDS = 5.0
 
 
 class Placed(Value):
@@ -94,45 +98,32 @@ class Orders:
         office = self._office
         async with office.database.writing() as session:
             stored = await self._quote(session, caller.person, reach, id, lock=True)
-            if caller.key and (known := await self._placed_before(session, caller, id)):
+            if known := await self._placed_before(session, caller, id, way):
                 return known
             planned, number = await self._planned(session, stored, way)
             before, now = await orders.ledger(session, id), office.clock()
             await orders.move(session, id, before, planned.ledger)
             placed = _placed(planned, stored, number)
-            openings: list[tuple[Command, Head]] = []
             for order in placed.orders:
-                head = await orders.add(session, order, stored.quote.customer.id, now)
-                command = self._opening(caller, order)
-                await record.write_down(session, command, now)
-                openings.append((command, head))
+                await orders.add(session, order, stored.quote.customer.id, now)
+                await record.write_down(session, opening(caller, order), now)
+            made = tuple(order.id for order in placed.orders)
+            nth = await orders.add_split(session, caller.command_id, id, digest(way), list(made), now)
             await quotes.set_status(session, id, QuoteStatus.ORDERING, now)
-            facts = {"way": way.way, "orders": [order.id for order in placed.orders], "key": caller.key}
+            facts = {"way": way.way, "orders": list(made)}
             await office.note(session, caller, f"quote:{id}", "split", stored.digest, **facts)
-        await self._start(openings)
+        await office.path.split(Split(quote=id, customer=stored.quote.customer.name, number=nth, orders=made))
         return placed
 
-    def _opening(self, caller: Caller, order: Order) -> Command:
-        return Command(
-            id=f"{order_run(order.id)}:open", run=order_run(order.id), actor=caller.person.id, verb="open",
-            channel=caller.channel, payload={"split": caller.command_id},
-        )  # fmt: skip
-
-    async def _placed_before(self, session: AsyncSession, caller: Caller, id: str) -> Placed | None:
-        """What the same key made before."""
-        found = await orders.of_split(session, id, caller.command_id)
-        ledger = await orders.ledger(session, id) if found else {}
-        return Placed(orders=found, ledger=list(ledger.values())) if found else None
-
-    async def _start(self, openings: Sequence[tuple[Command, Head]]) -> None:
-        """Start the orders' runs, a few at a time; whatever is not started now the sweeper starts."""
-        turn = asyncio.Semaphore(AT_ONCE)
-
-        async def one(command: Command, head: Head) -> None:
-            async with turn:
-                await self._office.path.carry(command, head, STARTING_SECONDS)
-
-        await asyncio.gather(*(one(*opening) for opening in openings))
+    async def _placed_before(self, session: AsyncSession, caller: Caller, id: str, way: Way) -> Placed | None:
+        """What the same key made before. Raises CommandIdReused when it asked for something else."""
+        known = await orders.split_of(session, caller.command_id) if caller.key else None
+        if known is None:
+            return None
+        if known.quote != id or known.way != digest(way):
+            raise CommandIdReused
+        left = await orders.ledger(session, id)
+        return Placed(orders=await orders.several(session, known.orders), ledger=list(left.values()))
 
     async def _planned(self, session: AsyncSession, stored: StoredQuote, way: Way) -> tuple[Planned, int]:
         if not stored.status.frozen:
@@ -141,28 +132,41 @@ class Orders:
         if stored.quote.order_by and stored.quote.order_by < self._office.clock().date():
             raise Locked(f"It could be ordered until {stored.quote.order_by}.", state="too_late")
         number = await orders.next_number(session, stored.quote.id)
-        return split(stored.quote, await orders.ledger(session, stored.quote.id), way, number), number
+        planned = split(stored.quote, await orders.ledger(session, stored.quote.id), way, number)
+        named = {order.slot.trigger.after for order in planned.orders if order.slot.trigger.after}
+        others = await orders.waited_for(session, named, stored.quote.customer.id) if named else set()
+        check_starts(planned.orders, others, self._office.clock(), chosen=way.way != "fields")
+        return planned, number
 
     # --- one order --------------------------------------------------------------------------------------------------
 
     async def get(self, person: Person, id: str) -> Order:
         async with self._office.database.reading() as session:
-            return await self._visible(session, person, id, "orders.read")
+            return await self.visible(session, person, id, "orders.read")
 
-    async def _visible(self, session: AsyncSession, person: Person, id: str, act: str) -> Order:
+    async def visible(self, session: AsyncSession, person: Person, id: str, act: str) -> Order:
         reach = authorise(person, act)
         order = await orders.load(session, id)
-        if order is None or (Reach.ALL not in reach and order.owner != person.id):
-            raise NotFound(f"There is no order {id!r} that you can see.")
-        return order
+        if order is not None and (Reach.ALL in reach or (Reach.OWN in reach and order.owner == person.id)):
+            return order
+        if order is not None and Reach.INVOLVED in reach:
+            away = await principals(session, person.id, "quote", self._office.clock())
+            if await rounds.involved(session, person.id, away, "quote", order.quote):
+                return order
+        raise NotFound(f"There is no order {id!r} that you can see.")
 
     async def listed(
-        self, person: Person, quote: str | None, status: str | None, after: str, limit: int
+        self, person: Person, quote: str | None, status: str | None, after: str, limit: int, attention: bool = False
     ) -> list[OrderSummary]:
-        reach = authorise(person, "orders.read")
-        owner = None if Reach.ALL in reach else person.id
         async with self._office.database.reading() as session:
-            return await orders.listed(session, owner=owner, quote=quote, status=status, after=after, limit=limit)
+            return await orders.listed(
+                session, owner=_owner(person), quote=quote, status=status, after=after, limit=limit, attention=attention
+            )
+
+    async def starting(self, person: Person, first: date, last: date, limit: int) -> list[OrderSummary]:
+        """Orders whose day lies between two, and has not come."""
+        async with self._office.database.reading() as session:
+            return await orders.starting(session, _owner(person), first, last, limit)
 
     async def ledger(self, person: Person, quote: str) -> list[LineLedger]:
         """What became of each line of a quote."""
@@ -174,24 +178,99 @@ class Orders:
     async def audit(self, person: Person, id: str, after: int, limit: int) -> list[Entry]:
         """Everything that ever happened to the order, in order."""
         async with self._office.database.reading() as session:
-            await self._visible(session, person, id, "orders.read")
+            await self.visible(session, person, id, "orders.read")
             return await trail.of_subject(session, f"order:{id}", after, limit)
 
     async def ask(self, caller: Caller, order: str, verb: str, act: str, **payload: Any) -> Answer:
         """Carry a command to the order's run; `act` is what the caller must be allowed."""
         async with self._office.database.reading() as session:
-            await self._visible(session, caller.person, order, act)
-        command = Command(
-            id=caller.command_id, run=order_run(order), actor=caller.person.id, verb=verb, channel=caller.channel,
-            payload={name: value for name, value in payload.items() if value is not None},
-        )  # fmt: skip
-        return await self._office.path.ask(command)
+            await self.visible(session, caller.person, order, act)
+        return await self._office.path.ask(_command(caller, order, verb, payload))
 
-    async def documents(self, person: Person, status: str | None, after: str, limit: int) -> list[ErpDocument]:
+    async def rehearse(self, person: Person, order: str, verb: str, **payload: Any) -> Rehearsal:
+        """What a command would do: to the order, the quote's ledger, the money, the back office. Nothing is stored."""
+        async with self._office.database.reading() as session:
+            found = await self.visible(session, person, order, "orders.steer")
+            return await order_changes.rehearsed(
+                session, self._office, _command(Caller(person=person), order, verb, payload), found
+            )
+
+    async def amend(self, caller: Caller, order: str, **payload: Any) -> Answer:
+        """Change what was agreed. What the policy for changes of orders wants approved waits until it is.
+
+        Raises NotFound, Unresolved, CommandIdReused."""
+        office = self._office
+        async with office.database.writing() as session:
+            found = await self.visible(session, caller.person, order, "orders.steer")
+            command = await order_changes.written_down(session, office, caller, found, payload)
+            head = await record.head(session, command.run)
+        assert head is not None
+        return await office.path.carry(command, head)
+
+    async def documents(
+        self, person: Person, status: str | None, after: tuple[str, int] | None, limit: int
+    ) -> list[ErpDocument]:
         """What the back office is asked to take over."""
         authorise(person, "erp.read")
         async with self._office.database.reading() as session:
             return await orders.documents(session, status, after, limit)
+
+    async def documents_as_csv(self, person: Person, status: str | None) -> AsyncIterator[str]:
+        """Every document, a row for each line, some hundreds at a time."""
+        authorise(person, "erp.read")
+        after: tuple[str, int] | None = None
+        yield _as_csv([COLUMNS])
+        while True:
+            async with self._office.database.reading() as session:
+                page = await orders.documents(session, status, after, EXPORTED_AT_ONCE)
+            yield _as_csv(row for document in page for row in _rows(document))
+            if len(page) < EXPORTED_AT_ONCE:
+                return
+            after = page[-1].order, page[-1].version
+
+
+def _owner(person: Person) -> str | None:
+    """Whose orders this person's lists show; everybody's where None."""
+    return None if Reach.ALL in authorise(person, "orders.read") else person.id
+
+
+EXPORTED_AT_ONCE = 500
+IN_LINE = ("line", "product", "name", "quantity", "net_total")
+COLUMNS = ["order", "version", "kind", "status", "reference", "customer", "currency", "city", "country", *IN_LINE]
+
+
+def _as_csv(rows: Iterable[list[str]]) -> str:
+    text = io.StringIO()
+    csv.writer(text).writerows(rows)
+    return text.getvalue()
+
+
+def _rows(document: ErpDocument) -> Iterable[list[str]]:
+    body = document.body
+    place = body.get("ship_to") or {}
+    head = [document.order, document.version, document.kind, document.status, document.reference, body.get("customer"),
+            body.get("currency"), place.get("city"), place.get("country")]  # fmt: skip
+    for line in body["lines"]:
+        values = [*head, *(line.get(name) for name in IN_LINE)]
+        yield [plain_cell(value) for value in values]
+
+
+def plain_cell(value: object) -> str:
+    """A cell that a spreadsheet shows and never runs."""
+    text = "" if value is None else str(value)
+    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
+
+
+def opening(caller: Caller, order: Order) -> Command:
+    run = order_run(order.id)
+    return Command(id=f"{run}:open", run=run, actor=caller.person.id, verb="open", channel=caller.channel)
+
+
+def _command(caller: Caller, order: str, verb: str, payload: Mapping[str, Any]) -> Command:
+    return Command(
+        id=caller.command_id, run=order_run(order), actor=caller.person.id, verb=verb, channel=caller.channel,
+        payload={name: value for name, value in payload.items() if value is not None},
+    )  # fmt: skip
 
 
 def _placed(planned: Planned, stored: StoredQuote, number: int) -> Placed:

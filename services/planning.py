@@ -1,13 +1,16 @@
 """What a quote's policy asks of it: the plan for a draft, with everything that it was worked out from."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import date
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.approvals.evaluation import Judgement
 from domain.approvals.plan import Plan, plan
+from domain.approvals.policy import Policy
 from domain.approvals.round import decisions
+from domain.approvals.smart import Decision
 from domain.approvals.subject import Subject, quote_subject, testable
 from domain.errors import NotFound
 from domain.quotes import Quote, QuoteStatus
@@ -49,11 +52,20 @@ async def planned(session: AsyncSession, office: Office, drafted: Drafted, submi
         return quote_subject(other, 0, rates, drafted.editors, owner.unit if owner else "", policy.neutral)
 
     subject = as_subject(quote)
+    earlier = decisions(await rounds.rounds_of(session, f"quote:{quote.id}")) if drafted.round else []
+    status = drafted.status.value
+    found, judgements = await plan_for(session, policy, subject, submitter, status, today, earlier)
+    return Planned(stored, subject, found, judgements, as_subject)
+
+
+async def plan_for(
+    session: AsyncSession, policy: Policy, subject: Subject, submitter: str, status: str, today: date,
+    earlier: Sequence[Decision] = (),
+) -> tuple[Plan, list[Judgement]]:  # fmt: skip
+    """The plan of any subject, with everybody whom its policy may ask looked up."""
     named = [who for _, who in policy.people_named()]
     asked = {str(subject.fields.get(who.field)) for who in named if who.field} | {submitter}
     asked |= {who.user for who in named if who.user}
     asked |= {str(testable(line.get(name))) for name in policy.routing_line_fields for line in subject.lines}
     directory = await people.directory(session, asked, {who.group for who in named if who.group})
-    earlier = decisions(await rounds.rounds_of(session, f"quote:{quote.id}")) if drafted.round else []
-    found, judgements = plan(policy, subject, directory, submitter, drafted.status.value, today, earlier)
-    return Planned(stored, subject, found, judgements, as_subject)
+    return plan(policy, subject, directory, submitter, status, today, list(earlier))

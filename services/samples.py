@@ -36,8 +36,9 @@ async def load(office: Office, access: Access) -> bool:
     async with office.database.writing() as session:
         for rate in company["rates"]:
             await people.set_rate(session, rate["currency"], rate["valid_from"], Decimal(str(rate["rate"])))
-    policy = read_policy((FOLDER / "policy-quote.yaml").read_text())
-    await Policies(office).publish_policy(SYSTEM, policy)
+    for kind in ("quote", "order_change"):
+        policy = read_policy((FOLDER / f"policy-{kind}.yaml").read_text())
+        await Policies(office).publish_policy(SYSTEM, policy)
     return True
 
 

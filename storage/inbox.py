@@ -8,7 +8,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.values import Value
 from storage.database import execute
-from storage.rounds import APPROVALS, CONSULTED, SEATS
+from storage.rounds import ABOUT, APPROVALS, CONSULTED, SEATS, round_subject
 from storage.tables import ApprovalRow, QuoteRow
 from storage.types import Moment
 
@@ -52,7 +52,7 @@ async def page(
     seats = (
         select(SEATS.approval, asked_at.label("asked_at"), holder.label("holder"), own.label("own"),
                question.label("question"))
-        .where(*_waits(holders), SEATS.subject_kind == "quote")
+        .where(*_waits(holders), SEATS.subject_kind.in_(ABOUT["quote"]))
         .order_by(asked_at, SEATS.approval)
         .limit(limit)
     )  # fmt: skip
@@ -72,9 +72,9 @@ async def page(
     )
     return [
         Waiting(
-            approval=a.id, subject=f"{a.subject_kind}:{a.subject_id}", run=a.run,
+            approval=a.id, subject=round_subject(a.run), run=a.run,
             title=a.title, chain=a.chain, step=a.step, rule=a.rule, reasons=a.reasons,
-            requested_at=a.requested_at or q.changed_at, due=a.due, digest=q.digest,
+            requested_at=a.requested_at or q.changed_at, due=a.due, digest=a.digest or q.digest,
             quote={
                 "id": q.id, "customer": q.customer, "currency": q.currency, "net_total": q.net_total,
                 "discount_percent": q.discount_percent, "owner": q.owner,

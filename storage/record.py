@@ -1,6 +1,6 @@
 """Command rows, and `record`: the compare-and-set that makes what a workflow decided what happened."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
@@ -12,7 +12,7 @@ from domain.audit import Entry
 from domain.errors import CommandIdReused
 from domain.people import Role
 from domain.permissions import VERB_ACTS, allows
-from domain.runs import Act, Command, Head, Outcome, Proposal, RunState, is_expiry
+from domain.runs import PARKED, Act, CannotSettle, Command, Head, Outcome, Proposal, RunState, is_expiry
 from storage import people, trail
 from storage.database import Database, execute
 from storage.tables import CommandRow, EventRow, RunRow
@@ -32,6 +32,9 @@ ANSWER = (
     .where(COMMANDS.c.id == bindparam("of"))
     .values({name: bindparam(name) for name in ("answered", "outcome", "answered_at")})
 )
+PARK = update(COMMANDS).where(COMMANDS.c.id == bindparam("of")).values(parked=True)
+FOLLOWING = "following"
+"""Where a transaction keeps what it wrote down for other runs."""
 OUTCOMES = select(COMMANDS.c.id, COMMANDS.c.outcome).where(
     COMMANDS.c.id.in_(bindparam("these", expanding=True)), COMMANDS.c.answered.is_(True)
 )
@@ -57,7 +60,9 @@ class Run:
 
 
 class Projector(Protocol):
-    """Brings a run's lists and messages up to date, in the transaction that records its new state, and returns that."""
+    """Brings a run's lists and messages up to date, in the transaction that records its new state, and returns that.
+
+    Raises CannotSettle, before it wrote anything, when the record forbids the last act."""
 
     async def __call__(self, session: AsyncSession, run: Run, proposal: Proposal, at: datetime) -> RunState: ...
 
@@ -98,6 +103,13 @@ async def write_down(session: AsyncSession, command: Command, at: datetime) -> b
     return False
 
 
+async def follow(session: AsyncSession, command: Command, at: datetime) -> None:
+    """Write down what another run must do because of this record; it is sent as soon as that is committed."""
+    run = await _run(session, command.run)
+    if run and await write_down(session, command, at):
+        session.info.setdefault(FOLLOWING, []).append((command, run.head()))
+
+
 async def written(session: AsyncSession, id: str) -> tuple[Command, Head] | None:
     """The command stored under this id, with its run."""
     row = (await execute(session, THE_COMMAND, {"of": id})).first()
@@ -116,7 +128,7 @@ async def answer_now(session: AsyncSession, key: bytes, act: Act) -> None:
 
 async def _add(session: AsyncSession, command: Command, at: datetime, verified: bool = True) -> None:
     row = {**command.model_dump(), "body": command.body, "verified": verified, "created_at": at,
-           "answered": False, "outcome": None, "answered_at": None}  # fmt: skip
+           "parked": False, "answered": False, "outcome": None, "answered_at": None}  # fmt: skip
     await execute(session, ADD_COMMAND, row)
 
 
@@ -146,12 +158,14 @@ class Recorder:
         clock: Clock,
         projectors: dict[str, Projector],
         allow_unverified: bool,
+        send: Callable[[Command, Head], Awaitable[None]],
     ) -> None:
         self._database = database
         self._key = key
         self._clock = clock
         self._projectors = projectors
         self._allow_unverified = allow_unverified
+        self.send = send
 
     async def record(self, proposal: Proposal) -> Head:
         """Store the proposal if the run still stands at its base and every command is genuine and unanswered.
@@ -167,6 +181,9 @@ class Recorder:
             if settled or run.seq != proposal.base:
                 return run.head(settled)
             state = await self._store(session, run, proposal, rows)
+            following = session.info.pop(FOLLOWING, [])
+        for command, head in following:
+            await self.send(command, head)
         return Head(run=run.id, kind=run.kind, state=state, settled=[act.settles for act in proposal.acts])
 
     async def _examine(
@@ -185,7 +202,7 @@ class Recorder:
             elif row is None or row.body != command.body or row.run != run.id:
                 await self._note_forgery(session, run, act)
                 settled.append(act.settles)
-            elif row.answered:
+            elif row.answered or (row.parked and act.outcome.code == PARKED):
                 settled.append(act.settles)
         return rows, settled
 
@@ -203,16 +220,26 @@ class Recorder:
         self, session: AsyncSession, run: Run, proposal: Proposal, rows: Mapping[str, Row[Any]]
     ) -> dict[str, Any]:
         """The state as stored: the projector may complete what the run proposed, and the run adopts it."""
-        now = self._clock()
-        answers = [_answer(act, now) for act in proposal.acts if act.command.id in rows]
-        if answers:
+        now, project = self._clock(), self._projectors[run.kind]
+        try:
+            state = await project(session, run, proposal, now)
+        except CannotSettle as refusal:
+            *others, last = proposal.acts
+            acts = [*others, last.model_copy(update={"outcome": refusal.outcome})]
+            proposal = proposal.model_copy(update={"acts": acts, "after": proposal.otherwise})
+            state = await project(session, run, proposal, now)
+        known = [act for act in proposal.acts if act.command.id in rows]
+        if answers := [_answer(act, now) for act in known if act.outcome.code != PARKED]:
             await execute(session, ANSWER, answers)
+        if parked := [{"of": act.command.id} for act in known if act.outcome.code == PARKED]:
+            await execute(session, PARK, parked)
         entries = []
         for run_seq, act in enumerate(proposal.acts, proposal.base + 1):
             row = rows.get(act.command.id)
-            entries.append(_entry(run, act, run_seq, verified=row is None or row.verified))
+            entry = _entry(run, act, run_seq, verified=row is None or row.verified)
+            waits = act.outcome.code == PARKED
+            entries.append(entry.model_copy(update={"command": f"{PARKED}|{entry.command}"}) if waits else entry)
         await trail.append(session, self._key, entries)
-        state = await self._projectors[run.kind](session, run, proposal, now)
         stored = state.stored()
         standing = {"state": stored, "seq": state.seq, "running": state.running, "due": state.due}
         await execute(session, CHANGE_RUN, {"of": run.id, **standing})
@@ -234,7 +261,7 @@ async def unanswered(session: AsyncSession, before: datetime, limit: int) -> lis
     """Commands written down before an instant that nobody has answered, oldest first, with their runs."""
     query = (
         select(COMMANDS)
-        .where(COMMANDS.c.answered.is_(False), COMMANDS.c.created_at < before)
+        .where(COMMANDS.c.answered.is_(False), COMMANDS.c.parked.is_(False), COMMANDS.c.created_at < before)
         .order_by(COMMANDS.c.created_at)
         .limit(limit)
     )

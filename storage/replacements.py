@@ -98,7 +98,7 @@ async def places(session: AsyncSession, person: str, at: datetime) -> Places:
     groups = [g.id for g in (await session.exec(row_select(GroupRow))).all() if person in g.members]
     standing = [d for d in await delegations.standing(session, at) if person in (d.person, d.delegate)]
     open_ = (await execute(session, select(func.count()).select_from(_open_seats(person).subquery()))).scalar_one()
-    return Places(policies=tuple(named), groups=tuple(groups), delegations=len(standing), approvals=open_)
+    return Places(policies=tuple(sorted(named)), groups=tuple(groups), delegations=len(standing), approvals=open_)
 
 
 async def next_open(session: AsyncSession, replacement: Replacement, limit: int) -> list[tuple[str, str]]:

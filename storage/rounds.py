@@ -5,7 +5,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import and_, bindparam, insert, or_, update
+from sqlalchemy import and_, bindparam, delete, insert, or_, update
 from sqlalchemy import select as core_select
 from sqlmodel import col, func, select
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -27,15 +27,16 @@ from storage.tables import ApprovalRow, MessageRow, PersonRow, RunRow, SeatRow
 from storage.types import Moment
 
 
-def round_subject(round: Round) -> str:
-    return f"{round.subject_kind}:{round.subject_id}"
+def round_subject(run: str) -> str:
+    """What a round's history stands beside: `quote:Q-1`, `order:Q-1-2`."""
+    return run.rsplit(":approval:", 1)[0]
 
 
 async def open_round(session: AsyncSession, run: str, round: Round, plan: Plan, subject: Subject, at: datetime) -> Head:
     """The run at sequence number 0, with the plan and the subject it was opened with, and a row for each approval."""
     opening = {"plan": plan.model_dump(mode="json", exclude_defaults=True), "subject": subject.model_dump(mode="json")}
     head = Head(run=run, kind="approval_round", state=round.stored())
-    await open_run(session, head, round_subject(round), opening, at)
+    await open_run(session, head, round_subject(run), opening, at)
     approvals = [
         _row(run, round, n, approval, planned.reasons)
         for n, (approval, planned) in enumerate(zip(round.approvals, plan.approvals, strict=True))
@@ -53,7 +54,8 @@ def _row(run: str, round: Round, n: int, approval: Approval, reasons: Sequence[s
         "id": approval.id, "run": run, "subject_kind": round.subject_kind, "subject_id": round.subject_id,
         "number": n, "rule": approval.rule, "title": approval.title, "chain": approval.chain,
         "step": approval.step, "tier": approval.tier, "needed": approval.needed,
-        "status": approval.status.value, "reasons": list(reasons), "requested_at": approval.requested_at,
+        "status": approval.status.value, "reasons": list(reasons), "digest": round.digest,
+        "requested_at": approval.requested_at,
         "decided_at": approval.decided_at, "due": approval.due,
     }  # fmt: skip
 
@@ -197,6 +199,14 @@ async def _consult(session: AsyncSession, now: Round, earlier: Approval, approva
         await session.merge(seat)
 
 
+async def discard(session: AsyncSession, run: str) -> None:
+    """Remove a round that was prepared and never opened."""
+    of_it = select(ApprovalRow.id).where(ApprovalRow.run == run)
+    await execute(session, delete(SeatRow).where(col(SeatRow.approval).in_(of_it)))
+    await execute(session, delete(ApprovalRow).where(col(ApprovalRow.run) == run))
+    await execute(session, delete(RunRow).where(col(RunRow.id) == run, col(RunRow.seq) == 0))
+
+
 async def run_of_approval(session: AsyncSession, approval: str) -> tuple[ApprovalRow, RunRow] | None:
     query = select(ApprovalRow, RunRow).join(RunRow, col(RunRow.id) == col(ApprovalRow.run))
     return (await session.exec(query.where(ApprovalRow.id == approval))).first()
@@ -218,11 +228,15 @@ async def deciding(session: AsyncSession, approval: str) -> Deciding | None:
     return Deciding(run=rows[0].run, kind=rows[0].subject_kind, holders=holders)
 
 
+ABOUT = {"quote": ("quote", "order_change")}
+"""Which rounds are about a subject: who decides a change of an order sees the quote it is of."""
+
+
 async def involved(session: AsyncSession, person: str, principals: Iterable[str], kind: str, id: str) -> bool:
     """Whether the subject waits or waited on this person, or waits on one of those they decide for.
 
     A later step counts only once it was asked; what was decided for somebody stays in sight of who decided it."""
-    seat = (SeatRow.subject_id == id, SeatRow.subject_kind == kind)
+    seat = (SeatRow.subject_id == id, col(SeatRow.subject_kind).in_(ABOUT.get(kind, (kind,))))
     own = (col(SeatRow.holder) == person, col(SeatRow.first_asked_at).is_not(None))
     for_others = (col(SeatRow.holder).in_(list(principals)), col(SeatRow.asked_at).is_not(None))
     reached = or_(and_(*own), and_(*for_others), col(SeatRow.decided_by) == person)
@@ -231,7 +245,8 @@ async def involved(session: AsyncSession, person: str, principals: Iterable[str]
 
 async def rounds_of(session: AsyncSession, subject: str) -> list[tuple[Round, Plan]]:
     """Every round of a subject, newest first, each with the plan it was opened with."""
-    query = select(RunRow).where(RunRow.subject == subject).order_by(col(RunRow.opened_at).desc()).limit(100)
+    query = select(RunRow).where(RunRow.subject == subject, RunRow.kind == "approval_round")
+    query = query.order_by(col(RunRow.opened_at).desc()).limit(100)
     found = [_opened(row) for row in (await session.exec(query)).all()]
     return sorted(found, key=lambda pair: pair[0].number, reverse=True)
 
@@ -244,7 +259,9 @@ async def submissions(session: AsyncSession, kind: str, most: int) -> AsyncItera
     """The newest submissions of a kind as they were submitted, a page at a time."""
     before: datetime | None = None
     while most > 0:
-        query = select(RunRow.opening, RunRow.opened_at).where(col(RunRow.id).startswith(f"{kind}:", autoescape=True))
+        query = select(RunRow.opening, RunRow.opened_at).where(
+            col(RunRow.id).startswith(f"{kind.removesuffix('_change')}:", autoescape=True)
+        )
         query = query.where(col(RunRow.opened_at) < before) if before else query
         rows = (await session.exec(query.order_by(col(RunRow.opened_at).desc()).limit(min(most, 200)))).all()
         if not rows:

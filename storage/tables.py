@@ -154,18 +154,57 @@ class OrderRow(SQLModel, table=True):
     currency: str
     net_total: Decimal = Field(sa_type=Exact)
     place: str = ""
+    after: str | None = Field(default=None, index=True, max_length=64)
+    """The order it waits for."""
+    tasks: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
+    """How much of it the order desk must look at."""
     starts_at: datetime | None = moment(null=True)
+    starts_on: date | None = Field(default=None, index=True)
+    """The day of that, at its ship-to."""
+    created_at: datetime = moment()
+    changed_at: datetime = moment()
+
+
+class OrderSplitRow(SQLModel, table=True):
+    """One split of a quote, under the key of whoever asked for it."""
+
+    __tablename__ = "order_split"
+
+    id: str = Field(primary_key=True, max_length=64)
+    quote: str = Field(index=True, max_length=64)
+    number: int
+    way: str
+    """The digest of what was asked for."""
+    orders: list[str] = document()
+    created_at: datetime = moment()
+
+
+class OrderReturnRow(SQLModel, table=True):
+    """The projection of one return, for lists."""
+
+    __tablename__ = "order_return"
+
+    order: str = Field(primary_key=True, max_length=64)
+    number: int = Field(primary_key=True)
+    reference: str = Field(max_length=64)
+    """The id under which it was reported."""
+    status: str
+    lines: dict[str, str] = document()
+    reason: str = Field(default="", sa_type=Text)
+    replaced_by: str | None = Field(default=None, max_length=64)
     created_at: datetime = moment()
     changed_at: datetime = moment()
 
 
 class ErpDocumentRow(SQLModel, table=True):
-    """What the back office is asked to take over; its key is the order, for ever, and `version` what of it it was."""
+    """What the back office is asked: to take over an order, change it, cancel it. An order has one key for ever."""
 
     __tablename__ = "erp_document"
 
     order: str = Field(primary_key=True, max_length=64)
-    version: int
+    version: int = Field(primary_key=True)
+    kind: str = Field(default="order", sa_column_kwargs={"server_default": "order"})
+    """order, change or cancel."""
     status: str = Field(index=True)
     """waiting, accepted, rejected or withdrawn."""
     body: dict[str, Any] = document()
@@ -205,6 +244,8 @@ class CommandRow(SQLModel, table=True):
     body: str
     channel: str
     verified: bool = True
+    parked: bool = Field(default=False, sa_column_kwargs={"server_default": "0"})
+    """Its run has it and will answer it later."""
     answered: bool = False
     outcome: dict[str, Any] | None = Field(default=None, sa_type=JSON, nullable=True)
     created_at: datetime = moment()
@@ -255,6 +296,8 @@ class ApprovalRow(SQLModel, table=True):
     needed: int
     status: str
     reasons: list[str] = document()
+    digest: str = Field(default="", sa_column_kwargs={"server_default": ""})
+    """Binds a decision to what was seen."""
     requested_at: datetime | None = moment(null=True)
     decided_at: datetime | None = moment(null=True)
     due: datetime | None = moment(null=True)

@@ -36,6 +36,7 @@ from services.policies import Policies
 from services.quotes import Quotes
 from services.replacements import Replacements
 from services.replies import Replies
+from services.returns import Returns
 from services.runs import MACHINES, PROJECTORS
 from services.samples import load
 from settings import Settings
@@ -122,13 +123,15 @@ def make_bench(url: str, allow_unverified: bool = False) -> Bench:
     clock = Clock()
     base = build(settings)
     key = base.office.audit_key
-    recorder = Recorder(base.database, key, clock, PROJECTORS, allow_unverified)
+    recorder = Recorder(base.database, key, clock, PROJECTORS, allow_unverified, base.sender.send_soon)
     engine = InlineEngine(recorder, clock)
+    recorder.send = engine.send
     path = CommandPath(base.database, engine, clock, key, MACHINES)  # type: ignore[arg-type]
     office = Office(base.database, path, clock, key, "EUR", ("json", "slack"))
-    approvals = Approvals(office)
+    approvals, orders = Approvals(office), Orders(office)
     house = replace(
-        base, office=office, recorder=recorder, quotes=Quotes(office), orders=Orders(office), approvals=approvals,
+        base, office=office, recorder=recorder, quotes=Quotes(office), orders=orders, returns=Returns(office, orders),
+        approvals=approvals,
         replacements=Replacements(office, engine),  # type: ignore[arg-type]
         replacing=Replacing(base.database, engine, clock, key),  # type: ignore[arg-type]
         by_link=ByLink(office, approvals, base.links, login=False), replies=Replies(office, approvals),

@@ -5,6 +5,7 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+from activities.contracts import Split
 from domain.approvals.acts import apply
 from domain.approvals.plan import Plan, barred_people, plan
 from domain.approvals.policy import Chain, Condition, Policy, Rule, Who
@@ -12,9 +13,9 @@ from domain.approvals.round import Approval, Round, new_round
 from domain.approvals.subject import Subject, quote_subject
 from domain.people import Directory, Group, Person, Role
 from domain.quotes import Quote
-from domain.runs import Act, Command, Head, Outcome, Proposal
+from domain.runs import Command, Head, Outcome, Proposal, advance
 from services.runs import MACHINES
-from storage.record import Recorder
+from storage.record import Recorder, written
 
 NOW = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 TODAY = NOW.date()
@@ -132,15 +133,26 @@ class InlineEngine:
     async def send(self, command: Command, head: Head) -> None:
         if self.down:
             raise OSError("no engine")
-        machine = MACHINES[head.kind]
+        machine, asked = MACHINES[head.kind], False
         while True:
             state = machine.state.model_validate(head.state)
-            after, outcome = machine.apply(state, command, self._clock())
-            act = Act(command=command, outcome=outcome, at=self._clock())
-            proposal = Proposal(run=head.run, kind=head.kind, base=state.seq, acts=[act], after=after.stored())
+            inbox = [] if asked else [(command.key, command)]
+            after, acts, otherwise = advance(machine, state, inbox, self._clock())
+            proposal = Proposal(
+                run=head.run, kind=head.kind, base=state.seq, acts=acts, after=after.stored(),
+                otherwise=otherwise.stored() if otherwise else None,
+            )  # fmt: skip
             head = await self._recorder.record(proposal)
-            if command.key in head.settled:
+            asked = asked or command.key in head.settled
+            if asked and not machine.state.model_validate(head.state).ready:
                 return
+
+    async def split(self, split: Split) -> None:
+        for id in split.orders:
+            async with self._recorder._database.reading() as session:
+                found = await written(session, f"order:{id}:open")
+            assert found is not None
+            await self.send(*found)
 
     async def wake(self, head: Head) -> None:
         return None

@@ -12,7 +12,7 @@ from temporalio.exceptions import FailureError
 
 with workflow.unsafe.imports_passed_through():
     from activities.contracts import RECORD, Head, Proposal
-    from domain.runs import Act, Command, Machine, RunState, Visible, expiry, read_command, record_summary
+    from domain.runs import Command, Machine, RunState, Visible, advance, expiry, read_command, record_summary
     from workflows.options import PATIENT_RECORD, QUICK_RECORD
     from workflows.search import attributes
 
@@ -47,10 +47,10 @@ class CommandedRun(Generic[S]):
 
     async def serve(self) -> None:
         """Answer commands until the run is closed and nothing is left to answer."""
-        while self.now_at.running or self.inbox:
+        while self.now_at.running or self.inbox or self.now_at.ready:
             self._show()
             self._arm()
-            await workflow.wait_condition(lambda: bool(self.inbox) or (self.timer is not None and self.timer.done()))
+            await workflow.wait_condition(self._something_to_do)
             await self._advance()
             if self.now_at.running and not self.inbox and workflow.info().is_continue_as_new_suggested():
                 self._show()
@@ -58,16 +58,17 @@ class CommandedRun(Generic[S]):
                 workflow.continue_as_new(Head(run=self.id, kind=self.machine.kind, state=self.now_at.stored()))
         self._show()
 
+    def _something_to_do(self) -> bool:
+        return bool(self.inbox) or self.now_at.ready or (self.timer is not None and self.timer.done())
+
     async def _advance(self) -> None:
-        """Apply the inbox, or the timer's expiry when it is empty; propose; adopt what is stored."""
-        at, after = workflow.now(), self.now_at
-        acts = []
-        if not self.inbox:
+        """Apply the inbox, or the timer's expiry when there is nothing else; propose; adopt what is stored."""
+        given = list(self.inbox.items())
+        if not given and not self.now_at.ready:
             self.timer = self.armed = None  # it is spent: should it have been early, another is set
-        timed = expiry(self.id, after.seq)
-        for key, command in list(self.inbox.items()) or [(timed.key, timed)]:
-            after, outcome = self.machine.apply(after, command, at)
-            acts.append(Act(command=command, outcome=outcome, at=at, key=key))
+            timed = expiry(self.id, self.now_at.seq)
+            given = [(timed.key, timed)]
+        after, acts, otherwise = advance(self.machine, self.now_at, given, workflow.now())
         stored = await self._record(
             Proposal(
                 run=self.id,
@@ -75,6 +76,7 @@ class CommandedRun(Generic[S]):
                 base=self.now_at.seq,
                 acts=acts,
                 after=after.stored(),
+                otherwise=otherwise.stored() if otherwise else None,
             )
         )
         self.now_at = self.machine.state.model_validate(stored.state)

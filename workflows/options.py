@@ -32,3 +32,6 @@ SWEEPING: dict[str, Any] = {
     "start_to_close_timeout": timedelta(seconds=60),
     "retry_policy": RetryPolicy(initial_interval=timedelta(seconds=2), maximum_interval=timedelta(seconds=30)),
 }
+
+ORDER_TASK: dict[str, Any] = {"task_timeout": timedelta(seconds=3)}
+"""Work of a worker that died is tried again soon."""

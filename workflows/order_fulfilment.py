@@ -73,6 +73,42 @@ class OrderFulfilment(CommandedRun[Order]):
     def delivery(self, *command: Any) -> None:
         self.receive("delivery", command)
 
+    @workflow.signal(description='{"actor", "version"}: the last change is no more.')
+    def undo(self, *command: Any) -> None:
+        self.receive("undo", command)
+
+    @workflow.signal(description="Other quantities or another place; sent by the service, which asks the policy first.")
+    def amend(self, *command: Any) -> None:
+        self.receive("amend", command)
+
+    @workflow.signal(description='{"actor", "reason", "lines"}: no more comes of these lines.')
+    def close_short(self, *command: Any) -> None:
+        self.receive("close_short", command)
+
+    @workflow.signal(description='{"actor", "lines", "expected"}: so much of these lines is not in stock.')
+    def backorder(self, *command: Any) -> None:
+        self.receive("backorder", command)
+
+    @workflow.signal(description='{"actor", "lines"}: so much of these lines is on its way through the warehouse.')
+    def picked(self, *command: Any) -> None:
+        self.receive("picked", command)
+
+    @workflow.signal(description='{"actor", "task"}: what arrived beyond the order is ordered too.')
+    def accept_excess(self, *command: Any) -> None:
+        self.receive("accept_excess", command)
+
+    @workflow.signal(description='{"actor", "task"}: somebody saw to it.')
+    def dismiss(self, *command: Any) -> None:
+        self.receive("dismiss", command)
+
+    @workflow.signal(description="The approvals of a change have ended; sent by the record.")
+    def approval(self, *command: Any) -> None:
+        self.receive("approval", command)
+
+    @workflow.signal(description="The order that this one waits for has ended; sent by the record.")
+    def follow(self, *command: Any) -> None:
+        self.receive("follow", command)
+
     @workflow.signal(dynamic=True)
     def anything_else(self, name: str, command: Sequence[RawValue]) -> None:
         self.receive(name, command)

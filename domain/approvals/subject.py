@@ -29,6 +29,12 @@ KNOWN_FIELDS: dict[str, dict[str, FieldType]] = {
         **dict.fromkeys(("discount_percent", "line_count", "term_months"), N),
         "order_by": D,
     },
+    "order_change": {
+        **dict.fromkeys(("order", "quote", "customer", "currency", "owner", "owner_unit", "status", "reason"), T),
+        **dict.fromkeys(("net_total", "net_after", "net_change", "net_change_percent"), N),
+        "place_changed": FieldType.BOOL,
+        "effective": D,
+    },
     "opportunity": {
         **dict.fromkeys(("Name", "StageName", "Type", "LeadSource", "ForecastCategoryName", "AccountId", "OwnerId"), T),
         **dict.fromkeys(("Amount", "Probability", "ExpectedRevenue", "TotalOpportunityQuantity"), N),
@@ -40,6 +46,10 @@ KNOWN_LINE_FIELDS: dict[str, dict[str, FieldType]] = {
         **dict.fromkeys(("id", "product", "name", "family", "billing", "recognition", "requires", "group", "sla"), T),
         **dict.fromkeys(("quantity", "list_price", "discount_percent", "list_total", "net_total", "term_months"), N),
         "requested_date": D,
+    },
+    "order_change": {
+        **dict.fromkeys(("id", "product", "name"), T),
+        **dict.fromkeys(("quantity", "quantity_after", "quantity_change", "net_total", "net_after"), N),
     },
     "opportunity": {
         **dict.fromkeys(("Id", "ProductCode", "Product_Code__c", "Product_Family"), T),

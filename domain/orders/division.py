@@ -19,8 +19,3 @@ def largest_remainder(total: Decimal, weights: Sequence[Decimal], unit: Decimal)
     for n in by_remainder[:left]:
         floors[n] += unit
     return floors
-
-
-def grain(quantity: Decimal) -> Decimal:
-    """The smallest step in which a quantity is counted: 1 for 12, 0.25's hundredth for 1.25."""
-    return Decimal(1).scaleb(min(0, int(quantity.normalize().as_tuple().exponent)))

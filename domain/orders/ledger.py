@@ -5,7 +5,7 @@ from decimal import Decimal
 
 from domain.errors import Invalid
 from domain.orders.division import largest_remainder
-from domain.values import Amount, Id, Value
+from domain.values import Amount, Id, Value, plain_number
 
 ZERO = Decimal(0)
 
@@ -20,6 +20,11 @@ class Share(Value):
 
     def plus(self, other: "Share") -> "Share":
         return Share(quantity=self.quantity + other.quantity, net=self.net + other.net, full=self.full + other.full)
+
+    @property
+    def sound(self) -> bool:
+        """Nothing is below 0, and no money stands where no quantity is."""
+        return min(self.quantity, self.net, self.full) >= 0 and (self.quantity > 0 or self.net == self.full == 0)
 
     def minus(self, other: "Share") -> "Share":
         return Share(quantity=self.quantity - other.quantity, net=self.net - other.net, full=self.full - other.full)
@@ -43,23 +48,19 @@ class LineLedger(Value):
     def balanced(self) -> bool:
         parts = (self.unallocated, self.allocated, self.cancelled)
         total = self.unallocated.plus(self.allocated).plus(self.cancelled)
-        return total == self.quoted and all(min(p.quantity, p.net, p.full) >= 0 for p in parts)
+        return total == self.quoted and all(p.sound for p in parts)
 
-    def allocate(self, share: Share) -> "LineLedger":
-        return self._moved(unallocated=self.unallocated.minus(share), allocated=self.allocated.plus(share))
+    def shifted(self, allocated: Share = NOTHING, cancelled: Share = NOTHING) -> "LineLedger":
+        """So much more is allocated to orders and cancelled for good, out of what is unallocated; less gives it back.
 
-    def give_back(self, share: Share) -> "LineLedger":
-        """What an order no longer takes can be ordered again, at the price it had."""
-        return self._moved(allocated=self.allocated.minus(share), unallocated=self.unallocated.plus(share))
-
-    def cancel(self, share: Share) -> "LineLedger":
-        """For good: nobody can order it any more."""
-        return self._moved(allocated=self.allocated.minus(share), cancelled=self.cancelled.plus(share))
-
-    def _moved(self, **parts: Share) -> "LineLedger":
-        moved = self.model_copy(update={**parts, "moves": self.moves + 1})
+        Raises Invalid naming the line, what is asked for and what is there."""
+        taken = allocated.plus(cancelled)
+        moved = LineLedger(
+            line=self.line, quoted=self.quoted, unallocated=self.unallocated.minus(taken), moves=self.moves + 1,
+            allocated=self.allocated.plus(allocated), cancelled=self.cancelled.plus(cancelled),
+        )  # fmt: skip
         if not moved.balanced:
-            raise Invalid.field(f"lines.{self.line}", "more would be moved than there is")
+            raise short_of(self.line, taken.quantity, self.unallocated.quantity)
         return moved
 
     def divided(self, quantities: Sequence[Decimal], unit: Decimal) -> list[Share]:
@@ -68,13 +69,19 @@ class LineLedger(Value):
         Raises Invalid naming the line, what is asked for and what is there."""
         there, asked = self.unallocated.quantity, sum(quantities, ZERO)
         if asked > there:
-            what = f"{asked} asked for, {there} left to order"
-            raise Invalid(f"lines.{self.line}: {what}", [{"field": f"lines.{self.line}", "problem": what}],
-                          line=self.line, asked=str(asked), available=str(there))  # fmt: skip
+            raise short_of(self.line, asked, there)
         weights = [*quantities, there - asked]
         nets = largest_remainder(self.unallocated.net, weights, unit)
         fulls = largest_remainder(self.unallocated.full, weights, unit)
         return [Share(quantity=q, net=n, full=f) for q, n, f in zip(quantities, nets, fulls, strict=False)]
+
+
+def short_of(line: str, asked: Decimal, there: Decimal) -> Invalid:
+    asked_for, available = plain_number(asked), plain_number(there)
+    what = f"{asked_for} asked for, {available} left to order"
+    field = f"lines.{line}"
+    return Invalid(f"{field}: {what}", [{"field": field, "problem": what}],
+                   line=line, asked=asked_for, available=available)  # fmt: skip
 
 
 def opened(line: str, quantity: Decimal, net: Decimal, full: Decimal) -> LineLedger:

@@ -1,13 +1,14 @@
 """One order as it stands: where it goes, when it starts, what became of each line. `acts` are its rules."""
 
-from datetime import UTC, date, datetime, time, tzinfo
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from decimal import Decimal
 from enum import StrEnum
+from typing import Any, Literal
 
 from domain.delegation import zone_of
-from domain.orders.ledger import ZERO, Share
+from domain.orders.ledger import NOTHING, ZERO, Share
 from domain.orders.split import PlannedOrder, Slot, Trigger
-from domain.quotes import Billing, Place, Quote, Recognition
+from domain.quotes import Billing, Place, Quote, QuoteLine, Recognition
 from domain.runs import RunState
 from domain.values import Amount, Id, Instant, StorableText, Value
 
@@ -43,6 +44,18 @@ class Hold(Value):
     owner: str
     by: str
     at: Instant
+    line: str | None = None
+    """The line it is about, where it is not about all of them."""
+
+
+class Task(Value):
+    """Something the order desk must look at; it stays until somebody has."""
+
+    id: str
+    kind: Literal["breach", "excess", "change_refused"]
+    words: str
+    at: Instant
+    line: str | None = None
 
 
 class Line(Value):
@@ -54,13 +67,87 @@ class Line(Value):
     share: Share
     shipped_goods: bool = True
     """Otherwise a service or subscription, delivered when the order becomes active."""
+    over_percent: Amount = ZERO
+    under_percent: Amount = ZERO
     shipped: Amount = ZERO
     delivered: Amount = ZERO
+    backordered: Amount = ZERO
+    """Of what is open, what is not in stock."""
+    picked: Amount = ZERO
+    """So much is on its way through the warehouse: no change goes below."""
+    excess: Amount = ZERO
+    """Arrived beyond what was ordered, and accepted by nobody yet."""
+    cancelled: Share = NOTHING
+    """Ended for good; nobody can order it any more."""
+    unpriced: bool = False
+    """Its quantity changed, and the record has yet to work out the money."""
 
     @property
     def open(self) -> Decimal:
         """What was not sent off yet."""
-        return self.share.quantity - self.shipped
+        return max(ZERO, self.share.quantity - self.shipped)
+
+    @property
+    def locked(self) -> Decimal:
+        """No change can make it less."""
+        return max(self.shipped, self.picked)
+
+    @property
+    def most(self) -> Decimal:
+        """How much may be sent off and arrive in all, with what its tolerance allows."""
+        return self.share.quantity * (100 + self.over_percent) / 100
+
+    @property
+    def enough(self) -> bool:
+        return self.delivered >= self.share.quantity * (100 - self.under_percent) / 100
+
+    def of(self, quantity: Decimal, cancelled: Decimal = ZERO) -> "Line":
+        """With another quantity, of which so much more is cancelled for good; the record works out the money."""
+        gone = self.cancelled.model_copy(update={"quantity": self.cancelled.quantity + cancelled})
+        share = self.share.model_copy(update={"quantity": quantity})
+        missing = min(self.backordered, max(ZERO, quantity - self.shipped))
+        update = {"share": share, "cancelled": gone, "unpriced": True, "backordered": missing}
+        return self.model_copy(update=update)
+
+
+class Change(Value):
+    """An alteration of what was agreed that has not taken effect: it waits for people, a day, or the back office."""
+
+    id: str
+    version: int
+    """That of the order it was made for."""
+    verb: Literal["amend", "cancel", "close_short"]
+    lines: dict[Id, Amount] = {}
+    """The quantities that the lines will have."""
+    slot: Slot | None = None
+    reason: StorableText = ""
+    for_good: bool = False
+    by: str
+    at: Instant
+    effective: date | None = None
+    effective_at: Instant | None = None
+    """When that day begins at the ship-to, worked out where it is recorded."""
+    round: str | None = None
+    """The run of the approvals that it waits for."""
+    sent: bool = False
+    """The back office was asked."""
+    reserved: dict[Id, Share] = {}
+    """What it will take more, already kept for it."""
+
+    @property
+    def waits_for_its_day(self) -> bool:
+        return self.round is None and not self.sent
+
+
+class Agreed(Value):
+    """What was agreed before the last change, as far as that differs."""
+
+    version: int
+    slot: Slot
+    starts_at: Instant | None = None
+    lines: tuple[Line, ...] = ()
+    """The lines that it changed, as they were."""
+    added: tuple[Id, ...] = ()
 
 
 class Order(RunState):
@@ -80,6 +167,12 @@ class Order(RunState):
     starts_at: Instant | None = None
     """The instant its trigger means, worked out where it is recorded: zones change, and a replay must not."""
     holds: tuple[Hold, ...] = ()
+    tasks: tuple[Task, ...] = ()
+    change: Change | None = None
+    previous: Agreed | None = None
+    """What `undo` restores; nothing once the order went to the back office."""
+    expected: date | None = None
+    """The day on which the back office expects to have sent everything."""
     shipments: tuple[str, ...] = ()
     """Shipments and deliveries that were reported, each counted once."""
     erp_reference: str = ""
@@ -87,6 +180,8 @@ class Order(RunState):
     """Why the back office refused it."""
     for_good: bool = False
     """Cancelled so that nobody can order it any more."""
+    replaces: str | None = None
+    """The return whose goods it replaces: it costs nothing, and stands outside the quote's ledger."""
     changed_by: str = ""
     closed_at: Instant | None = None
 
@@ -107,7 +202,15 @@ class Order(RunState):
 
     @property
     def running(self) -> bool:
-        return self.status not in (OrderStatus.FULFILLED, OrderStatus.CANCELLED)
+        """An order that is over goes on as long as somebody must look at it, or at a change of it."""
+        if self.status is OrderStatus.CANCELLED:
+            return False
+        return self.status is not OrderStatus.FULFILLED or bool(self.tasks) or self.change is not None
+
+    @property
+    def busy(self) -> bool:
+        """It is about to be opened, or the back office is asked: what else comes waits."""
+        return self.phase in (Phase.NEW, Phase.ACTIVATING)
 
     @property
     def net_total(self) -> Decimal:
@@ -117,6 +220,35 @@ class Order(RunState):
     def waits_for_its_day(self) -> bool:
         return self.phase is Phase.WAITING and not self.holds and self.starts_at is not None
 
+    @property
+    def next_due(self) -> Instant | None:
+        """The next instant at which time itself acts on it."""
+        change = self.change.effective_at if self.change and self.change.waits_for_its_day else None
+        instants = [self.starts_at if self.waits_for_its_day else None, change]
+        return min((instant for instant in instants if instant), default=None) if self.running else None
+
+    @property
+    def days_late(self) -> int:
+        """By how much it is forecast to miss what was promised; 0 where it is not, or nothing was."""
+        if self.slot.promised is None or self.status in (OrderStatus.FULFILLED, OrderStatus.CANCELLED):
+            return 0
+        return max(0, (max(self.expected or date.min, self._first_day) - self.slot.promised).days)
+
+    @property
+    def late_because(self) -> Literal["stock", "start"] | None:
+        """The step to blame for missing the promise."""
+        if not self.days_late:
+            return None
+        return "stock" if (self.expected or date.min) >= self._first_day else "start"
+
+    @property
+    def _first_day(self) -> date:
+        waits = self.phase is Phase.WAITING and self.starts_at
+        return self.starts_at.date() if waits and self.starts_at else date.min
+
+    def line(self, wanted: object) -> Line | None:
+        return next((line for line in self.lines if line.line == wanted), None)
+
 
 def order_run(id: str) -> str:
     return f"order:{id}"
@@ -125,14 +257,7 @@ def order_run(id: str) -> str:
 def new_order(planned: PlannedOrder, quote: Quote, number: int) -> Order:
     """The order at sequence number 0: nothing happens until it is opened."""
     quoted = {line.id: line for line in quote.lines}
-    lines = tuple(
-        Line(
-            line=line.line, product=line.product, name=line.name, share=line.share,
-            shipped_goods=quoted[line.line].recognition is Recognition.DELIVERY
-            and quoted[line.line].billing is Billing.ONE_TIME,
-        )
-        for line in planned.lines
-    )  # fmt: skip
+    lines = tuple(new_line(quoted[line.line], line.share) for line in planned.lines)
     place = planned.slot.ship_to.city if planned.slot.ship_to and planned.slot.ship_to.city else ""
     total = f"{planned.net_total:,.2f} {quote.currency}"
     title = " · ".join(part for part in (f"Order {planned.id}", quote.customer.name, place, total) if part)
@@ -140,6 +265,20 @@ def new_order(planned: PlannedOrder, quote: Quote, number: int) -> Order:
         id=planned.id, quote=quote.id, number=number, customer=quote.customer.name, title=title, owner=quote.owner,
         currency=quote.currency, slot=planned.slot, lines=lines,
     )  # fmt: skip
+
+
+def _manner(line: QuoteLine) -> dict[str, Any]:
+    """How a line of the quote is delivered."""
+    goods = line.recognition is Recognition.DELIVERY and line.billing is Billing.ONE_TIME
+    return {
+        "shipped_goods": goods,
+        "over_percent": line.over_percent or ZERO,
+        "under_percent": line.under_percent or ZERO,
+    }
+
+
+def new_line(line: QuoteLine, share: Share) -> Line:
+    return Line(line=line.id, product=line.product, name=line.name, share=share, **_manner(line))
 
 
 def start_of(trigger: Trigger, ship_to: Place | None, now: datetime) -> datetime | None:
@@ -150,16 +289,32 @@ def start_of(trigger: Trigger, ship_to: Place | None, now: datetime) -> datetime
         return now
     if trigger.on is None:
         return None
-    zone = zone_of(ship_to.time_zone if ship_to and ship_to.time_zone else "UTC")
+    zone = zone_of(ship_to.time_zone if ship_to else "")
     return day_begins(trigger.on, zone)
+
+
+def day_at(instant: datetime | None, ship_to: Place | None) -> date | None:
+    """The day that an instant falls on at the ship-to."""
+    return instant.astimezone(zone_of(ship_to.time_zone if ship_to else "")).date() if instant else None
 
 
 def day_begins(day: date, zone: tzinfo) -> datetime:
     return datetime.combine(day, time(), tzinfo=zone).astimezone(UTC)
 
 
-def with_start(was: Order, now: Order, at: datetime) -> Order:
-    """The order with the instant at which it starts, where its trigger is new; and when time acts on it next."""
-    changed = was.phase is Phase.NEW or was.slot != now.slot
-    started = now.model_copy(update={"starts_at": start_of(now.slot.trigger, now.slot.ship_to, at)}) if changed else now
-    return started.model_copy(update={"due": started.starts_at if started.waits_for_its_day else None})
+def with_instants(now: Order, at: datetime) -> Order:
+    """The order with the instants that its days mean, where those are new; and when time acts on it next."""
+    update: dict[str, Any] = {}
+    if now.starts_at is None and now.phase is Phase.WAITING:
+        update["starts_at"] = start_of(now.slot.trigger, now.slot.ship_to, at)
+    change = now.change
+    if change and change.effective and change.effective_at is None:
+        begins = start_of(Trigger(start="date", on=change.effective), now.slot.ship_to, at)
+        update["change"] = change.model_copy(update={"effective_at": begins})
+    known = now.model_copy(update=update)
+    return known.model_copy(update={"due": known.next_due})
+
+
+def is_past(day: date, at: datetime) -> bool:
+    """Whether a day is over everywhere on earth."""
+    return day < (at - timedelta(hours=12)).date()

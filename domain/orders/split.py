@@ -1,6 +1,6 @@
 """Splitting a quote into orders: by fields, by hand, evenly, or whole. Preview and commit are this one function."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from datetime import date, timedelta
 from decimal import Decimal
 from typing import Annotated, Any, Literal
@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from domain.approvals.subject import testable
 from domain.errors import Invalid
 from domain.money import minor_unit
-from domain.orders.division import grain, largest_remainder
+from domain.orders.division import largest_remainder
 from domain.orders.ledger import LineLedger, Share
 from domain.quotes import Place, Quantity, Quote, QuoteLine
 from domain.values import Id, StorableText, Value, canonical, plain_number, short_id
@@ -34,6 +34,9 @@ class Trigger(Value):
         return self
 
 
+Terms = Literal["partial", "complete", "lines_whole"]
+
+
 class Slot(Value):
     """Where, when and to whom one order goes."""
 
@@ -41,6 +44,10 @@ class Slot(Value):
     trigger: Trigger = Trigger()
     contact: StorableText = ""
     note: StorableText = ""
+    terms: Terms = "partial"
+    """Whether it may be delivered in parts, only complete, or each line at once."""
+    promised: date | None = None
+    """The day by which the customer was told that everything is there."""
 
 
 class Whole(Value):
@@ -122,7 +129,9 @@ def split(quote: Quote, ledger: Mapping[str, LineLedger], way: Way, number: int)
         raise Invalid.field("way", f"makes {len(parts)} orders; at most {MOST_ORDERS} at once")
     if unknown := next((id for _, some in parts for id in some if id not in ledger), None):
         raise Invalid.field(f"lines.{unknown}", "is no line of this quote")
-    _check_bundles(lines, parts)
+    check_bundles(lines, [some for _, some in parts])
+    for _, some in parts:
+        check_whole(lines, some)
     unit = minor_unit(quote.currency)
     shares = {id: iter(ledger[id].divided([some[id] for _, some in parts if id in some], unit)) for id in lines
               if any(id in some for _, some in parts)}  # fmt: skip
@@ -133,7 +142,7 @@ def split(quote: Quote, ledger: Mapping[str, LineLedger], way: Way, number: int)
         )
         orders.append(PlannedOrder(id=order_id(quote.id, n), slot=slot, lines=made))
         for line in made:
-            after[line.line] = after[line.line].allocate(line.share)
+            after[line.line] = after[line.line].shifted(allocated=line.share)
     return Planned(orders=tuple(orders), ledger=after)
 
 
@@ -198,7 +207,7 @@ def _evenly(quote: Quote, left: Mapping[str, Decimal], way: Even) -> Iterable[Pa
                 ahead = of(line.requires or "")
                 waves[id] = [part * left[id] / left[line.requires or ""] for part in ahead]
             else:
-                waves[id] = largest_remainder(left[id], [Decimal(1)] * way.waves, grain(left[id]))
+                waves[id] = largest_remainder(left[id], [Decimal(1)] * way.waves, line.counted_in)
         return waves[id]
 
     for n in range(way.waves):
@@ -236,15 +245,23 @@ def _head(line: QuoteLine, lines: Mapping[str, QuoteLine]) -> QuoteLine:
     return line
 
 
-def _check_bundles(lines: Mapping[str, QuoteLine], parts: Sequence[Part]) -> None:
-    """A part of a bundle goes with its head, in the ratio it was quoted in, in whole pieces."""
-    for _, some in parts:
+def check_bundles(lines: Mapping[str, QuoteLine], parts: Iterable[Mapping[str, Decimal]]) -> None:
+    """A part of a bundle goes with its head, in the ratio it was quoted in. Raises Invalid naming the line."""
+    for some in parts:
         for id, line in lines.items():
             if not _follows(line, lines):
                 continue
             head = lines[line.requires or ""]
             heads, given = some.get(head.id, Decimal(0)), some.get(id, Decimal(0))
-            if given * head.quantity != heads * line.quantity or given % grain(line.quantity):
-                wanted = plain_number(round(heads * line.quantity / head.quantity, 4))
-                what = f"belongs to {head.id}: with {heads} of it go {wanted}, not {plain_number(round(given, 4))}"
+            if given * head.quantity != heads * line.quantity or given % line.counted_in:
+                wanted, not_so = (plain_number(round(n, 4)) for n in (heads * line.quantity / head.quantity, given))
+                what = f"belongs to {head.id}: with {plain_number(heads)} of it go {wanted}, not {not_so}"
                 raise Invalid.field(f"lines.{id}", what)
+
+
+def check_whole(lines: Mapping[str, QuoteLine], some: Mapping[str, Decimal]) -> None:
+    """Nobody orders a part of what is not divisible. Raises Invalid naming the line."""
+    for id, quantity in some.items():
+        if (line := lines.get(id)) and quantity % line.counted_in:
+            what = f"{plain_number(quantity)} cannot be ordered: it is counted in {plain_number(line.counted_in)}"
+            raise Invalid.field(f"lines.{id}", what)

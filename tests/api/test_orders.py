@@ -124,6 +124,8 @@ async def test_the_same_key_orders_once(api: Api) -> None:
     first = await api.call("rita", "POST", "/v1/quotes/Q-1/orders", json=way, headers=key)
     again = await api.call("rita", "POST", "/v1/quotes/Q-1/orders", json=way, headers=key)
     assert [o["id"] for o in again.json()["orders"]] == [o["id"] for o in first.json()["orders"]] == ["Q-1-1", "Q-1-2"]
+    other = await api.call("rita", "POST", "/v1/quotes/Q-1/orders", json={"way": "whole"}, headers=key)
+    assert (other.status_code, other.json()["code"]) == (422, "idempotency_key_reused")
     assert len((await api.call("rita", "GET", "/v1/orders")).json()["items"]) == 2
 
 
@@ -131,9 +133,9 @@ async def test_many_who_split_one_quote_at_once_never_order_more_than_there_is(a
     await accepted(api)
     manual = {"trigger": {"start": "manual"}}
     way = {"way": "hand", "groups": [{"slot": manual, "lines": {"1": "1"}}]}
-    answers = await asyncio.gather(*(api.call("rita", "POST", "/v1/quotes/Q-1/orders", json=way) for _ in range(14)))
+    answers = await asyncio.gather(*(api.call("rita", "POST", "/v1/quotes/Q-1/orders", json=way) for _ in range(50)))
     codes = sorted(answer.status_code for answer in answers)
-    assert codes == [201] * 10 + [422] * 4
+    assert codes == [201] * 10 + [422] * 40
     items = (await api.call("rita", "GET", "/v1/orders?limit=50")).json()["items"]
     assert len({o["id"] for o in items}) == 10
     assert sum(float(o["net_total"]) for o in items) == pytest.approx(284.33)
@@ -146,7 +148,9 @@ async def test_who_may_do_what_with_orders(api: Api) -> None:
     assert (await api.call("snorri", "POST", "/v1/quotes/Q-1/orders", json={"way": "whole"})).status_code == 404
     assert (await api.call("rita", "POST", f"/v1/orders/{id}/go-live")).status_code == 403
     assert (await api.call("dina", "POST", f"/v1/erp/documents/{id}/accept")).status_code == 403
-    assert (await api.call("dora", "GET", "/v1/orders")).status_code == 403
+    assert (await api.call("dora", "GET", f"/v1/orders/{id}")).status_code == 200, "she decided the quote"
+    assert (await api.call("lara", "GET", f"/v1/orders/{id}")).status_code == 404
+    assert (await api.call("adam", "GET", "/v1/orders")).status_code == 403
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,9 @@
+import asyncio
 import os
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.async_api import Browser, BrowserContext, Page, async_playwright
@@ -44,6 +46,18 @@ class Visitor:
         await self.page.fill("input[name=password]", "dealwright-demo")
         await self.page.click("main button")
         await self.page.wait_for_url("**/*")
+
+    @property
+    def phone(self) -> bool:
+        return self.size == "phone"
+
+    async def until(self, path: str, holds: Callable[[Any], bool]) -> None:
+        """Wait until what the API says holds."""
+        for _ in range(300):
+            if holds((await self.live.call("dina", "GET", path)).json()):
+                return
+            await asyncio.sleep(0.05)
+        raise AssertionError(path)
 
     async def shot(self, name: str) -> None:
         if SHOTS:

@@ -3,22 +3,28 @@
 import re
 from collections.abc import Iterator
 from string import Formatter
+from typing import get_args
 
 import pytest
 
 from domain.approvals.acts import RoundMachine
 from domain.approvals.round import ApprovalStatus, RoundStatus
-from domain.orders.acts import OrderMachine
+from domain.orders.acts import OWNERS, OrderMachine
 from domain.orders.order import OrderStatus
+from domain.orders.returned import ReturnMachine, ReturnStatus
+from domain.orders.split import Terms
 from domain.quotes import QuoteStatus
 from tests.conftest import ROOT
 from texts import LANGUAGES, catalog
 
 CALL = re.compile(r"""(?:_|say)\(\s*(?:"([^"]+)"|'([^']+)')""")
-STATUSES = (*QuoteStatus, *RoundStatus, *ApprovalStatus, *OrderStatus)
+STATUSES = (*QuoteStatus, *RoundStatus, *ApprovalStatus, *OrderStatus, *ReturnStatus, *get_args(Terms), *OWNERS)
 VERBS = (
     *RoundMachine.verbs,
     *OrderMachine.verbs,
+    *ReturnMachine.verbs,
+    "replace_goods",
+    "approval",
     "accept",
     "split",
     "drafted",

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
 from domain.errors import Invalid
-from domain.orders.division import grain, largest_remainder
+from domain.orders.division import largest_remainder
 from domain.orders.ledger import LineLedger, opened
 from domain.orders.split import Planned, Way, later, order_id, split
 from domain.quotes import Quote
@@ -72,10 +72,10 @@ def test_a_line_field_of_the_companys_own_splits_too() -> None:
 
 
 def test_by_hand_what_is_not_named_stays_to_be_ordered_later() -> None:
-    planned = made(TWO, way="hand", groups=[{"lines": {"1": 4}}, {"lines": {"1": "2.5", "2": 1}}])
-    assert quantities(planned) == [{"1": 4}, {"1": Decimal("2.5"), "2": 1}]
+    planned = made(TWO, way="hand", groups=[{"lines": {"1": 4}}, {"lines": {"1": 2, "2": 1}}])
+    assert quantities(planned) == [{"1": 4}, {"1": 2, "2": 1}]
     left = {id: entry.unallocated.quantity for id, entry in planned.ledger.items()}
-    assert left == {"1": Decimal("3.5"), "2": 2, "3": 1}
+    assert left == {"1": 4, "2": 2, "3": 1}
     rest = made(TWO, planned.ledger, 3, way="whole")
     assert rest.orders[0].id == "Q-1-3"
     total = sum((o.net_total for o in (*planned.orders, *rest.orders)), Decimal(0))
@@ -88,6 +88,7 @@ def test_by_hand_what_is_not_named_stays_to_be_ordered_later() -> None:
         ([{"lines": {"1": 11}}], "lines.1", "11 asked for, 10 left"),
         ([{"lines": {"1": 6}}, {"lines": {"1": 5}}], "lines.1", "11 asked for, 10 left"),
         ([{"lines": {"9": 1}}], "lines.9", "is no line"),
+        ([{"lines": {"1": "2.5"}}], "lines.1", "counted in 1"),
     ],
 )
 def test_more_than_there_is_is_refused_naming_the_line(groups: list[Any], field: str, what: str) -> None:
@@ -244,4 +245,4 @@ def test_whatever_is_split_however_often_quantity_and_money_are_conserved(data: 
         shares = [taken.share for order in orders for taken in order.lines if taken.line == line.id]
         assert sum((s.quantity for s in shares), Decimal(0)) == ledger[line.id].allocated.quantity
         assert sum((s.net for s in shares), Decimal(0)) == ledger[line.id].allocated.net
-        assert all(s.quantity > 0 and s.quantity % grain(line.quantity) == 0 for s in shares)
+        assert all(s.quantity > 0 and s.quantity % line.counted_in == 0 for s in shares)

@@ -1,0 +1,172 @@
+"""The split board: lines by orders, typed or dragged, with what is left and what it costs always in sight.
+
+Everything that is on the board is in its form, so it works without JavaScript; preview and commit are one service."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.responses import RedirectResponse, Response
+from pydantic import TypeAdapter, ValidationError
+
+from api.requests import AHouse, PathId
+from composition import now
+from console.pages import Me, caller
+from console.view import Reader, page
+from domain.approvals.exchange import invalid_fields
+from domain.errors import Refusal
+from domain.orders.split import Slot, Way
+from domain.quotes import Place, Quote
+from domain.values import canonical, plain_number
+from services.orders import Placed
+
+router = APIRouter()
+WAYS: TypeAdapter[Any] = TypeAdapter(Way)
+MOST_COLUMNS = 24
+EVERY = ("day", "week", "month", "quarter", "year")
+
+
+@dataclass
+class Column:
+    """One order on the board, as it was typed."""
+
+    place: str = ""
+    on: str = ""
+    start: str = "now"
+    after: str = ""
+    note: str = ""
+    quantities: dict[str, str] = field(default_factory=dict)
+
+    def slot(self, places: list[Place]) -> dict[str, Any]:
+        trigger: dict[str, Any] = {"start": self.start}
+        if self.after:
+            trigger = {"start": "after", "after": self.after}
+        elif self.on:
+            trigger = {"start": "date", "on": self.on}
+        known = places[int(self.place)] if self.place.isdigit() and int(self.place) < len(places) else None
+        return {"ship_to": known, "trigger": trigger, "note": self.note}
+
+    @property
+    def filled(self) -> dict[str, str]:
+        return {line: quantity for line, quantity in self.quantities.items() if quantity not in ("", "0")}
+
+
+def places_of(quote: Quote) -> list[Place]:
+    """Every place a line asks for, once."""
+    found = {canonical(line.ship_to): line.ship_to for line in quote.lines if line.ship_to}
+    return list(found.values())
+
+
+@router.get("/quotes/{id}/board")
+async def empty(request: Request, house: AHouse, me: Me, id: PathId) -> Response:
+    return await _board(request, house, me, id, [Column(), Column()], None)
+
+
+@router.post("/quotes/{id}/board/figures")
+async def figures(request: Request, house: AHouse, me: Me, id: PathId) -> Response:
+    """What is left and what it costs, for the board as it stands."""
+    return await _board(request, house, me, id, _columns(await _form(request)), None, "figures.html")
+
+
+@router.post("/quotes/{id}/board")
+async def arrange(request: Request, house: AHouse, me: Me, id: PathId) -> Response:
+    """Arrange the board, or order what it shows."""
+    form = await _form(request)
+    columns, then = _columns(form), form.get("then", "")
+    places = places_of((await house.quotes.get(me, id)).quote)
+    try:
+        if then == "place":
+            await house.orders.place(caller(me, form.get("key", "")), id, _way(columns, places))
+            return RedirectResponse(f"/quotes/{id}", 303)
+        columns = await _arranged(house, me, id, form, columns, places)
+    except ValidationError as error:
+        return await _board(
+            request, house, me, id, columns, invalid_fields("this cannot be ordered so", error).sentence
+        )
+    except Refusal as error:
+        return await _board(request, house, me, id, columns, error.sentence)
+    return await _board(request, house, me, id, columns, None)
+
+
+async def _arranged(
+    house: AHouse, me: Me, id: str, form: Mapping[str, str], columns: list[Column], places: list[Place]
+) -> list[Column]:
+    """The board after a button that changes it."""
+    then = form.get("then", "")
+    if then == "add":
+        return [*columns, Column()][:MOST_COLUMNS]
+    if then.startswith("remove.") and then.removeprefix("remove.").isdigit():
+        gone = int(then.removeprefix("remove."))
+        return [column for n, column in enumerate(columns) if n != gone] or [Column()]
+    ways: dict[str, dict[str, Any]] = {
+        "fields": {"way": "fields", "fields": ["ship_to", "requested_date"]},
+        "even": {"way": "even", "waves": form.get("waves", ""), "first": form.get("first") or None,
+                 "every": form.get("every", "month")},
+        "rest": {"way": "whole"},
+    }  # fmt: skip
+    if then not in ways:
+        return columns
+    placed = await house.orders.preview(me, id, WAYS.validate_python(ways[then]))
+    return [_column(order.slot, {n.line: plain_number(n.share.quantity) for n in order.lines}, places)
+            for order in placed.orders][:MOST_COLUMNS]  # fmt: skip
+
+
+def _column(slot: Slot, quantities: dict[str, str], places: list[Place]) -> Column:
+    place = str(places.index(slot.ship_to)) if slot.ship_to in places else ""
+    start = slot.trigger.start if slot.trigger.start in ("now", "manual") else "now"
+    on = slot.trigger.on.isoformat() if slot.trigger.on else ""
+    return Column(place=place, on=on, start=start, note=slot.note, quantities=quantities)
+
+
+async def _form(request: Request) -> dict[str, str]:
+    return {name: str(value).strip()[:200] for name, value in (await request.form()).items()}
+
+
+def _columns(form: Mapping[str, str]) -> list[Column]:
+    many = form.get("columns", "")
+    found = []
+    for n in range(min(int(many) if many.isdigit() else 0, MOST_COLUMNS)):
+        prefix = f"q{n}."
+        quantities = {name.removeprefix(prefix): value for name, value in form.items() if name.startswith(prefix)}
+        start = form.get(f"g{n}.start", "now")
+        found.append(
+            Column(
+                place=form.get(f"g{n}.place", ""), on=form.get(f"g{n}.on", ""), note=form.get(f"g{n}.note", ""),
+                start=start if start in ("now", "manual") else "now",
+                after=start.removeprefix("after:") if start.startswith("after:") else "", quantities=quantities,
+            )
+        )  # fmt: skip
+    return found or [Column()]
+
+
+def _way(columns: list[Column], places: list[Place]) -> Any:
+    groups = [{"slot": column.slot(places), "lines": column.filled} for column in columns if column.filled]
+    return WAYS.validate_python({"way": "hand", "groups": groups})
+
+
+async def _board(
+    request: Request, house: AHouse, me: Me, id: str, columns: list[Column], wrong: str | None,
+    template: str = "board.html",
+) -> Response:  # fmt: skip
+    stored = await house.quotes.get(me, id)
+    places = places_of(stored.quote)
+    ledger = {entry.line: entry for entry in await house.orders.ledger(me, id)}
+    placed: Placed | None = None
+    if any(column.filled for column in columns):
+        try:
+            placed = await house.orders.preview(me, id, _way(columns, places))
+        except ValidationError as error:
+            wrong = wrong or invalid_fields("this cannot be ordered so", error).sentence
+        except Refusal as error:
+            wrong = wrong or error.sentence
+    after = {entry.line: entry for entry in placed.ledger} if placed else ledger
+    filled = iter(placed.orders if placed else ())
+    sums = [next(filled, None) if column.filled else None for column in columns]
+    facts: dict[str, Any] = {
+        "quote": stored.quote, "columns": columns, "sites": places, "ledger": ledger, "after": after, "sums": sums,
+        "wrong": wrong, "every": EVERY, "today": Reader(me).today(now()).isoformat(),
+        "left_money": sum((entry.unallocated.net for entry in after.values()), start=0),
+        "ordered": await house.orders.listed(me, id, None, "", 100),
+    }  # fmt: skip
+    return page(request, template, me, status_code=422 if wrong and template == "board.html" else 200, **facts)

@@ -1,0 +1,52 @@
+"""Future orders by day: a month to look at, and to move orders in by dragging or by keys."""
+
+from calendar import Calendar
+from datetime import date, timedelta
+from typing import Annotated
+
+from babel.dates import format_date, get_day_names
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import Response
+
+from api.requests import AHouse
+from composition import now
+from console.pages import Me
+from console.view import Reader, page
+from domain.permissions import allows
+from storage.orders import OrderSummary
+
+router = APIRouter()
+MOST = 500
+
+
+@router.get("/calendar")
+async def month(
+    request: Request, house: AHouse, me: Me, month: Annotated[str, Query(pattern=r"^(\d{4}-(0[1-9]|1[0-2]))?$")] = ""
+) -> Response:
+    read = Reader(me)
+    today = read.today(now())
+    first = _first(month) or today.replace(day=1)
+    weeks = Calendar(firstweekday=0).monthdatescalendar(first.year, first.month)
+    found = await house.orders.starting(me, weeks[0][0], weeks[-1][-1], MOST + 1)
+    by_day: dict[date, list[OrderSummary]] = {}
+    for order in found[:MOST]:
+        if order.starts_on:
+            by_day.setdefault(order.starts_on, []).append(order)
+    names = get_day_names("abbreviated", locale=read.locale)
+    return page(
+        request, "calendar.html", me, first=first, weeks=weeks, by_day=by_day, today=today, more=len(found) > MOST,
+        title=format_date(first, "LLLL yyyy", locale=read.locale), weekdays=[names[n] for n in range(7)],
+        before=_shown(first - timedelta(days=1)), after=_shown(first + timedelta(days=32)),
+        may_move=allows(me, "orders.steer"),
+    )  # fmt: skip
+
+
+def _first(month: str) -> date | None:
+    try:
+        return date.fromisoformat(f"{month}-01") if month else None
+    except ValueError:
+        return None
+
+
+def _shown(day: date) -> str:
+    return f"{day:%Y-%m}"

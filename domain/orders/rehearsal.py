@@ -1,0 +1,38 @@
+"""Trying a command without doing it: the same rules as the real thing, and nothing is stored."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from domain.orders.acts import OrderMachine
+from domain.orders.ledger import LineLedger
+from domain.orders.order import Order, Phase, with_instants
+from domain.orders.settle import settle
+from domain.quotes import Quote
+from domain.runs import CannotSettle, Command, Outcome, advance
+
+
+@dataclass(frozen=True)
+class Tried:
+    """What came of it, the order after it, and what would be left of the quote."""
+
+    outcome: Outcome
+    order: Order
+    ledger: dict[str, LineLedger]
+
+
+def tried(order: Order, command: Command, ledger: Mapping[str, LineLedger], quote: Quote, at: datetime) -> Tried:
+    after, acts, otherwise = advance(OrderMachine(), order, [("", command)], at)
+    outcome = acts[-1].outcome
+    try:
+        after, left = settle(order, after, ledger, quote, at.date())
+    except CannotSettle as refusal:
+        return Tried(refusal.outcome, otherwise or order, dict(ledger))
+    return Tried(outcome, with_instants(after, at), left)
+
+
+def in_effect(order: Order, command: Command, ledger: Mapping[str, LineLedger], quote: Quote, at: datetime) -> Tried:
+    """How the order would stand with its amendment, were it made now and asked nobody."""
+    payload = {name: value for name, value in command.payload.items() if name not in ("effective", "round")}
+    plain = order.model_copy(update={"phase": Phase.WAITING, "change": None, "parked": ()})
+    return tried(plain, command.model_copy(update={"payload": payload}), ledger, quote, at)

@@ -1,0 +1,127 @@
+"""What the record adds to what an order decided: the money of its quantities, and what is left of the quote."""
+
+from collections.abc import Mapping
+from datetime import date
+from decimal import Decimal
+
+from domain.errors import Invalid
+from domain.money import minor_unit
+from domain.orders.division import largest_remainder
+from domain.orders.ledger import NOTHING, ZERO, LineLedger, Share
+from domain.orders.order import Line, Order, Phase, new_line
+from domain.orders.split import check_bundles, check_whole
+from domain.quotes import Quote
+from domain.runs import CannotSettle, refused
+
+Ledger = dict[str, LineLedger]
+
+
+def settle(was: Order, now: Order, ledger: Mapping[str, LineLedger], quote: Quote, today: date) -> tuple[Order, Ledger]:
+    """The order with its money, and the ledger after it. Raises CannotSettle when the quote has not enough left."""
+    try:
+        settled, after = _priced(now, was, dict(ledger), quote)
+        if settled.replaces is None:
+            after = _moved(claims(was), claims(settled), dict(ledger))
+        if settled.version != was.version and settled.phase is not Phase.CANCELLED:
+            _check(was, settled, quote, today)
+    except Invalid as error:
+        raise CannotSettle(refused("invalid", error.sentence, **error.facts, field=_field(error))) from None
+    return settled.model_copy(update={"unsettled": False}), after
+
+
+def _field(error: Invalid) -> str:
+    errors = error.facts.get("errors") or [{}]
+    return str(errors[0].get("field", ""))
+
+
+def claims(order: Order) -> dict[str, tuple[Share, Share]]:
+    """For each line what the order holds of the quote, and what of it is ended for good."""
+    found: dict[str, tuple[Share, Share]] = {}
+    if order.replaces is not None:
+        return found
+    gone = order.phase is Phase.CANCELLED
+    for line in order.lines:
+        cancelled = line.cancelled.plus(line.share) if gone and order.for_good else line.cancelled
+        found[line.line] = (NOTHING if gone else line.share, cancelled)
+    for name, reserved in (order.change.reserved if order.change and not gone else {}).items():
+        held, cancelled = found.get(name, (NOTHING, NOTHING))
+        found[name] = (held.plus(reserved), cancelled)
+    return found
+
+
+def _moved(
+    before: Mapping[str, tuple[Share, Share]], after: Mapping[str, tuple[Share, Share]], ledger: Ledger
+) -> Ledger:
+    for name in {**before, **after}:
+        (held, ended), (holds, ends) = before.get(name, (NOTHING,) * 2), after.get(name, (NOTHING,) * 2)
+        if (held, ended) != (holds, ends):
+            ledger[name] = ledger[name].shifted(holds.minus(held), ends.minus(ended))
+    return ledger
+
+
+def _priced(now: Order, was: Order, ledger: Ledger, quote: Quote) -> tuple[Order, Ledger]:
+    unit, quoted = minor_unit(now.currency), {line.id: line for line in quote.lines}
+    lines = []
+    for line in now.lines:
+        old = was.line(line.line)
+        if old is None and line.line not in quoted:
+            raise Invalid.field(f"lines.{line.line}", "is no line of this quote")
+        if old is None:
+            line = new_line(quoted[line.line], line.share).model_copy(update={"unpriced": line.unpriced})
+        lines.append(_line(line, old, ledger, unit, now.replaces is not None) if line.unpriced else line)
+    if now.phase is not Phase.ACTIVE:
+        lines = [
+            line for line in lines if line.share.quantity or line.cancelled.quantity or now.phase is Phase.CANCELLED
+        ]
+    settled = now.model_copy(update={"lines": tuple(lines)})
+    return _reserved(settled, was, ledger, unit), ledger
+
+
+def _line(line: Line, old: Line | None, ledger: Mapping[str, LineLedger], unit: Decimal, free: bool) -> Line:
+    share, before = line.share, old.share if old else NOTHING
+    ended = line.cancelled.quantity - (old.cancelled.quantity if old else ZERO)
+    more = share.quantity - before.quantity
+    if free or (more == 0 and not ended):
+        return line.model_copy(update={"unpriced": False})
+    if more > 0:
+        (added,) = ledger[line.line].divided([more], unit)
+        return line.model_copy(update={"share": before.plus(added), "unpriced": False})
+    kept, gone = _divided(before, [share.quantity, -more], unit)
+    cancelled = old.cancelled.plus(gone) if ended and old else line.cancelled
+    return line.model_copy(update={"share": kept, "cancelled": cancelled, "unpriced": False})
+
+
+def _divided(share: Share, quantities: list[Decimal], unit: Decimal) -> list[Share]:
+    nets, fulls = (largest_remainder(total, quantities, unit) for total in (share.net, share.full))
+    return [Share(quantity=q, net=n, full=f) for q, n, f in zip(quantities, nets, fulls, strict=True)]
+
+
+def _reserved(now: Order, was: Order, ledger: Mapping[str, LineLedger], unit: Decimal) -> Order:
+    """What a change that waits will take more is kept for it from now on."""
+    change = now.change
+    if change is None or change.reserved or (was.change and was.change.id == change.id):
+        return now
+    reserved = {}
+    for name, wanted in change.lines.items():
+        line = now.line(name)
+        more = wanted - (line.share.quantity if line else ZERO)
+        if more > 0:
+            if name not in ledger:
+                raise Invalid.field(f"lines.{name}", "is no line of this quote")
+            (reserved[name],) = ledger[name].divided([more], unit)
+    return now.model_copy(update={"change": change.model_copy(update={"reserved": reserved})}) if reserved else now
+
+
+def _check(was: Order, now: Order, quote: Quote, today: date) -> None:
+    """What holds for a split holds for a change: bundles stay together, pieces stay whole, the last day is kept."""
+    changed = dict(now.change.lines) if now.change and now.change.verb == "amend" else {}
+    after = {line.line: line.share.quantity for line in now.lines} | changed
+    before = {line.line: line.share.quantity for line in was.lines}
+    if after == before:
+        return
+    lines = {line.id: line for line in quote.lines}
+    if now.phase in (Phase.WAITING, Phase.FALLOUT) or changed:
+        check_bundles(lines, [after])
+    check_whole(lines, {name: q for name, q in after.items() if q != before.get(name)})
+    if quote.order_by and quote.order_by < today and any(q > before.get(name, ZERO) for name, q in after.items()):
+        raise Invalid.field("lines", f"more could be ordered until {quote.order_by}")

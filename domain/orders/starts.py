@@ -1,0 +1,29 @@
+"""When the orders of a split start: no day that is over, nobody who waits for nothing, or in the end for themselves."""
+
+from collections.abc import Collection, Sequence
+from datetime import datetime
+
+from domain.delegation import zone_of
+from domain.errors import Invalid
+from domain.orders.split import PlannedOrder
+
+
+def check_starts(planned: Sequence[PlannedOrder], others: Collection[str], at: datetime, chosen: bool) -> None:
+    """Raises Invalid naming the order and the field; `others` are orders that may be waited for.
+
+    A day that nobody chose, but a line wished for, may be over: such an order starts at once."""
+    waits = {order.id: order.slot.trigger.after for order in planned}
+    for n, order in enumerate(planned):
+        trigger, place = order.slot.trigger, order.slot.ship_to
+        if chosen and trigger.on and trigger.on < at.astimezone(zone_of(place.time_zone if place else "")).date():
+            raise Invalid.field(f"orders[{n}].on", f"{trigger.on} is over")
+        if trigger.after is None:
+            continue
+        if trigger.after not in waits and trigger.after not in others:
+            raise Invalid.field(f"orders[{n}].after", f"there is no order {trigger.after!r} that it could wait for")
+        seen, next_one = {order.id}, waits.get(order.id)
+        while next_one is not None and next_one not in seen:
+            seen.add(next_one)
+            next_one = waits.get(next_one)
+        if next_one is not None:
+            raise Invalid.field(f"orders[{n}].after", f"waits for itself in the end, by way of {trigger.after}")

@@ -1,0 +1,63 @@
+"""A change of an order as its policy sees it."""
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+from domain.approvals.subject import Subject
+from domain.money import converted
+from domain.orders.ledger import NOTHING
+from domain.orders.order import Order
+from domain.orders.payload import day_of
+from domain.values import digest, plain_number
+
+
+def change_subject(
+    was: Order, now: Order, payload: Mapping[str, Any], rates: Mapping[str, Decimal], owner_unit: str
+) -> Subject:
+    """`was` and `now` are the order before and with the change; amounts are in the company's currency."""
+    before, after = (converted(order.net_total, was.currency, rates) for order in (was, now))
+    rate = converted(Decimal(1), was.currency, rates)
+    shares = {line.line: line for line in (*now.lines, *was.lines)}
+    lines = []
+    for name, line in shares.items():
+        old, new = ((found.share if (found := order.line(name)) else NOTHING) for order in (was, now))
+        if old != new:
+            lines.append(
+                {
+                    "id": name, "product": line.product, "name": line.name, "quantity": old.quantity,
+                    "quantity_after": new.quantity, "quantity_change": new.quantity - old.quantity,
+                    "net_total": old.net * rate, "net_after": new.net * rate,
+                }
+            )  # fmt: skip
+    percent = None if before == 0 else (after - before) / before * 100
+    return Subject(
+        kind="order_change", id=was.quote, version=was.version, title=change_title(was, now), customer=was.customer,
+        digest=digest([was.id, was.version, dict(payload)]), owner=was.owner,
+        fields={
+            "order": was.id, "quote": was.quote, "customer": was.customer, "currency": was.currency,
+            "owner": was.owner, "owner_unit": owner_unit or None, "status": was.status.value,
+            "reason": payload.get("reason") or None, "net_total": before, "net_after": after,
+            "net_change": after - before, "net_change_percent": percent,
+            "place_changed": was.slot.ship_to != now.slot.ship_to, "effective": day_of(payload.get("effective")),
+        },
+        lines=lines,
+    )  # fmt: skip
+
+
+def change_title(was: Order, now: Order) -> str:
+    """`Order Q-1-2 · Acme · 473.46 → 568.20 EUR`."""
+    return f"Order {was.id} · {was.customer} · {was.net_total:,.2f} → {now.net_total:,.2f} {was.currency}"
+
+
+def in_words(was: Order, now: Order) -> str:
+    """What is different, for whoever decides: `Order Q-1-2: Cooler 10 → 12; to Faro`."""
+    parts = []
+    for line in {line.line: line for line in (*now.lines, *was.lines)}.values():
+        old, new = ((found.share.quantity if (found := order.line(line.line)) else Decimal(0)) for order in (was, now))
+        if old != new:
+            parts.append(f"{line.name or line.product} {plain_number(old)} → {plain_number(new)}")
+    if was.slot.ship_to != now.slot.ship_to and now.slot.ship_to:
+        parts.append(f"to {now.slot.ship_to.city or now.slot.ship_to.name}")
+    money = f"{was.net_total:,.2f} → {now.net_total:,.2f} {was.currency}"
+    return f"Order {was.id}: " + "; ".join([*parts, money])

@@ -1,0 +1,147 @@
+"""Changing an order: what the policy wants approved first, and what a command would do before it is given."""
+
+from typing import Any
+
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from domain.approvals.plan import Plan, barred_people
+from domain.approvals.round import new_round, round_run
+from domain.approvals.subject import Subject
+from domain.errors import CommandIdReused, Unresolved
+from domain.orders.documents import Message, messages
+from domain.orders.ledger import LineLedger, Share
+from domain.orders.order import Order, order_run
+from domain.orders.rehearsal import in_effect, tried
+from domain.orders.settle import claims
+from domain.orders.subject import change_subject, in_words
+from domain.quotes import Quote
+from domain.runs import Command, Outcome
+from domain.values import Value
+from services.commands import Caller
+from services.office import Office
+from services.planning import plan_for
+from storage import orders, people, policies, quotes, record, rounds
+from storage.policies import StoredPolicy
+
+
+class Move(Value):
+    """What changes hands of one line of the quote."""
+
+    line: str
+    to_orders: Share
+    cancelled: Share
+    left: Share
+    """What can be ordered after it."""
+
+
+class Rehearsal(Value):
+    """What a command would do."""
+
+    outcome: Outcome
+    order: Order
+    net_total: str
+    moves: list[Move]
+    approvals: list[str]
+    """Whom the policy would ask first."""
+    messages: list[Message]
+    """What the back office would be asked."""
+
+
+async def rehearsed(session: AsyncSession, office: Office, command: Command, order: Order) -> Rehearsal:
+    """The same rules and the same policy as the real thing."""
+    quote, ledger = await _around(session, order)
+    payload, asked = command.payload, []
+    if command.verb == "amend":
+        payload = {**payload, "policy": 0}
+        found = await _planned(session, office, command.model_copy(update={"payload": payload}), order, quote, ledger)
+        if found:
+            asked = [f"{a.title}: {a.asked}" for a in found[2].approvals if not a.inform]
+            payload |= {"round": "rehearsal"} if asked else {}
+    done = tried(order, command.model_copy(update={"payload": payload}), ledger, quote, office.clock())
+    before, after = claims(order), claims(done.order)
+    moves = [
+        Move(
+            line=name, to_orders=entry.allocated.minus(ledger[name].allocated),
+            cancelled=entry.cancelled.minus(ledger[name].cancelled), left=entry.unallocated,
+        )
+        for name, entry in done.ledger.items() if before.get(name) != after.get(name)
+    ]  # fmt: skip
+    return Rehearsal(
+        outcome=done.outcome, order=done.order, net_total=str(done.order.net_total), moves=moves, approvals=asked,
+        messages=messages(order, done.order),
+    )  # fmt: skip
+
+
+async def written_down(
+    session: AsyncSession, office: Office, caller: Caller, order: Order, wanted: dict[str, Any]
+) -> Command:
+    """The amendment's command, with the round it must wait for where the policy asks for one.
+
+    The policy saw one version of the order, so the command is good for that one alone."""
+    asked = {name: value for name, value in wanted.items() if value is not None}
+    if caller.key and (known := await record.written(session, caller.command_id)):
+        was = {name: value for name, value in known[0].payload.items() if name not in ("policy", "round", "version")}
+        if known[0].run != order_run(order.id) or was != {n: v for n, v in asked.items() if n != "version"}:
+            raise CommandIdReused
+        return known[0]
+    command = Command(
+        id=caller.command_id, run=order_run(order.id), actor=caller.person.id, verb="amend", channel=caller.channel,
+        payload={"version": order.version, **asked, "policy": 0},
+    )  # fmt: skip
+    quote, ledger = await _around(session, order)
+    if found := await _planned(session, office, command, order, quote, ledger):
+        policy, subject, plan = found
+        round = await _open_round(session, office, command, order, policy, subject, plan) if plan.approvals else None
+        payload = {**command.payload, "policy": policy.version} | ({"round": round} if round else {})
+        command = command.model_copy(update={"payload": payload})
+    await record.write_down(session, command, office.clock())
+    return command
+
+
+async def _around(session: AsyncSession, order: Order) -> tuple[Quote, dict[str, LineLedger]]:
+    stored = await quotes.load(session, order.quote)
+    assert stored is not None
+    return stored.quote, await orders.ledger(session, order.quote)
+
+
+async def _planned(
+    session: AsyncSession, office: Office, command: Command, order: Order, quote: Quote, ledger: dict[str, LineLedger]
+) -> tuple[StoredPolicy, Subject, Plan] | None:
+    """What the policy for changes of orders asks; None where there is none, or the rules refuse the change anyway."""
+    stored = await policies.current(session, "order_change")
+    now = office.clock()
+    if stored is None or not tried(order, command, ledger, quote, now).outcome.applied:
+        return None
+    then = in_effect(order, command, ledger, quote, now)
+    if not then.outcome.applied:
+        return None
+    rates = (await people.rates(session, office.company_currency)).on(now.date())
+    owner = await people.load_person(session, order.owner)
+    subject = change_subject(order, then.order, command.payload, rates, owner.unit if owner else "")
+    plan, _ = await plan_for(session, stored.policy, subject, command.actor, order.status.value, now.date())
+    if plan.unresolved:
+        nobody = plan.unresolved[0]
+        raise Unresolved(
+            f"Rule {nobody.rule!r} finds nobody to ask: {nobody.why}. An approvals admin can help.",
+            rules=[u.model_dump() for u in plan.unresolved],
+        )
+    words = in_words(order, then.order)
+    approvals = tuple(a.model_copy(update={"reasons": (words, *a.reasons)}) for a in plan.approvals)
+    return stored, subject, plan.model_copy(update={"approvals": approvals})
+
+
+async def _open_round(
+    session: AsyncSession, office: Office, command: Command, order: Order, stored: StoredPolicy, subject: Subject,
+    plan: Plan,
+) -> str:  # fmt: skip
+    """Prepare the round; it opens once the order has taken the change in."""
+    number = len(await rounds.rounds_of(session, f"order:{order.id}")) + 1
+    run = round_run("order", order.id, number)
+    policy = stored.policy
+    round = new_round(
+        run, plan, kind="order_change", id=order.quote, number=number, digest=subject.digest, title=subject.title,
+        customer=subject.customer, submitter=command.actor, barred=barred_people(subject, command.actor),
+        policy_version=stored.version, on_rejection=policy.on_rejection,
+    )  # fmt: skip
+    await rounds.open_round(session, run, round, plan, subject, office.clock())
+    return run

@@ -1,0 +1,93 @@
+"""Goods that come back, and what is sent in their place."""
+
+from collections.abc import Mapping
+from decimal import Decimal
+
+from domain.errors import Invalid, Locked, NotFound
+from domain.orders.order import Order, new_order
+from domain.orders.returned import ReturnStatus, check_returned, new_return, replacement, return_run
+from domain.orders.split import Slot, order_id
+from domain.people import Person
+from domain.runs import Command
+from services.commands import Answer, Caller
+from services.office import Office
+from services.orders import Orders, opening
+from storage import orders, quotes, record, returns
+from storage.returns import ReturnSummary
+
+
+class Returns:
+    def __init__(self, office: Office, orders_: Orders) -> None:
+        self._office = office
+        self._orders = orders_
+
+    async def of_order(self, person: Person, order: str) -> list[ReturnSummary]:
+        async with self._office.database.reading() as session:
+            await self._orders.visible(session, person, order, "orders.read")
+            return await returns.of_order(session, order)
+
+    async def report(
+        self, caller: Caller, order: str, reference: str, lines: Mapping[str, Decimal], reason: str, arrived: bool
+    ) -> tuple[int, Answer]:
+        """Announce a return, or report one that has arrived; its number. The same reference is the same return.
+
+        Raises NotFound, Invalid naming a line of which less was delivered."""
+        office = self._office
+        async with office.database.writing() as session:
+            await self._orders.visible(session, caller.person, order, "orders.return")
+            found = await orders.load(session, order, lock=True)
+            assert found is not None
+            earlier = await returns.of_order(session, order)
+            known = next((one for one in earlier if one.reference == reference), None)
+            if known and known.lines != dict(lines):
+                raise Invalid.field("id", f"{reference!r} was reported with other lines")
+            number = known.number if known else len(earlier) + 1
+            run = return_run(order, number)
+            if known is None:
+                check_returned(found, returns.quantities(earlier), lines)
+                new = new_return(found, number, lines, reason, caller.person.id)
+                await returns.add(session, new, reference, office.clock())
+                command = Command(id=f"{run}:open", run=run, actor=caller.person.id, verb="open",
+                                  channel=caller.channel, payload={"arrived": arrived})  # fmt: skip
+                await record.write_down(session, command, office.clock())
+            written = await record.written(session, f"{run}:open")
+            assert written is not None
+        return number, await office.path.carry(*written)
+
+    async def ask(self, caller: Caller, order: str, number: int, verb: str, act: str, **payload: object) -> Answer:
+        async with self._office.database.reading() as session:
+            await self._orders.visible(session, caller.person, order, act)
+        return await self._office.path.ask(
+            Command(id=caller.command_id, run=return_run(order, number), actor=caller.person.id, verb=verb,
+                    channel=caller.channel, payload=payload)
+        )  # fmt: skip
+
+    async def replace(self, caller: Caller, order: str, number: int, slot: Slot) -> Order:
+        """Order the same goods again for nothing, once. Raises NotFound, Locked."""
+        office = self._office
+        async with office.database.writing() as session:
+            await self._orders.visible(session, caller.person, order, "orders.steer")
+            found, back = await orders.load(session, order), await returns.load(session, order, number)
+            row = await returns.row(session, order, number)
+            if found is None or back is None or row is None:
+                raise NotFound(f"Order {order!r} has no return {number}.")
+            if row.replaced_by:
+                known = await orders.load(session, row.replaced_by)
+                assert known is not None
+                return known
+            if back.status is ReturnStatus.DECLINED:
+                raise Locked("This return was declined.", state=back.status.value)
+            stored = await quotes.load(session, found.quote, lock=True)
+            assert stored is not None
+            next_number, now = await orders.next_number(session, found.quote), office.clock()
+            place = slot if slot.ship_to else slot.model_copy(update={"ship_to": found.slot.ship_to})
+            planned = replacement(back, found, order_id(found.quote, next_number), place)
+            made = new_order(planned, stored.quote, next_number).model_copy(update={"replaces": f"{order}/{number}"})
+            row.replaced_by = made.id
+            session.add(row)
+            head = await orders.add(session, made, stored.quote.customer.id, now)
+            command = opening(caller, made)
+            await record.write_down(session, command, now)
+            await office.note(session, caller, f"order:{order}", "replace_goods", by=made.id, number=number)
+        await office.path.carry(command, head)
+        return made

@@ -1,0 +1,72 @@
+"""Returns: their runs and their lists."""
+
+from datetime import datetime
+from decimal import Decimal
+
+from sqlalchemy import update
+from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from domain.orders.ledger import ZERO
+from domain.orders.returned import Return, ReturnStatus, return_run
+from domain.runs import Head, Proposal
+from domain.values import Amount, Value
+from storage.database import execute
+from storage.record import Run, open_run
+from storage.tables import OrderReturnRow, RunRow
+
+
+class ReturnSummary(Value):
+    order: str
+    number: int
+    reference: str
+    status: ReturnStatus
+    lines: dict[str, Amount]
+    reason: str
+    replaced_by: str | None
+    created_at: datetime
+
+
+async def of_order(session: AsyncSession, order: str) -> list[ReturnSummary]:
+    query = select(OrderReturnRow).where(OrderReturnRow.order == order).order_by(col(OrderReturnRow.number))
+    rows = (await session.exec(query)).all()
+    return [ReturnSummary.model_validate(row.model_dump(include=set(ReturnSummary.model_fields))) for row in rows]
+
+
+def quantities(returns: list[ReturnSummary]) -> dict[str, Decimal]:
+    """How much of each line came or comes back."""
+    found: dict[str, Decimal] = {}
+    for one in returns:
+        for name, quantity in one.lines.items() if one.status is not ReturnStatus.DECLINED else ():
+            found[name] = found.get(name, ZERO) + quantity
+    return found
+
+
+async def add(session: AsyncSession, new: Return, reference: str, at: datetime) -> Head:
+    """The return's run at sequence number 0, beside its order's history."""
+    head = Head(run=return_run(new.order, new.number), kind="order_return", state=new.stored())
+    await open_run(session, head, f"order:{new.order}", {}, at)
+    session.add(
+        OrderReturnRow(
+            order=new.order, number=new.number, reference=reference, status=new.status.value, reason=new.reason,
+            lines={name: str(quantity) for name, quantity in new.lines.items()}, created_at=at, changed_at=at,
+        )
+    )  # fmt: skip
+    return head
+
+
+async def load(session: AsyncSession, order: str, number: int) -> Return | None:
+    row = await session.get(RunRow, return_run(order, number))
+    return Return.model_validate(row.state) if row else None
+
+
+async def row(session: AsyncSession, order: str, number: int) -> OrderReturnRow | None:
+    return await session.get(OrderReturnRow, (order, number), with_for_update=True)
+
+
+async def project_return(session: AsyncSession, run: Run, proposal: Proposal, at: datetime) -> Return:
+    now = Return.model_validate(proposal.after)
+    this = (col(OrderReturnRow.order) == now.order, col(OrderReturnRow.number) == now.number)
+    changes = {"status": now.status.value, "changed_at": at}
+    await execute(session, update(OrderReturnRow).where(*this).values(**changes))
+    return now

@@ -1,0 +1,211 @@
+"""Orders that change after they were placed, over HTTP on both databases."""
+
+from typing import Any
+
+import pytest
+
+from tests.api.test_orders import accepted, ordered
+from tests.apiclient import Api
+
+MANUAL = {"trigger": {"start": "manual"}}
+SIX = {"way": "hand", "groups": [{"slot": MANUAL, "lines": {"1": "6", "2": "4"}}]}
+
+
+async def an_order(api: Api, active: bool = False, **quote: Any) -> str:
+    """Six of ten pieces of line 1 and all of line 2, waiting for somebody's word; or with the back office."""
+    await accepted(api, **quote)
+    (id,) = await ordered(api, **SIX)
+    if active:
+        await done(api, "dina", f"orders/{id}/go-live")
+        await done(api, "bruno", f"erp/documents/{id}/accept", reference="SO-1")
+    return id
+
+
+async def done(api: Api, who: str, path: str, expect: int = 200, /, **body: Any) -> dict[str, Any]:
+    answer = await api.call(who, "POST", f"/v1/{path}", json=body)
+    assert answer.status_code == expect, answer.text
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+async def order(api: Api, id: str) -> dict[str, Any]:
+    found: dict[str, Any] = (await api.call("dina", "GET", f"/v1/orders/{id}")).json()
+    return found
+
+
+async def left(api: Api) -> dict[str, str]:
+    """What of each line of the quote can still be ordered, and for how much."""
+    answer = (await api.call("rita", "POST", "/v1/quotes/Q-1/orders/preview", json={"way": "whole"})).json()
+    if "orders" not in answer:
+        return {}
+    return {n["line"]: f"{n['share']['quantity']}:{n['share']['net']}" for o in answer["orders"] for n in o["lines"]}
+
+
+async def test_a_smaller_order_gives_back_and_undo_makes_it_exactly_as_it_was(api: Api) -> None:
+    id = await an_order(api)
+    before = await order(api, id)
+    assert await left(api) == {"1": "4:113.73"}
+    await done(api, "dina", f"orders/{id}/amend", lines={"1": "5"}, version=1)
+    assert (await order(api, id))["net_total"] == "176.14"
+    assert await left(api) == {"1": "5:142.16"}
+    await done(api, "dina", f"orders/{id}/undo")
+    after = await order(api, id)
+    assert (after["order"]["lines"], after["order"]["slot"]) == (before["order"]["lines"], before["order"]["slot"])
+    assert await left(api) == {"1": "4:113.73"}
+
+
+async def test_what_the_policy_wants_approved_holds_the_order_until_it_is(api: Api) -> None:
+    id = await an_order(api)
+    answer = await done(api, "dina", f"orders/{id}/amend", lines={"1": "8"}, reason="they opened a second shop")
+    assert answer["outcome"]["code"] == "needs_approval"
+    shown = await order(api, id)
+    assert (shown["status"], shown["order"]["holds"][0]["owner"]) == ("held", "approval")
+    assert await left(api) == {"1": "2:56.86"}, "it is kept for the change from now on"
+    (item,) = (await api.call("dora", "GET", "/v1/inbox")).json()["items"]
+    assert (item["subject"], item["reasons"][0]) == (f"order:{id}", f"Order {id}: P-1 6 → 8; 204.57 → 261.44 EUR")
+    assert (await api.call("dora", "GET", f"/v1/approvals/{item['approval']}")).status_code == 200
+    await done(api, "dora", f"approvals/{item['approval']}/approve", digest=item["digest"])
+    shown = await order(api, id)
+    assert (shown["status"], shown["net_total"], shown["order"].get("change")) == ("scheduled", "261.44", None)
+    trail = (await api.call("dina", "GET", f"/v1/orders/{id}/audit")).json()["items"]
+    assert [e["verb"] for e in trail] == ["open", "amend", "open", "approve", "approval"]
+
+
+@pytest.mark.parametrize("how", ["rejected", "undone", "cancelled"])
+async def test_a_change_that_does_not_come_to_be_lets_go_of_everything(api: Api, how: str) -> None:
+    id = await an_order(api)
+    await done(api, "dina", f"orders/{id}/amend", lines={"1": "8"})
+    (item,) = (await api.call("dora", "GET", "/v1/inbox")).json()["items"]
+    if how == "rejected":
+        await done(api, "dora", f"approvals/{item['approval']}/reject", digest=item["digest"], comment="too much")
+    else:
+        await done(api, "dina", f"orders/{id}/{'undo' if how == 'undone' else 'cancel'}")
+    shown = await order(api, id)
+    assert (shown["order"].get("change"), shown["order"].get("holds", [])) == (None, [])
+    assert shown["status"] == ("cancelled" if how == "cancelled" else "scheduled")
+    assert (await left(api))["1"] == ("10:284.33" if how == "cancelled" else "4:113.73")
+    assert (await api.call("dora", "GET", "/v1/inbox")).json()["items"] == []
+
+
+async def test_a_refused_change_leaves_no_round_behind(api: Api) -> None:
+    id = await an_order(api)
+    stale = await done(api, "dina", f"orders/{id}/amend", 409, lines={"1": "8"}, version=9)
+    assert (stale["code"], stale["version"]) == ("stale_version", 1)
+    much = await done(api, "dina", f"orders/{id}/amend", 409, lines={"1": "11"})
+    assert (much["asked"], much["available"], much["field"]) == ("5", "4", "lines.1")
+    assert (await api.call("dora", "GET", "/v1/inbox")).json()["items"] == []
+
+
+async def test_amending_twice_with_one_key_is_once_and_another_wish_is_refused(api: Api) -> None:
+    id, key = await an_order(api), {"Idempotency-Key": "a"}
+    for body, status in (({"lines": {"1": "8"}}, 200), ({"lines": {"1": "8"}}, 200), ({"lines": {"1": "7"}}, 422)):
+        answer = await api.call("dina", "POST", f"/v1/orders/{id}/amend", json=body, headers=key)
+        assert answer.status_code == status
+    assert len((await api.call("dora", "GET", "/v1/inbox")).json()["items"]) == 1
+
+
+async def test_every_command_can_be_tried_and_then_changes_nothing(api: Api) -> None:
+    id = await an_order(api)
+    before = await order(api, id)
+    tried = await done(api, "dina", f"orders/{id}/amend?dry_run=true", lines={"1": "8"})
+    assert (tried["outcome"]["code"], tried["approvals"]) == ("needs_approval", ["Deal desk: group deal-desk (any)"])
+    assert [(m["line"], m["to_orders"]["quantity"], m["left"]["quantity"]) for m in tried["moves"]] == [("1", "2", "2")]
+    tried = await done(api, "dina", f"orders/{id}/cancel?dry_run=true", for_good=True)
+    assert [(m["line"], m["cancelled"]["net"]) for m in tried["moves"]] == [("1", "170.60"), ("2", "33.97")]
+    tried = await done(api, "dina", f"orders/{id}/go-live?dry_run=true")
+    assert (tried["messages"][0]["kind"], tried["messages"][0]["body"]["net_total"]) == ("order", "204.57")
+    tried = await done(api, "dina", f"orders/{id}/reschedule?dry_run=true", on="2026-01-01")
+    assert (tried["outcome"]["applied"], tried["outcome"]["facts"]["field"]) == (False, "on")
+    assert await order(api, id) == before
+    assert (await api.call("bruno", "GET", "/v1/erp/documents")).json()["items"] == []
+
+
+async def test_the_back_office_is_asked_for_a_change_and_answers_that_very_one(api: Api) -> None:
+    id = await an_order(api, active=True)
+    await done(api, "bruno", f"orders/{id}/shipments", id="S1", lines={"1": "2"})
+    await done(api, "dina", f"orders/{id}/amend", lines={"1": "5"})
+    documents = (await api.call("bruno", "GET", "/v1/erp/documents")).json()["items"]
+    assert [(d["version"], d["kind"], d["status"]) for d in documents] == [
+        (1, "order", "accepted"),
+        (2, "change", "waiting"),
+    ]
+    assert documents[1]["body"]["lines"] == [{"line": "1", "product": "P-1", "was": "6", "quantity": "5"}]
+    stale = await done(api, "bruno", f"erp/documents/{id}/accept", 409, version=1)
+    assert stale["code"] == "stale_version"
+    await done(api, "bruno", f"erp/documents/{id}/refuse", version=2, reason="it is packed")
+    shown = await order(api, id)
+    assert (shown["order"]["lines"][0]["share"]["quantity"], shown["order"]["tasks"][0]["words"]) == (
+        "6",
+        "it is packed",
+    )
+    await done(api, "dina", f"orders/{id}/dismiss", task=shown["order"]["tasks"][0]["id"])
+    await done(api, "dina", f"orders/{id}/cancel")
+    await done(api, "bruno", f"erp/documents/{id}/accept")
+    shown = await order(api, id)
+    assert [n["share"]["quantity"] for n in shown["order"]["lines"]] == ["2", "0"]
+    assert await left(api) == {"1": "8:227.46", "2": "4:33.97"}
+    csv = (await api.call("bruno", "GET", "/v1/erp/documents.csv")).text.splitlines()
+    assert csv[0].startswith("order,version,kind,status")
+    assert len(csv) == 1 + 2 + 1 + 2
+
+
+async def test_an_order_follows_another_and_no_circle_is_made(api: Api) -> None:
+    await accepted(api)
+    after = {"trigger": {"start": "after", "after": "Q-1-1"}}
+    one, two = await ordered(
+        api, way="hand", groups=[{"slot": MANUAL, "lines": {"1": "4"}}, {"slot": after, "lines": {"2": "4"}}]
+    )
+    assert (await order(api, two))["status"] == "scheduled"
+    circle = await done(api, "dina", f"orders/{one}/reschedule", 409, after=two)
+    assert (circle["code"], circle["field"]) == ("cycle", "after")
+    nobody = await done(api, "dina", f"orders/{one}/reschedule", 409, after="Q-9-9")
+    assert nobody["code"] == "unknown_order"
+    await done(api, "dina", f"orders/{one}/go-live")
+    await done(api, "bruno", f"erp/documents/{one}/accept")
+    await done(api, "bruno", f"orders/{one}/deliveries", id="D1", lines={"1": "4"})
+    shown = await order(api, two)
+    assert shown["order"]["starts_at"] is not None
+    assert shown["order"]["due"] == shown["order"]["starts_at"]
+
+
+async def test_a_cancelled_predecessor_holds_who_waits_for_it(api: Api) -> None:
+    await accepted(api)
+    after = {"trigger": {"start": "after", "after": "Q-1-1"}}
+    one, two = await ordered(
+        api, way="hand", groups=[{"slot": MANUAL, "lines": {"1": "4"}}, {"slot": after, "lines": {"2": "4"}}]
+    )
+    await done(api, "dina", f"orders/{one}/cancel")
+    shown = await order(api, two)
+    assert (shown["status"], one in shown["order"]["holds"][0]["reason"]) == ("held", True)
+
+
+async def test_a_split_that_waits_for_nobody_known_is_refused_naming_the_field(api: Api) -> None:
+    await accepted(api)
+    for wrong in ("Q-1-1", "Q-9-9"):  # itself, and an order that does not exist
+        slot = {"trigger": {"start": "after", "after": wrong}}
+        answer = await api.call("rita", "POST", "/v1/quotes/Q-1/orders", json={"way": "whole", "slot": slot})
+        assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "orders[0].after")
+    past = {"trigger": {"start": "date", "on": "2026-02-01"}}
+    answer = await api.call("rita", "POST", "/v1/quotes/Q-1/orders", json={"way": "whole", "slot": past})
+    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "orders[0].on")
+
+
+async def test_goods_come_back_once_never_more_than_arrived_and_are_replaced_for_nothing(api: Api) -> None:
+    id = await an_order(api, active=True)
+    await done(api, "bruno", f"orders/{id}/deliveries", id="D1", lines={"1": "6", "2": "4"})
+    assert (await order(api, id))["status"] == "fulfilled"
+    before = await left(api)
+    back: dict[str, Any] = {"id": "R1", "lines": {"1": "2"}, "reason": "broken", "arrived": False}
+    for _ in range(2):
+        assert (await done(api, "bruno", f"orders/{id}/returns", **back))["outcome"]["code"] == "announced"
+    much = await done(api, "bruno", f"orders/{id}/returns", 422, **{**back, "id": "R2", "lines": {"1": "5"}})
+    assert (much["asked"], much["available"]) == ("5", "4")
+    await done(api, "bruno", f"orders/{id}/returns/1/arrived")
+    assert (await done(api, "bruno", f"orders/{id}/returns/1/decline", 409, reason="no"))["code"] == "return_closed"
+    for _ in range(2):
+        new = await done(api, "dina", f"orders/{id}/returns/1/replace", 201)
+        assert (new["order"]["id"], new["net_total"], new["order"]["replaces"]) == ("Q-1-2", "0", f"{id}/1")
+    await done(api, "dina", "orders/Q-1-2/cancel")
+    assert await left(api) == before, "what comes back, and what replaces it, is no matter of the quote's"
+    (one,) = (await api.call("rita", "GET", f"/v1/orders/{id}/returns")).json()
+    assert (one["status"], one["replaced_by"]) == ("received", "Q-1-2")

@@ -1,0 +1,217 @@
+"""The laws of a quote's orders, whatever anybody does in whatever order: nothing is lost, made, early or twice."""
+
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from domain.errors import Invalid
+from domain.orders.acts import OrderMachine
+from domain.orders.ledger import NOTHING, LineLedger
+from domain.orders.order import Order, OrderStatus, Phase, new_order, order_run, with_instants
+from domain.orders.settle import claims, settle
+from domain.runs import CannotSettle, Command, Outcome, advance, expiry
+from tests.domain.orders.test_split import ledger_of, made
+from tests.support import NOW, a_line, a_quote
+
+QUOTE = a_quote(
+    lines=[
+        a_line("1", quantity="10", list_price="33.45", discount_percent="15", over_percent="20"),
+        a_line("2", quantity="4", list_price="9.99", under_percent="25"),
+        a_line("3", quantity="4", list_price="1.01", requires="2"),
+        a_line("4", quantity="2", list_price="12", billing="recurring", recognition="ratable", term_months=7),
+    ]
+)  # fmt: skip
+LINES = st.sampled_from(["1", "2", "3", "4", "9"])
+AMOUNTS = st.dictionaries(LINES, st.integers(0, 11).map(str), max_size=3)
+GOODS = st.dictionaries(st.sampled_from(["1", "2", "3"]), st.integers(1, 4).map(str), min_size=1, max_size=3)
+WHICH = st.integers(0, 5)
+DAYS = st.sampled_from(["2026-03-01", "2026-03-03", "2026-03-05", "2026-04-01", "soon", None])
+
+
+class Orders(RuleBasedStateMachine):
+    def __init__(self) -> None:
+        super().__init__()
+        self.at: datetime = NOW
+        self.ledger: dict[str, LineLedger] = ledger_of(QUOTE)
+        self.orders: list[Order] = []
+        self.restorable: dict[str, Order] = {}
+
+    @initialize()
+    def a_first_order(self) -> None:
+        self.split({"1": "6", "2": "2", "3": "2", "4": "1"}, {"start": "date", "on": "2026-03-04"})
+
+    @rule(
+        some=st.dictionaries(LINES, st.integers(1, 6).map(str), min_size=1, max_size=3),
+        trigger=st.sampled_from([{"start": "now"}, {"start": "manual"}, {"start": "date", "on": "2026-03-04"}]),
+    )
+    def split(self, some: dict[str, str], trigger: dict[str, Any]) -> None:
+        way = {"way": "hand", "groups": [{"lines": some, "slot": {"trigger": trigger}}]}
+        try:
+            planned = made(QUOTE, self.ledger, len(self.orders) + 1, **way)
+        except Invalid:
+            return
+        self.ledger = dict(planned.ledger)
+        self.orders.append(new_order(planned.orders[0], QUOTE, len(self.orders) + 1))
+        self.tell(len(self.orders) - 1, "open")
+
+    @rule(hours=st.integers(1, 60))
+    def time_goes_by(self, hours: int) -> None:
+        self.at += timedelta(hours=hours)
+
+    @rule(n=WHICH)
+    def a_timer_fires(self, n: int) -> None:
+        order = self.orders[n % len(self.orders)]
+        self.carry(n, expiry(order_run(order.id), order.seq))
+
+    @rule(n=WHICH, lines=AMOUNTS, effective=DAYS, approved=st.booleans(), note=st.sampled_from(["", "ring"]))
+    def change(self, n: int, lines: dict[str, str], effective: str | None, approved: bool, note: str) -> None:
+        more = {} if approved else {"round": "r"}
+        self.tell(
+            n, "amend", lines=lines, policy=0, note=note, **more, **({"effective": effective} if effective else {})
+        )
+
+    @rule(n=WHICH, yes=st.booleans())
+    def approvals_end(self, n: int, yes: bool) -> None:
+        self.tell(n, "approval", round="r", approved=yes)
+
+    @rule(n=WHICH, verb=st.sampled_from(["go_live", "retry", "accepted", "cancel"]), for_good=st.booleans())
+    def plainly(self, n: int, verb: str, for_good: bool) -> None:
+        self.tell(n, verb, for_good=for_good)
+
+    @rule(n=WHICH, verb=st.sampled_from(["hold", "rejected", "close_short"]), reason=st.sampled_from(["why", ""]))
+    def with_a_reason(self, n: int, verb: str, reason: str) -> None:
+        self.tell(n, verb, reason=reason)
+
+    @rule(n=WHICH, which=st.integers(0, 3))
+    def release(self, n: int, which: int) -> None:
+        holds = self.orders[n % len(self.orders)].holds
+        self.tell(n, "release", hold=holds[which % len(holds)].id if holds else "h0")
+
+    @rule(n=WHICH, on=DAYS)
+    def move(self, n: int, on: str | None) -> None:
+        self.tell(n, "reschedule", on=on, start=None if on else "now")
+
+    @rule(n=WHICH)
+    def it_starts_and_is_taken_over(self, n: int) -> None:
+        for hold in self.orders[n % len(self.orders)].holds:
+            self.tell(n, "release", hold=hold.id)
+        self.tell(n, "go_live")
+        self.tell(n, "accepted")
+
+    @rule(n=WHICH, verb=st.sampled_from(["shipment", "delivery"]), id=st.sampled_from("abcdef"), lines=GOODS)
+    def goods_go(self, n: int, verb: str, id: str, lines: dict[str, str]) -> None:
+        self.tell(n, verb, id=id, lines=lines)
+
+    @rule(n=WHICH, verb=st.sampled_from(["backorder", "picked"]), lines=GOODS)
+    def the_warehouse_reports(self, n: int, verb: str, lines: dict[str, str]) -> None:
+        self.tell(n, verb, lines=lines)
+
+    @rule(n=WHICH, verb=st.sampled_from(["accept_excess", "dismiss"]))
+    def somebody_sees_to_it(self, n: int, verb: str) -> None:
+        tasks = self.orders[n % len(self.orders)].tasks
+        self.tell(n, verb, task=tasks[0].id if tasks else "t0")
+
+    @rule(n=WHICH)
+    def undo(self, n: int) -> None:
+        order = self.orders[n % len(self.orders)]
+        before = self.restorable.get(order.id)
+        outcome = self.tell(n, "undo")
+        if outcome.applied and before is not None:
+            now = self.orders[n % len(self.orders)]
+            assert {line.line: line for line in now.lines} == {line.line: line for line in before.lines}
+            assert (now.slot, now.change, now.starts_at) == (before.slot, before.change, before.starts_at)
+
+    def tell(self, n: int, verb: str, **payload: Any) -> Outcome:
+        order = self.orders[n % len(self.orders)]
+        command = Command(id="c", run=order_run(order.id), actor="x", verb=verb, payload=payload)
+        return self.carry(n, command)
+
+    def carry(self, n: int, command: Command) -> Outcome:
+        """What the workflow and the record do with a command, together."""
+        n %= len(self.orders)
+        before = self.orders[n]
+        after, acts, otherwise = advance(OrderMachine(), before, [("", command)], self.at)
+        while True:
+            try:
+                after, self.ledger = settle(before, after, self.ledger, QUOTE, self.at.date())
+                outcome = acts[-1].outcome
+            except CannotSettle as refusal:
+                assert otherwise is not None
+                after, outcome = otherwise, refusal.outcome
+            after = with_instants(after, self.at)
+            self.orders[n] = after
+            assert after.seq == before.seq + len(acts)
+            self.check(before, after, [act.command.verb for act in acts], outcome)
+            if not after.ready:
+                return outcome
+            before = after
+            after, acts, otherwise = advance(OrderMachine(), before, [], self.at)
+
+    def check(self, before: Order, after: Order, verbs: list[str], outcome: Outcome) -> None:
+        verb = verbs[-1]
+        if len(verbs) == 1 and not outcome.applied and outcome.code != "parked":
+            same = {"seq": before.seq, "due": before.due, "parked": before.parked}
+            assert after.model_copy(update=same) == before, "a refusal changes nothing"
+        if before.phase is Phase.WAITING and after.phase is Phase.ACTIVATING:
+            assert not before.holds, "never while held"
+            assert verb == "go_live" or (before.starts_at is not None and before.starts_at <= self.at), "never early"
+        if not before.running:
+            assert not outcome.applied
+        for line in after.lines:
+            known = before.line(line.line)
+            assert known is None or known.delivered <= line.delivered
+            assert known is None or known.cancelled.quantity <= line.cancelled.quantity, "for good is for good"
+            assert line.delivered <= line.share.quantity
+            assert line.delivered <= line.shipped <= line.most or line.share.quantity < line.most
+        if verb in ("amend", "reschedule") and outcome.applied:
+            self.restorable[after.id] = before
+        elif (outcome.applied and verb not in ("hold", "release")) or verb in ("hold", "release"):
+            self.restorable.pop(after.id, None)
+
+    @invariant()
+    def every_piece_and_cent_has_its_place(self) -> None:
+        for name, entry in self.ledger.items():
+            assert entry.balanced
+            held, ended = NOTHING, NOTHING
+            for order in self.orders:
+                mine, gone = claims(order).get(name, (NOTHING, NOTHING))
+                held, ended = held.plus(mine), ended.plus(gone)
+            assert (held, ended) == (entry.allocated, entry.cancelled), name
+
+    @invariant()
+    def bundles_stay_together_until_they_are_sent(self) -> None:
+        for order in self.orders:
+            if order.phase is Phase.WAITING:
+                two, three = (order.line(name) for name in ("2", "3"))
+                assert (two.share.quantity if two else 0) == (three.share.quantity if three else 0)
+
+    @invariant()
+    def the_status_is_a_function_and_the_state_survives_being_stored(self) -> None:
+        for order in self.orders:
+            again = Order.model_validate(order.stored())
+            assert (again, again.status) == (order, order.status)
+            assert not order.unsettled
+            assert not any(line.unpriced for line in order.lines)
+
+    @precondition(lambda self: self.orders)
+    @invariant()
+    def nothing_is_due_while_held(self) -> None:
+        for order in self.orders:
+            change = order.change.effective_at if order.change else None
+            assert order.due in (None, order.starts_at, change)
+            if order.status is OrderStatus.HELD:
+                assert order.due in (None, change)
+
+    def teardown(self) -> None:
+        total = sum((order.net_total for order in self.orders if order.phase is not Phase.CANCELLED), Decimal(0))
+        assert total <= QUOTE.net_total
+
+
+TestOrders = Orders.TestCase
+TestOrders.settings = settings(
+    max_examples=60, stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
