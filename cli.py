@@ -28,7 +28,7 @@ from domain.approvals.policy import Policy
 from domain.audit import HeadMark, flaws
 from domain.errors import Refusal
 from domain.people import Person, Role
-from services.importing import Imports
+from services.importing import ImportReport, Imports
 from services.records import records, spreadsheet_safe
 from services.salesforce import Remark
 from services.samples import SYSTEM, load
@@ -250,6 +250,26 @@ def import_salesforce(
     """Products and quotes out of a Salesforce CPQ export. Running it again changes nothing."""
     with progress("Importing") as say:
         report = with_house(home, lambda house: Imports(house.office).salesforce(SYSTEM, folder, owner, currency, say))
+    show_import(report, folder, as_json)
+
+
+@imports.command("sales-orders")
+def import_sales_orders(
+    folder: Annotated[Path, typer.Argument(help="A folder of exported tables", file_okay=False, exists=True)],
+    owner: Annotated[str, typer.Option(help="The rep who will own the quotes")] = "rita",
+    currency: Annotated[str, typer.Option(help="The export names none")] = "USD",
+    home: HomeOption = DEFAULT_HOME,
+    as_json: Json = False,
+) -> None:
+    """Orders of an AdventureWorks-like database, as quotes to be accepted and split anew."""
+    with progress("Importing") as say:
+        report = with_house(
+            home, lambda house: Imports(house.office).sales_orders(SYSTEM, folder, owner, currency, say)
+        )
+    show_import(report, folder, as_json)
+
+
+def show_import(report: ImportReport, folder: Path, as_json: bool) -> None:
     if as_json:
         screen.print_json(report.model_dump_json())
         return

@@ -9,7 +9,8 @@ from domain.quotes import QuoteStatus
 from domain.values import Value
 from services.commands import Caller
 from services.office import Office
-from services.salesforce import QUOTES, Remark, read_export
+from services.sales_orders import HEADERS, read_sales_orders
+from services.salesforce import QUOTES, Export, Remark, read_export
 from services.salesforce_approvals import ApprovalsExport, read_approvals
 from storage import people, policies, quotes
 from storage.quotes import StoredQuote
@@ -42,9 +43,21 @@ class Imports:
     async def salesforce(
         self, caller: Caller, folder: Path, owner: str, currency: str, step: Callable[[str], None] = lambda _: None
     ) -> ImportReport:
-        """All of the export in one transaction, or nothing of it. Raises Invalid."""
+        """A Salesforce CPQ export. Raises Invalid."""
         step("reading")
-        export = read_export(folder, owner, currency)
+        return await self._take(caller, read_export(folder, owner, currency), QUOTES, owner, step)
+
+    async def sales_orders(
+        self, caller: Caller, folder: Path, owner: str, currency: str, step: Callable[[str], None] = lambda _: None
+    ) -> ImportReport:
+        """Orders of an AdventureWorks-like database, as quotes. Raises Invalid."""
+        step("reading")
+        return await self._take(caller, read_sales_orders(folder, owner, currency), HEADERS, owner, step)
+
+    async def _take(
+        self, caller: Caller, export: Export, file: str, owner: str, step: Callable[[str], None]
+    ) -> ImportReport:
+        """All of the export in one transaction, or nothing of it. Raises Invalid."""
         office = self._office
         made: dict[str, dict[str, int]] = {"products": {}, "quotes": {}}
         remarks = list(export.remarks)
@@ -65,7 +78,7 @@ class Imports:
                 if known and known.status not in (QuoteStatus.DRAFT, QuoteStatus.RECALLED, QuoteStatus.REJECTED):
                     if known.quote != quote:
                         what = f"is {known.status.value} here and was not changed"
-                        remarks.append(Remark(file=QUOTES, record=quote.id, field="", what=what))
+                        remarks.append(Remark(file=file, record=quote.id, field="", what=what))
                     _count(made["quotes"], "unchanged")
                     continue
                 flags = tuple(quote.contradictions())
@@ -92,7 +105,7 @@ class Imports:
                     session, caller, f"quote:{quote.id}", "imported", quote.digest, version=stored.version
                 )
                 _count(made["quotes"], "changed" if known else "new")
-                remarks += [Remark(file=QUOTES, record=quote.id, field=f["field"], what=f["problem"]) for f in flags]
+                remarks += [Remark(file=file, record=quote.id, field=f["field"], what=f["problem"]) for f in flags]
         lines = sum(len(quote.lines) for quote in export.quotes)
         return ImportReport(products=made["products"], quotes=made["quotes"], lines=lines, remarks=remarks)
 

@@ -1,5 +1,6 @@
 """Changing an order: what the policy wants approved first, and what a command would do before it is given."""
 
+from decimal import Decimal
 from typing import Any
 
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -39,7 +40,8 @@ class Rehearsal(Value):
 
     outcome: Outcome
     order: Order
-    net_total: str
+    net_total: Decimal
+    """Of the order once it is in effect."""
     moves: list[Move]
     approvals: list[str]
     """Whom the policy would ask first."""
@@ -58,6 +60,8 @@ async def rehearsed(session: AsyncSession, office: Office, command: Command, ord
             asked = [f"{a.title}: {a.asked}" for a in found[2].approvals if not a.inform]
             payload |= {"round": "rehearsal"} if asked else {}
     done = tried(order, command.model_copy(update={"payload": payload}), ledger, quote, office.clock())
+    then = in_effect(order, command.model_copy(update={"payload": payload}), ledger, quote, office.clock())
+    net_total = then.order.net_total if command.verb == "amend" else done.order.net_total
     before, after = claims(order), claims(done.order)
     moves = [
         Move(
@@ -67,7 +71,7 @@ async def rehearsed(session: AsyncSession, office: Office, command: Command, ord
         for name, entry in done.ledger.items() if before.get(name) != after.get(name)
     ]  # fmt: skip
     return Rehearsal(
-        outcome=done.outcome, order=done.order, net_total=str(done.order.net_total), moves=moves, approvals=asked,
+        outcome=done.outcome, order=done.order, net_total=net_total, moves=moves, approvals=asked,
         messages=messages(order, done.order),
     )  # fmt: skip
 

@@ -25,6 +25,7 @@ from services.commands import Answer, Caller
 from services.office import Office, authorise
 from services.order_changes import Rehearsal
 from services.quotes import principals
+from services.records import spreadsheet_safe
 from services.versions import next_version
 from storage import orders, quotes, record, rounds, trail
 from storage.orders import ErpDocument, OrderSummary
@@ -252,13 +253,7 @@ def _rows(document: ErpDocument) -> Iterable[list[str]]:
             body.get("currency"), place.get("city"), place.get("country")]  # fmt: skip
     for line in body["lines"]:
         values = [*head, *(line.get(name) for name in IN_LINE)]
-        yield [plain_cell(value) for value in values]
-
-
-def plain_cell(value: object) -> str:
-    """A cell that a spreadsheet shows and never runs."""
-    text = "" if value is None else str(value)
-    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
+        yield [spreadsheet_safe("" if value is None else str(value)) for value in values]
 
 
 def opening(caller: Caller, order: Order) -> Command:

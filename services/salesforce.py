@@ -56,8 +56,8 @@ class Export(Value):
     remarks: list[Remark]
 
 
-def rows_of(folder: Path, name: str) -> list[Row]:
-    """The rows of one file. Raises Invalid naming the file and the line that is broken."""
+def read_text(folder: Path, name: str) -> str:
+    """One file of an export. Raises Invalid naming it, and the line that is no text."""
     file = folder / name
     if not file.is_file():
         raise Invalid.field(name, f"is missing in {folder.name}/")
@@ -73,7 +73,12 @@ def rows_of(folder: Path, name: str) -> list[Row]:
         raise Invalid.field(f"{name} line {line}", "is not UTF-8 text; export it as CSV in UTF-8") from None
     if "\x00" in text:
         raise Invalid.field(name, "is a binary file, not CSV")
-    return list(_read(name, text))
+    return text
+
+
+def rows_of(folder: Path, name: str) -> list[Row]:
+    """The rows of one file. Raises Invalid naming the file and the line that is broken."""
+    return list(_read(name, read_text(folder, name)))
 
 
 def _read(name: str, text: str) -> Iterator[Row]:

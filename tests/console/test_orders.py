@@ -108,7 +108,7 @@ async def must(visitor: Visitor, who: str, path: str, /, **body: object) -> dict
 
 
 async def drag(page: Page, held: Locator, onto: Locator) -> None:
-    await held.scroll_into_view_if_needed()
+    await held.evaluate("grip => grip.scrollIntoView({block: 'center'})")
     a, b = await held.bounding_box(), await onto.bounding_box()
     assert a
     assert b
