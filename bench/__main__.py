@@ -1,13 +1,14 @@
-"""`python -m bench [inbox|approvals|policies|replacement]`: print the figures."""
+"""`python -m bench [inbox|approvals|policies|replacement|orders]`: print the figures."""
 
 import asyncio
 import sys
 
 import logs
-from bench import approvals, inbox, policies, replacement
+from bench import approvals, inbox, orders, policies, replacement
 from bench.report import Report
 
-AREAS = {"inbox": inbox.run, "approvals": approvals.run, "policies": policies.run, "replacement": replacement.run}
+AREAS = {"inbox": inbox.run, "approvals": approvals.run, "policies": policies.run, "replacement": replacement.run,
+         "orders": orders.run}  # fmt: skip
 
 
 def main() -> None:

@@ -5,9 +5,10 @@ from decimal import Decimal, InvalidOperation
 from typing import Annotated, Any, Literal, get_args
 
 from fastapi import APIRouter, Query, Request
-from fastapi.responses import RedirectResponse, Response
+from fastapi.responses import RedirectResponse, Response, StreamingResponse
 from pydantic import TypeAdapter, ValidationError
 
+from api.orders import document_place
 from api.requests import AHouse, PathId, cursor_of, keys_of
 from composition import now
 from console.pages import PAGE, Me, Short, Words, caller, said
@@ -50,6 +51,25 @@ async def order(request: Request, house: AHouse, me: Me, id: PathId) -> Response
     return page(request, "order.html", me, **facts)
 
 
+@router.get("/documents")
+async def documents(
+    request: Request, house: AHouse, me: Me, cursor: Annotated[str | None, Query(max_length=400)] = None,
+    status: Literal["waiting", "accepted", "rejected", ""] = "waiting",
+) -> Response:  # fmt: skip
+    found = await house.orders.documents(me, status or None, document_place(cursor), PAGE + 1)
+    last = found[PAGE - 1] if len(found) > PAGE else None
+    more = cursor_of(last.order, str(last.version)) if last else None
+    facts: dict[str, Any] = {"documents": found[:PAGE], "more": more, "chosen": status}
+    return page(request, "documents.html", me, **facts)
+
+
+@router.get("/documents.csv")
+async def export(house: AHouse, me: Me, status: Literal["waiting", "accepted", "rejected", ""] = "") -> Response:
+    rows = house.orders.documents_as_csv(me, status or None)
+    return StreamingResponse(rows, media_type="text/csv; charset=utf-8", headers=AS_FILE)
+
+
+AS_FILE = {"Content-Disposition": "attachment; filename=documents.csv"}
 DESK, OFFICE, RETURNS = "orders.steer", "erp.report", "orders.return"
 ACTS: dict[str, tuple[str, tuple[str, ...]]] = {
     "reschedule": (DESK, ("on", "start", "after", "version")),

@@ -151,13 +151,15 @@ def advance(
 
     Returns the state after, the acts, and how it stands should the record refuse the last of them."""
     acts: list[Act] = []
-    waiting = iter(inbox)
+    waiting = dict(inbox)
     while True:
         if state.ready:
-            command, key = state.parked[0], ""
+            command, key = state.parked[0], state.parked[0].key
+            waiting.pop(key, None)  # it was sent again meanwhile
             state = state.model_copy(update={"parked": state.parked[1:]})
-        elif (given := next(waiting, None)) is not None:
-            key, command = given
+        elif waiting:
+            key = next(iter(waiting))
+            command = waiting.pop(key)
         else:
             return state, acts, None
         before = state

@@ -10,6 +10,7 @@ import pytest
 from domain.approvals.acts import RoundMachine
 from domain.approvals.round import ApprovalStatus, RoundStatus
 from domain.orders.acts import OWNERS, OrderMachine
+from domain.orders.documents import Message
 from domain.orders.order import OrderStatus
 from domain.orders.returned import ReturnMachine, ReturnStatus
 from domain.orders.split import Terms
@@ -18,7 +19,8 @@ from tests.conftest import ROOT
 from texts import LANGUAGES, catalog
 
 CALL = re.compile(r"""(?:_|say)\(\s*(?:"([^"]+)"|'([^']+)')""")
-STATUSES = (*QuoteStatus, *RoundStatus, *ApprovalStatus, *OrderStatus, *ReturnStatus, *get_args(Terms), *OWNERS)
+KINDS = get_args(Message.model_fields["kind"].annotation)
+STATUSES = (*KINDS, *QuoteStatus, *RoundStatus, *ApprovalStatus, *OrderStatus, *ReturnStatus, *get_args(Terms), *OWNERS)
 VERBS = (
     *RoundMachine.verbs,
     *OrderMachine.verbs,

@@ -6,7 +6,7 @@ from typing import Any
 
 import httpx
 import pytest
-from sqlmodel import func, select
+from sqlmodel import col, func, select
 
 from composition import House
 from domain.approvals.exchange import read_policy
@@ -103,7 +103,8 @@ class Player:
 
         async def none_left() -> bool:
             async with self.live.house.database.reading() as session:
-                query = select(func.count()).select_from(CommandRow).where(CommandRow.answered == False)  # noqa: E712
+                unanswered = (col(CommandRow.answered).is_(False), col(CommandRow.parked).is_(False))
+                query = select(func.count()).select_from(CommandRow).where(*unanswered)
                 return (await session.exec(query)).one() == 0
 
         await until(none_left, "an answer to every command")

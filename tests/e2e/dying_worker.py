@@ -29,7 +29,7 @@ class DyingRecorder:
         if activity.info().is_local and (ARM / "local_fails").exists():
             raise OSError("the database is away")
         head = await self._inner.record(proposal)
-        if head.state == proposal.after:
+        if {act.settles for act in proposal.acts if act.key} <= set(head.settled):
             for act in proposal.acts:
                 armed = ARM / act.command.verb
                 if armed.exists():

@@ -120,7 +120,7 @@ def test_dev_runs_everything_survives_a_restart_and_stops_cleanly(tmp_path: Path
 
 
 def test_the_tour_holds() -> None:
-    assert "All 23 steps held" in dealwright("tour")
+    assert "All 25 steps held" in dealwright("tour")
 
 
 def test_errors_are_one_clear_line(tmp_path: Path) -> None:
