@@ -291,7 +291,7 @@ async def replace(story: Story) -> None:
     """Fábio leaves: what he held, and what the policy asked of him, goes to Leif."""
     who = {"old": "fabio", "new": "leif"}
     tried = await story.call("adam", "POST", "/v1/replacements/preview", json=who)
-    must(tried["policies"] == ["quote"] and tried["approvals"] == 1, f"unexpected dry run: {tried}")
+    must(tried["policies"] == ["order_change", "quote"] and tried["approvals"] == 1, f"unexpected dry run: {tried}")
     started = await story.call("adam", "POST", "/v1/replacements", 201, json=who)
 
     async def finished() -> bool:

@@ -130,6 +130,8 @@ class Head(Value):
     state: dict[str, Any]
     settled: list[str] = []
     """Keys of the proposed commands that need no more work."""
+    first: Command | None = None
+    """A command to begin with, where whoever starts the run need not signal it."""
 
 
 class Proposal(Value):

@@ -29,7 +29,7 @@ class CommandedRun(Generic[S]):
     def __init__(self, head: Head) -> None:
         self.id = workflow.info().workflow_id
         self.now_at: S = self.machine.state.model_validate(head.state)
-        self.inbox: dict[str, Command] = {}
+        self.inbox: dict[str, Command] = {head.first.key: head.first} if head.first else {}
         self.timer: asyncio.Task[None] | None = None
         self.armed: datetime | None = None
         self.shown = self.visible()  # whoever starts a run sets the attributes of its head

@@ -43,11 +43,10 @@ class OrderSplit:
             OPENING, id, result_type=Opening, summary=f"read {id}", **QUICK_RECORD
         )
         order = Order.model_validate(opening.head.state)
-        signal = opening.command.model_dump(mode="json", exclude={"run", "verb"})
-        with suppress(WorkflowAlreadyStartedError):  # somebody's command, or the sweeper, was quicker
+        try:
             await workflow.start_child_workflow(
                 ORDER_FULFILMENT,
-                opening.head,
+                opening.head.model_copy(update={"first": opening.command}),
                 id=order_run(id),
                 id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
                 parent_close_policy=workflow.ParentClosePolicy.ABANDON,
@@ -55,8 +54,10 @@ class OrderSplit:
                 search_attributes=at_start(visible(order)),
                 **ORDER_TASK,
             )
-        with suppress(FailureError):  # it is over already
-            await workflow.get_external_workflow_handle(order_run(id)).signal("open", signal)
+        except WorkflowAlreadyStartedError:  # somebody's command, or the sweeper, was quicker
+            signal = opening.command.model_dump(mode="json", exclude={"run", "verb"})
+            with suppress(FailureError):  # it is over already
+                await workflow.get_external_workflow_handle(order_run(id)).signal("open", signal)
 
     def _show(self) -> None:
         split = self.split

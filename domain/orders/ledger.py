@@ -19,15 +19,24 @@ class Share(Value):
     """At list price."""
 
     def plus(self, other: "Share") -> "Share":
-        return Share(quantity=self.quantity + other.quantity, net=self.net + other.net, full=self.full + other.full)
+        return self if other is NOTHING else other if self is NOTHING else self._moved(other, 1)
+
+    def minus(self, other: "Share") -> "Share":
+        return self if other is NOTHING else self._moved(other, -1)
+
+    def _moved(self, other: "Share", sign: int) -> "Share":
+        # Copied, not validated: sums of amounts are amounts, and a preview makes thousands of them.
+        return self.model_copy(
+            update={
+                "quantity": self.quantity + sign * other.quantity, "net": self.net + sign * other.net,
+                "full": self.full + sign * other.full,
+            }
+        )  # fmt: skip
 
     @property
     def sound(self) -> bool:
         """Nothing is below 0, and no money stands where no quantity is."""
         return min(self.quantity, self.net, self.full) >= 0 and (self.quantity > 0 or self.net == self.full == 0)
-
-    def minus(self, other: "Share") -> "Share":
-        return Share(quantity=self.quantity - other.quantity, net=self.net - other.net, full=self.full - other.full)
 
 
 NOTHING = Share(quantity=ZERO)
@@ -46,18 +55,24 @@ class LineLedger(Value):
 
     @property
     def balanced(self) -> bool:
-        parts = (self.unallocated, self.allocated, self.cancelled)
-        total = self.unallocated.plus(self.allocated).plus(self.cancelled)
-        return total == self.quoted and all(p.sound for p in parts)
+        left, held, ended, quoted = self.unallocated, self.allocated, self.cancelled, self.quoted
+        return (
+            left.quantity + held.quantity + ended.quantity == quoted.quantity
+            and left.net + held.net + ended.net == quoted.net
+            and left.full + held.full + ended.full == quoted.full
+            and left.sound and held.sound and ended.sound
+        )  # fmt: skip
 
     def shifted(self, allocated: Share = NOTHING, cancelled: Share = NOTHING) -> "LineLedger":
         """So much more is allocated to orders and cancelled for good, out of what is unallocated; less gives it back.
 
         Raises Invalid naming the line, what is asked for and what is there."""
         taken = allocated.plus(cancelled)
-        moved = LineLedger(
-            line=self.line, quoted=self.quoted, unallocated=self.unallocated.minus(taken), moves=self.moves + 1,
-            allocated=self.allocated.plus(allocated), cancelled=self.cancelled.plus(cancelled),
+        moved = self.model_copy(
+            update={
+                "unallocated": self.unallocated.minus(taken), "allocated": self.allocated.plus(allocated),
+                "cancelled": self.cancelled.plus(cancelled), "moves": self.moves + 1,
+            }
         )  # fmt: skip
         if not moved.balanced:
             raise short_of(self.line, taken.quantity, self.unallocated.quantity)
@@ -70,6 +85,8 @@ class LineLedger(Value):
         there, asked = self.unallocated.quantity, sum(quantities, ZERO)
         if asked > there:
             raise short_of(self.line, asked, there)
+        if asked == there and len(quantities) == 1:
+            return [self.unallocated]
         weights = [*quantities, there - asked]
         nets = largest_remainder(self.unallocated.net, weights, unit)
         fulls = largest_remainder(self.unallocated.full, weights, unit)

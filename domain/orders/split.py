@@ -13,7 +13,7 @@ from domain.money import minor_unit
 from domain.orders.division import largest_remainder
 from domain.orders.ledger import LineLedger, Share
 from domain.quotes import Place, Quantity, Quote, QuoteLine
-from domain.values import Id, StorableText, Value, canonical, plain_number, short_id
+from domain.values import Id, StorableText, Value, plain_number, short_id
 
 MOST_ORDERS = 200
 Column = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]{0,63}$")]
@@ -133,8 +133,11 @@ def split(quote: Quote, ledger: Mapping[str, LineLedger], way: Way, number: int)
     for _, some in parts:
         check_whole(lines, some)
     unit = minor_unit(quote.currency)
-    shares = {id: iter(ledger[id].divided([some[id] for _, some in parts if id in some], unit)) for id in lines
-              if any(id in some for _, some in parts)}  # fmt: skip
+    asked: dict[str, list[Decimal]] = {}
+    for _, some in parts:
+        for id, quantity in some.items():
+            asked.setdefault(id, []).append(quantity)
+    shares = {id: iter(ledger[id].divided(quantities, unit)) for id, quantities in asked.items()}
     orders, after = [], dict(ledger)
     for n, (slot, some) in enumerate(parts, number):
         made = tuple(
@@ -165,11 +168,11 @@ def _parts(quote: Quote, left: Mapping[str, Decimal], way: Way) -> Iterable[Part
 
 def _by_fields(quote: Quote, left: Mapping[str, Decimal], way: ByFields) -> Iterable[Part]:
     lines = {line.id: line for line in quote.lines}
-    groups: dict[str, list[QuoteLine]] = {}
+    groups: dict[tuple[Any, ...], list[QuoteLine]] = {}
     for line in quote.lines:
         if line.id in left:
             speaks = _head(line, lines)  # a part of a bundle goes where its head goes
-            key = canonical([_value(speaks, field) for field in way.fields])
+            key = tuple(_value(speaks, field) for field in way.fields)
             groups.setdefault(key, []).append(line)
     for together in groups.values():
         heads = [_head(line, lines) for line in together]
@@ -182,7 +185,7 @@ def _by_fields(quote: Quote, left: Mapping[str, Decimal], way: ByFields) -> Iter
 
 def _value(line: QuoteLine, field: str) -> Any:
     if field == "ship_to":
-        return line.ship_to.model_dump() if line.ship_to else None
+        return line.ship_to
     own = getattr(line, field, None) if field in QuoteLine.model_fields else line.given(field)
     found = testable(own)
     return None if found == "" else found
@@ -247,10 +250,9 @@ def _head(line: QuoteLine, lines: Mapping[str, QuoteLine]) -> QuoteLine:
 
 def check_bundles(lines: Mapping[str, QuoteLine], parts: Iterable[Mapping[str, Decimal]]) -> None:
     """A part of a bundle goes with its head, in the ratio it was quoted in. Raises Invalid naming the line."""
-    for some in parts:
-        for id, line in lines.items():
-            if not _follows(line, lines):
-                continue
+    followers = {id: line for id, line in lines.items() if _follows(line, lines)}
+    for some in parts if followers else ():
+        for id, line in followers.items():
             head = lines[line.requires or ""]
             heads, given = some.get(head.id, Decimal(0)), some.get(id, Decimal(0))
             if given * head.quantity != heads * line.quantity or given % line.counted_in:
