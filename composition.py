@@ -96,7 +96,7 @@ def build(settings: Settings, runtime: Runtime | None = None) -> House:
     path = CommandPath(database, sender, now, audit_key, MACHINES)
     office = Office(database, path, now, audit_key, settings.company_currency, tuple(settings.chat_schemes.split(",")))
     links = Links(settings.secret.get_secret_value(), settings.base_url, settings.reply_domain)
-    approvals, orders = Approvals(office), Orders(office)
+    approvals, orders = Approvals(office), Orders(office, settings.acceptance_required)
     return House(
         settings=settings,
         database=database,

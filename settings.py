@@ -22,6 +22,8 @@ class Settings(BaseSettings):
     """Seals the audit chain. Keep it where nobody who can write to the database can read it."""
     token_minutes: int = Field(default=480, ge=1)
 
+    acceptance_required: bool = True
+    """Whether the customer's yes must be written down before a quote is ordered."""
     company_currency: str = Field(default="EUR", pattern=r"^[A-Z]{3}$")
     smtp_host: str = "127.0.0.1"
     smtp_port: int = 1025

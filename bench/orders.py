@@ -23,9 +23,21 @@ from bench.approvals import many, running
 from bench.report import Report, ratio
 from composition import House
 from domain.approvals.policy import Policy
-from domain.orders.ledger import LineLedger, Share, opened
+from domain.orders.ledger import Share
 from domain.orders.order import Line, Order
-from domain.orders.split import ByFields, ByHand, Even, Group, Planned, Slot, Trigger, Way, Whole, split
+from domain.orders.split import (
+    ByFields,
+    ByHand,
+    Even,
+    Group,
+    Planned,
+    Slot,
+    Trigger,
+    Way,
+    Whole,
+    nothing_ordered,
+    split,
+)
 from domain.quotes import Acceptance, Quote
 from domain.runs import Command
 from services.commands import Caller
@@ -39,6 +51,8 @@ PARKED = int(os.environ.get("PARKED", "20000"))
 DUE = PARKED // 10
 SPLITS, AT_ONCE = 100, 10
 QUEUE = "bare-timers"
+WAITING: set[str] = set()
+"""The bare runs that set their timer."""
 MANUAL = Slot(trigger=Trigger(start="manual"))
 
 
@@ -56,11 +70,6 @@ def a_big_quote() -> dict[str, Any]:
     return a_quote("Q-1", lines=lines).model_dump(mode="json")
 
 
-def ledger_of(quote: Quote) -> dict[str, LineLedger]:
-    sums = zip(quote.lines, quote.line_sums, strict=True)
-    return {line.id: opened(line.id, line.quantity, s.net_total, s.list_total) for line, s in sums}
-
-
 def quickest(act: Callable[[], Any]) -> float:
     """The median of some repetitions, in milliseconds."""
     spent = []
@@ -74,7 +83,7 @@ def quickest(act: Callable[[], Any]) -> float:
 def preview(report: Report) -> None:
     text = json.dumps(a_big_quote())
     quote = Quote.model_validate(json.loads(text))
-    ledger = ledger_of(quote)
+    ledger = nothing_ordered(quote)
 
     def made(way: Way) -> Planned:
         return split(quote, ledger, way, 1)
@@ -108,6 +117,7 @@ class BareTimer:
 
     @workflow.run
     async def run(self, due: float) -> float:
+        WAITING.add(workflow.info().workflow_id)
         await workflow.sleep(max(0.0, due - workflow.now().timestamp()))
         return workflow.now().timestamp() - due
 
@@ -209,7 +219,9 @@ async def parked(report: Report, stack: Any, house: House) -> None:
             await engine.start_workflow("BareTimer", instant, id=f"timer-{n}", task_queue=QUEUE)
 
         await each("Parking bare timers", lambda n: bare(n + DUE), PARKED - DUE)
-        due["bare"] = float(int(time.time() + 20 + DUE / 50))
+        while len(WAITING) < PARKED - DUE:
+            await asyncio.sleep(1)
+        due["bare"] = float(int(time.time() + 20 + DUE / 15))
         await each("Parking those that are due", bare, DUE)
         bare_memory, bare_worker_mib = memory(stack), (psutil.Process().memory_info().rss - mine) / 1024**2
         late = [await engine.get_workflow_handle(f"timer-{n}").result() for n in range(DUE)]
@@ -231,7 +243,8 @@ async def parked(report: Report, stack: Any, house: House) -> None:
     started = time.perf_counter()
     later = datetime.now(UTC) + timedelta(days=30)
     await each("Parking orders", lambda n: order(n + DUE, later), PARKED - DUE)
-    instant = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=20 + DUE / 25)
+    await all_wait(house)
+    instant = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=20 + DUE / 15)
     await each("Parking those that are due", lambda n: order(n, instant), DUE)
     our_memory, our_seconds = memory(stack), time.perf_counter() - started
     ours = await lateness(house, instant)
@@ -267,6 +280,15 @@ async def parked(report: Report, stack: Any, house: House) -> None:
     report.ratio(
         "worker memory, orders : bare timers", ratio(our_memory["worker"] - base["worker"], bare_worker_mib), "≤ 1.5"
     )
+
+
+async def all_wait(house: House) -> None:
+    """Until the worker has taken in everything that was started."""
+    while True:
+        async with house.database.reading() as session:
+            if not await orders.listed(session, owner=None, quote=None, status="draft", after="", limit=1):
+                return
+        await asyncio.sleep(1)
 
 
 async def lateness(house: House, instant: datetime) -> list[float]:

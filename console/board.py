@@ -15,7 +15,7 @@ from composition import now
 from console.pages import Me, caller
 from console.view import Reader, page
 from domain.approvals.exchange import invalid_fields
-from domain.errors import Refusal
+from domain.errors import Invalid, Refusal
 from domain.orders.split import Slot, Way
 from domain.quotes import Place, Quote
 from domain.values import canonical, plain_number
@@ -108,8 +108,11 @@ async def _arranged(
     if then not in ways:
         return columns
     placed = await house.orders.preview(me, id, WAYS.validate_python(ways[then]))
+    if len(placed.orders) > MOST_COLUMNS:
+        many = f"makes {len(placed.orders)} orders, and the board shows {MOST_COLUMNS}: order it on the quote's page"
+        raise Invalid.field("way", many)
     return [_column(order.slot, {n.line: plain_number(n.share.quantity) for n in order.lines}, places)
-            for order in placed.orders][:MOST_COLUMNS]  # fmt: skip
+            for order in placed.orders]  # fmt: skip
 
 
 def _column(slot: Slot, quantities: dict[str, str], places: list[Place]) -> Column:

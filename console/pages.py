@@ -232,7 +232,7 @@ async def quote(request: Request, house: AHouse, me: Me, id: PathId) -> Response
         "undelivered": await house.quotes.undelivered(me, id) if stored.round else [],
         "may_comment": allows(me, "quotes.comment"),
         "may_accept": stored.status == "approved" and allows(me, "quotes.accept"),
-        "may_order": stored.status.frozen and allows(me, "orders.place"), "ordered": [], "ledger": {},
+        "may_order": house.orders.orderable(stored) and allows(me, "orders.place"), "ordered": [], "ledger": {},
         "today": Reader(me).today(now()).isoformat(),
         "may_recall": stored.status == "in_approval" and (
             (stored.quote.owner == me.id and allows(me, "quotes.recall")) or me.has(Role.APPROVALS_ADMIN)
@@ -242,7 +242,7 @@ async def quote(request: Request, house: AHouse, me: Me, id: PathId) -> Response
     }  # fmt: skip
     if mine or facts["may_add"]:
         facts["people"] = await _colleagues(house, me)
-    if stored.status.frozen and allows(me, "orders.read"):
+    if house.orders.orderable(stored) and allows(me, "orders.read"):
         facts["ordered"] = await house.orders.listed(me, id, None, "", 200)
         facts["ledger"] = {entry.line: entry for entry in await house.orders.ledger(me, id)}
     return page(request, "quote.html", me, **facts)

@@ -17,7 +17,7 @@ from console import draw
 from domain.approvals.round import explained
 from domain.money import formatted
 from domain.people import Person, Role
-from domain.permissions import allows
+from domain.permissions import Reach, allows, reaches
 from domain.values import plain_number
 from texts import locale_of, translator
 
@@ -31,6 +31,7 @@ environment = Environment(
 environment.globals.update(
     explained=explained,
     allows=allows,
+    lists_orders=lambda person: bool(reaches(person, "orders.read") - {Reach.INVOLVED}),
     plain=plain_number,
     chain_name=draw.chain_name,
     Role=Role,

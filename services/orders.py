@@ -11,9 +11,9 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from activities.contracts import Split
 from domain.audit import Entry
 from domain.errors import CommandIdReused, Invalid, Locked, NotFound
-from domain.orders.ledger import LineLedger, opened
+from domain.orders.ledger import LineLedger
 from domain.orders.order import Order, new_order, order_run
-from domain.orders.split import Planned, Way, split
+from domain.orders.split import Planned, Way, nothing_ordered, split
 from domain.orders.starts import check_starts
 from domain.people import Person
 from domain.permissions import Reach
@@ -40,8 +40,9 @@ class Placed(Value):
 
 
 class Orders:
-    def __init__(self, office: Office) -> None:
+    def __init__(self, office: Office, acceptance_required: bool = True) -> None:
         self._office = office
+        self._acceptance_required = acceptance_required
 
     # --- from quote to orders ---------------------------------------------------------------------------------------
 
@@ -60,19 +61,23 @@ class Orders:
                 raise Locked(f"Only an approved quote can be accepted; this one is {state}.", state=state)
             if expected is not None:
                 next_version(stored.version, expected)
-            now = office.clock()
-            if stored.valid_until and stored.valid_until <= now:
-                raise Locked("The approval has ended. Submit the quote again.", state="lapsed")
-            if acceptance.on > now.date():
-                raise Invalid.field("on", "is a day to come; write down a yes that was given")
-            update = {"status": QuoteStatus.ACCEPTED, "acceptance": acceptance, "valid_until": None, "changed_at": now}
-            accepted = stored.model_copy(update=update)
-            await quotes.save(session, accepted)
-            sums = zip(stored.quote.lines, stored.quote.line_sums, strict=True)
-            entries = [opened(line.id, line.quantity, s.net_total, s.list_total) for line, s in sums]
-            await orders.open_ledger(session, id, entries)
-            facts = acceptance.model_dump(mode="json")
-            await office.note(session, caller, f"quote:{id}", "accept", stored.digest, **facts)
+            return await self._accepted(session, caller, stored, acceptance)
+
+    async def _accepted(
+        self, session: AsyncSession, caller: Caller, stored: StoredQuote, acceptance: Acceptance
+    ) -> StoredQuote:
+        """The quote as it can be ordered from now on, with nothing of it ordered yet."""
+        office, now, id = self._office, self._office.clock(), stored.quote.id
+        if stored.valid_until and stored.valid_until <= now:
+            raise Locked("The approval has ended. Submit the quote again.", state="lapsed")
+        if acceptance.on > now.date():
+            raise Invalid.field("on", "is a day to come; write down a yes that was given")
+        update = {"status": QuoteStatus.ACCEPTED, "acceptance": acceptance, "valid_until": None, "changed_at": now}
+        accepted = stored.model_copy(update=update)
+        await quotes.save(session, accepted)
+        await orders.open_ledger(session, id, nothing_ordered(stored.quote).values())
+        facts = acceptance.model_dump(mode="json")
+        await office.note(session, caller, f"quote:{id}", "accept", stored.digest, **facts)
         return accepted
 
     async def _quote(
@@ -101,6 +106,8 @@ class Orders:
             stored = await self._quote(session, caller.person, reach, id, lock=True)
             if known := await self._placed_before(session, caller, id, way):
                 return known
+            if not self._acceptance_required and stored.status is QuoteStatus.APPROVED:
+                stored = await self._accepted(session, caller, stored, Acceptance(on=office.clock().date()))
             planned, number = await self._planned(session, stored, way)
             before, now = await orders.ledger(session, id), office.clock()
             await orders.move(session, id, before, planned.ledger)
@@ -126,17 +133,26 @@ class Orders:
         left = await orders.ledger(session, id)
         return Placed(orders=await orders.several(session, known.orders), ledger=list(left.values()))
 
+    def orderable(self, stored: StoredQuote) -> bool:
+        """Whether it can be ordered as it stands."""
+        return stored.status.frozen or (not self._acceptance_required and stored.status is QuoteStatus.APPROVED)
+
+    async def _ledger(self, session: AsyncSession, stored: StoredQuote) -> dict[str, LineLedger]:
+        if self.orderable(stored) and not stored.status.frozen:
+            return nothing_ordered(stored.quote)
+        return await orders.ledger(session, stored.quote.id)
+
     async def _planned(self, session: AsyncSession, stored: StoredQuote, way: Way) -> tuple[Planned, int]:
-        if not stored.status.frozen:
+        if not self.orderable(stored):
             state = stored.status.value
             raise Locked(f"The customer has not accepted this quote yet; it is {state}.", state=state)
         if stored.quote.order_by and stored.quote.order_by < self._office.clock().date():
             raise Locked(f"It could be ordered until {stored.quote.order_by}.", state="too_late")
         number = await orders.next_number(session, stored.quote.id)
-        planned = split(stored.quote, await orders.ledger(session, stored.quote.id), way, number)
+        planned = split(stored.quote, await self._ledger(session, stored), way, number)
         named = {order.slot.trigger.after for order in planned.orders if order.slot.trigger.after}
         others = await orders.waited_for(session, named, stored.quote.customer.id) if named else set()
-        check_starts(planned.orders, others, self._office.clock(), chosen=way.way != "fields")
+        check_starts(planned.orders, others, self._office.clock(), stored.quote.order_by, chosen=way.way != "fields")
         return planned, number
 
     # --- one order --------------------------------------------------------------------------------------------------
@@ -174,7 +190,7 @@ class Orders:
         reach = authorise(person, "orders.read")
         async with self._office.database.reading() as session:
             stored = await self._quote(session, person, reach, quote)
-            return list((await orders.ledger(session, stored.quote.id)).values())
+            return list((await self._ledger(session, stored)).values())
 
     async def audit(self, person: Person, id: str, after: int, limit: int) -> list[Entry]:
         """Everything that ever happened to the order, in order."""
@@ -202,9 +218,9 @@ class Orders:
         Raises NotFound, Unresolved, CommandIdReused."""
         office = self._office
         async with office.database.writing() as session:
+            head = await record.head(session, order_run(order))  # locked: rounds of one order are numbered
             found = await self.visible(session, caller.person, order, "orders.steer")
             command = await order_changes.written_down(session, office, caller, found, payload)
-            head = await record.head(session, command.run)
         assert head is not None
         return await office.path.carry(command, head)
 
@@ -216,9 +232,12 @@ class Orders:
         async with self._office.database.reading() as session:
             return await orders.documents(session, status, after, limit)
 
-    async def documents_as_csv(self, person: Person, status: str | None) -> AsyncIterator[str]:
+    def documents_as_csv(self, person: Person, status: str | None) -> AsyncIterator[str]:
         """Every document, a row for each line, some hundreds at a time."""
         authorise(person, "erp.read")
+        return self._documents_as_csv(status)
+
+    async def _documents_as_csv(self, status: str | None) -> AsyncIterator[str]:
         after: tuple[str, int] | None = None
         yield _as_csv([COLUMNS])
         while True:

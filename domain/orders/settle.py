@@ -67,7 +67,9 @@ def _priced(now: Order, was: Order, ledger: Ledger, quote: Quote) -> tuple[Order
         if old is None and line.line not in quoted:
             raise Invalid.field(f"lines.{line.line}", "is no line of this quote")
         if old is None:
-            line = new_line(quoted[line.line], line.share).model_copy(update={"unpriced": line.unpriced})
+            line = _come_later(now, new_line(quoted[line.line], line.share)).model_copy(
+                update={"unpriced": line.unpriced}
+            )
         lines.append(_line(line, old, ledger, unit, now.replaces is not None) if line.unpriced else line)
     if now.phase is not Phase.ACTIVE:
         lines = [
@@ -77,10 +79,18 @@ def _priced(now: Order, was: Order, ledger: Ledger, quote: Quote) -> tuple[Order
     return _reserved(settled, was, ledger, unit), ledger
 
 
+def _come_later(order: Order, line: Line) -> Line:
+    """What is no goods is delivered with the order, also when it came to it later."""
+    served = order.phase is Phase.ACTIVE and not line.shipped_goods
+    return line.model_copy(update=dict.fromkeys(("shipped", "delivered"), line.share.quantity)) if served else line
+
+
 def _line(line: Line, old: Line | None, ledger: Mapping[str, LineLedger], unit: Decimal, free: bool) -> Line:
     share, before = line.share, old.share if old else NOTHING
     ended = line.cancelled.quantity - (old.cancelled.quantity if old else ZERO)
     more = share.quantity - before.quantity
+    if free and more > 0:
+        raise Invalid.field(f"lines.{line.line}", "what replaces a return grows by nothing")
     if free or (more == 0 and not ended):
         return line.model_copy(update={"unpriced": False})
     if more > 0:

@@ -11,7 +11,7 @@ from domain.approvals.subject import testable
 from domain.errors import Invalid
 from domain.money import minor_unit
 from domain.orders.division import largest_remainder
-from domain.orders.ledger import LineLedger, Share
+from domain.orders.ledger import LineLedger, Share, opened
 from domain.quotes import Place, Quantity, Quote, QuoteLine
 from domain.values import Id, StorableText, Value, plain_number, short_id
 
@@ -147,6 +147,12 @@ def split(quote: Quote, ledger: Mapping[str, LineLedger], way: Way, number: int)
         for line in made:
             after[line.line] = after[line.line].shifted(allocated=line.share)
     return Planned(orders=tuple(orders), ledger=after)
+
+
+def nothing_ordered(quote: Quote) -> dict[str, LineLedger]:
+    """The ledger of a quote that was just accepted."""
+    sums = zip(quote.lines, quote.line_sums, strict=True)
+    return {line.id: opened(line.id, line.quantity, s.net_total, s.list_total) for line, s in sums}
 
 
 def order_id(quote: str, number: int) -> str:

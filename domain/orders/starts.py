@@ -1,22 +1,27 @@
 """When the orders of a split start: no day that is over, nobody who waits for nothing, or in the end for themselves."""
 
 from collections.abc import Collection, Sequence
-from datetime import datetime
+from datetime import date, datetime
 
 from domain.delegation import zone_of
 from domain.errors import Invalid
 from domain.orders.split import PlannedOrder
 
 
-def check_starts(planned: Sequence[PlannedOrder], others: Collection[str], at: datetime, chosen: bool) -> None:
+def check_starts(
+    planned: Sequence[PlannedOrder], others: Collection[str], at: datetime, order_by: date | None, chosen: bool
+) -> None:
     """Raises Invalid naming the order and the field; `others` are orders that may be waited for.
 
-    A day that nobody chose, but a line wished for, may be over: such an order starts at once."""
+    A day that nobody chose, but a line wished for, may be over: such an order starts at once. Nobody chooses a day
+    after the last one to order on, when the approved price ends."""
     waits = {order.id: order.slot.trigger.after for order in planned}
     for n, order in enumerate(planned):
         trigger, place = order.slot.trigger, order.slot.ship_to
         if chosen and trigger.on and trigger.on < at.astimezone(zone_of(place.time_zone if place else "")).date():
             raise Invalid.field(f"orders[{n}].on", f"{trigger.on} is over")
+        if chosen and trigger.on and order_by and trigger.on > order_by:
+            raise Invalid.field(f"orders[{n}].on", f"{trigger.on} is after {order_by}, the last day to order")
         if trigger.after is None:
             continue
         if trigger.after not in waits and trigger.after not in others:

@@ -182,14 +182,15 @@ async def test_a_cancelled_predecessor_holds_who_waits_for_it(api: Api) -> None:
 
 
 async def test_a_split_that_waits_for_nobody_known_is_refused_naming_the_field(api: Api) -> None:
-    await accepted(api)
+    await accepted(api, order_by="2026-12-31")
     for wrong in ("Q-1-1", "Q-9-9"):  # itself, and an order that does not exist
         slot = {"trigger": {"start": "after", "after": wrong}}
         answer = await api.call("rita", "POST", "/v1/quotes/Q-1/orders", json={"way": "whole", "slot": slot})
         assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "orders[0].after")
-    past = {"trigger": {"start": "date", "on": "2026-02-01"}}
-    answer = await api.call("rita", "POST", "/v1/quotes/Q-1/orders", json={"way": "whole", "slot": past})
-    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "orders[0].on")
+    for day in ("2026-02-01", "2027-01-01"):
+        slot = {"trigger": {"start": "date", "on": day}}
+        answer = await api.call("rita", "POST", "/v1/quotes/Q-1/orders", json={"way": "whole", "slot": slot})
+        assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "orders[0].on")
 
 
 async def test_goods_come_back_once_never_more_than_arrived_and_are_replaced_for_nothing(api: Api) -> None:

@@ -80,6 +80,17 @@ async def test_an_accepted_quote_is_changed_no_more_and_accepting_twice_is_once(
     assert (await api.call("rita", "POST", "/v1/quotes/Q-1/submit")).json()["code"] == "locked"
 
 
+async def test_where_no_yes_is_asked_for_an_approved_quote_is_ordered_at_once(api: Api) -> None:
+    api.bench.house.orders._acceptance_required = False
+    item = await submitted(api)
+    early = await api.call("rita", "POST", "/v1/quotes/Q-1/orders", json={"way": "whole"})
+    assert early.json()["code"] == "locked"
+    await api.call("dora", "POST", f"/v1/approvals/{item['approval']}/approve", json={"digest": item["digest"]})
+    tried = (await api.call("rita", "POST", "/v1/quotes/Q-1/orders/preview", json={"way": "whole"})).json()
+    assert [o["id"] for o in tried["orders"]] == await ordered(api, way="whole")
+    assert (await api.call("rita", "GET", "/v1/quotes/Q-1")).json()["status"] == "ordering"
+
+
 async def test_a_yes_to_come_is_no_yes(api: Api) -> None:
     item = await submitted(api)
     way = f"/v1/approvals/{item['approval']}/approve"

@@ -4,9 +4,10 @@ import re
 from typing import Any
 
 import pytest
-from playwright.async_api import Locator, Page, expect
+from playwright.async_api import Browser, Locator, Page, expect
 
-from tests.console.conftest import Visitor
+from tests.conftest import Live
+from tests.console.conftest import SIZES, Visitor
 from tests.console.test_pages import NUMBERS, accessible
 from tests.support import a_line, a_quote
 
@@ -226,3 +227,24 @@ async def test_an_order_is_changed_tried_undone_and_taken_back_in_parts(visitor:
     await page.get_by_role("button", name="Send new ones for nothing").click()
     await expect(page.locator("main")).to_contain_text("Replaces")
     assert visitor.troubles == []
+
+
+@pytest.mark.parametrize("size", list(SIZES))
+async def test_board_and_order_work_without_javascript(browser: Browser, live: Live, size: str) -> None:
+    context = await browser.new_context(viewport=SIZES[size], java_script_enabled=False)
+    visitor = Visitor(live, context, await context.new_page(), size)
+    id, page = await an_accepted_quote(visitor), visitor.page
+    await visitor.sign_in("dina")
+    await visitor.go(f"/quotes/{id}/board")
+    await page.locator("input[name='q0.1']").fill("4")
+    await page.locator("select[name='g0.start']").select_option("manual")
+    await page.get_by_role("button", name="Show what that makes").click()
+    await expect(page.locator("#left-1")).to_have_text("6")
+    await expect(page.locator("#sum-0")).to_have_text("€133.80")
+    await page.get_by_role("button", name="Order it so").click()
+    await visitor.until(f"/v1/orders/{id}-1", lambda found: found["status"] == "scheduled")
+    await visitor.go(f"/orders/{id}-1")
+    await page.locator("form[action$='/reschedule'] input[name=on]").fill("2031-05-01")
+    await page.get_by_role("button", name="Move").click()
+    await expect(page.locator(".facts.head")).to_contain_text("2031")
+    await context.close()

@@ -33,7 +33,7 @@ SHAPES: dict[str, list[Act]] = {
               ("rita", "first", "add-approver", {"to": "lara"}), ("dora", "first", "approve", {}),
               ("fabio", "second", "approve", {}), ("lara", "added", "approve", {})],
     "replaced": [("rita", "", "recall", {})],
-    "ordered": [("dora", "first", "approve", {}), ("fabio", "second", "approve", {})],
+    **{name: [("dora", "first", "approve", {}), ("fabio", "second", "approve", {})] for name in ("ordered", "changed", "split", "returned")},
     "fallback": [("dora", "first", "approve", {}), ("rita", "", "recall", {})],
     "malformed": [("rita", "", "recall", {})],
     "long": [("dora" if n % 2 == 0 else "lara", "first", "delegate", {"to": "lara" if n % 2 == 0 else "dora"}) for n in range(16)]
@@ -65,8 +65,8 @@ async def play(player: Player, name: str, arm: Path) -> str:
         await player.settled()
         (arm / "local_fails").unlink(missing_ok=True)
 
-    if name == "ordered":
-        run = await ordered(player, id)
+    if name in ORDERS:
+        run = await ORDERS[name](player, id)
 
     async def closed() -> bool:
         return (await client.get_workflow_handle(run).describe()).close_time is not None
@@ -98,6 +98,43 @@ async def ordered(player: Player, id: str) -> str:
         body = {"id": f"D{n}", "lines": {line["line"]: line["share"]["quantity"]}}
         await call("bruno", "POST", f"{order}/deliveries", json=body)
     return f"order:{id}-1"
+
+
+async def split(player: Player, id: str) -> str:
+    """The run of a split into orders of which one is told something before it starts."""
+    call, slot = player.live.call, {"trigger": {"start": "manual"}}
+    await call("rita", "POST", f"/v1/quotes/{id}/accept", json={"on": "2026-01-02"})
+    await call("rita", "POST", f"/v1/quotes/{id}/orders", json={"way": "whole", "slot": slot})
+    return f"quote:{id}:split:1"
+
+
+async def changed(player: Player, id: str) -> str:
+    """The run of an order that is changed, undone, changed from a day on, cancelled while it starts, and then is."""
+    call, order = player.live.call, f"/v1/orders/{id}-1"
+    await split(player, id)
+    await call("dina", "POST", f"{order}/amend", json={"note": "ring twice"})
+    await call("dina", "POST", f"{order}/undo")
+    await call("dina", "POST", f"{order}/amend", json={"contact": "Ana", "effective": "2031-01-01"})
+    await call("dina", "POST", f"{order}/undo")
+    await call("dina", "POST", f"{order}/go-live")
+    await call("dina", "POST", f"{order}/cancel")
+    await call("bruno", "POST", f"/v1/erp/documents/{id}-1/accept", json={"reference": "SO-1"})
+    await call("bruno", "POST", f"/v1/erp/documents/{id}-1/accept")
+    return f"order:{id}-1"
+
+
+async def returned(player: Player, id: str) -> str:
+    """The run of goods that were announced and came back."""
+    await ordered(player, id)
+    call, order = player.live.call, f"/v1/orders/{id}-1"
+    lines = (await call("dina", "GET", order)).json()["order"]["lines"]
+    back = {"id": "R1", "lines": {lines[0]["line"]: "1"}, "reason": "broken"}
+    await call("bruno", "POST", f"{order}/returns", json=back)
+    await call("bruno", "POST", f"{order}/returns/1/arrived")
+    return f"order-return:{id}-1:1"
+
+
+ORDERS = {"ordered": ordered, "changed": changed, "split": split, "returned": returned}
 
 
 async def replaced(player: Player) -> str:

@@ -150,3 +150,19 @@ def test_a_cancelled_order_lets_go_of_its_waiting_change() -> None:
     order, _ = amended(an_order(), lines={"1": "12"}, effective="2026-04-01")
     gone, _ = tell(order, "cancel")
     assert (gone.status, gone.change, gone.due) == (OrderStatus.CANCELLED, None, None)
+
+
+def test_a_service_that_comes_to_an_order_later_is_delivered_with_the_change() -> None:
+    order, _ = amended(an_order(), lines={"2": "0"})
+    order, _ = tell(tell(order, "go_live")[0], "accepted", "bruno")
+    order, _ = amended(order, lines={"2": "1"})
+    order, _ = tell(order, "accepted", "bruno")
+    line = order.line("2")
+    assert (line.share.net, line.delivered, line.shipped_goods) == (1200, 1, False)
+
+
+def test_what_replaces_a_return_grows_by_nothing() -> None:
+    order = an_order().model_copy(update={"replaces": "Q-1-1/1"})
+    assert amended(order, lines={"1": "11"})[1].facts["field"] == "lines.1"
+    less, _ = amended(order, lines={"1": "4"})
+    assert less.lines[0].share.quantity == 4

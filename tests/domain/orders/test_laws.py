@@ -13,8 +13,9 @@ from domain.orders.acts import OrderMachine
 from domain.orders.ledger import NOTHING, LineLedger
 from domain.orders.order import Order, OrderStatus, Phase, new_order, order_run, with_instants
 from domain.orders.settle import claims, settle
+from domain.orders.split import nothing_ordered
 from domain.runs import CannotSettle, Command, Outcome, advance, expiry
-from tests.domain.orders.test_split import ledger_of, made
+from tests.domain.orders.test_split import made
 from tests.support import NOW, a_line, a_quote
 
 QUOTE = a_quote(
@@ -36,7 +37,7 @@ class Orders(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.at: datetime = NOW
-        self.ledger: dict[str, LineLedger] = ledger_of(QUOTE)
+        self.ledger: dict[str, LineLedger] = nothing_ordered(QUOTE)
         self.orders: list[Order] = []
         self.restorable: dict[str, Order] = {}
 

@@ -9,9 +9,9 @@ from domain.orders.acts import OrderMachine, apply
 from domain.orders.ledger import opened
 from domain.orders.order import Order, OrderStatus, new_order, order_run, with_instants
 from domain.orders.rehearsal import tried
-from domain.orders.split import Trigger
+from domain.orders.split import Trigger, nothing_ordered
 from domain.runs import Command, Outcome, advance, expiry
-from tests.domain.orders.test_split import ledger_of, made
+from tests.domain.orders.test_split import made
 from tests.support import NOW, a_line, a_quote
 
 PORTO = {"city": "Porto", "time_zone": "Europe/Lisbon"}
@@ -23,7 +23,7 @@ QUOTE = a_quote(
 # As though the quote had been accepted for three times as much, and orders taken two thirds of it.
 LEFT = {
     id: opened(id, 3 * e.quoted.quantity, 3 * e.quoted.net, 3 * e.quoted.full).shifted(e.quoted.plus(e.quoted))
-    for id, e in ledger_of(QUOTE).items()
+    for id, e in nothing_ordered(QUOTE).items()
 }
 
 

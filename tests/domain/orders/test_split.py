@@ -12,8 +12,8 @@ from pydantic import TypeAdapter
 
 from domain.errors import Invalid
 from domain.orders.division import largest_remainder
-from domain.orders.ledger import LineLedger, opened
-from domain.orders.split import Planned, Way, later, order_id, split
+from domain.orders.ledger import LineLedger
+from domain.orders.split import Planned, Way, later, nothing_ordered, order_id, split
 from domain.quotes import Quote
 from tests.support import a_line, a_quote
 
@@ -21,13 +21,8 @@ WAY: TypeAdapter[Any] = TypeAdapter(Way)
 PORTO, FARO = {"city": "Porto", "time_zone": "Europe/Lisbon"}, {"city": "Faro"}
 
 
-def ledger_of(quote: Quote) -> dict[str, LineLedger]:
-    sums = zip(quote.lines, quote.line_sums, strict=True)
-    return {line.id: opened(line.id, line.quantity, s.net_total, s.list_total) for line, s in sums}
-
-
 def made(quote: Quote, ledger: Mapping[str, LineLedger] | None = None, number: int = 1, **way: Any) -> Planned:
-    return split(quote, ledger or ledger_of(quote), WAY.validate_python(way), number)
+    return split(quote, ledger or nothing_ordered(quote), WAY.validate_python(way), number)
 
 
 def quantities(planned: Planned) -> list[dict[str, Decimal]]:
@@ -230,7 +225,7 @@ def ways(draw: st.DrawFn, quote: Quote, ledger: Mapping[str, LineLedger]) -> dic
 
 @given(st.data(), quotes())
 def test_whatever_is_split_however_often_quantity_and_money_are_conserved(data: st.DataObject, quote: Quote) -> None:
-    ledger, number, orders = ledger_of(quote), 1, []
+    ledger, number, orders = nothing_ordered(quote), 1, []
     for _ in range(data.draw(st.integers(1, 4))):
         try:
             planned = made(quote, ledger, number, **data.draw(ways(quote, ledger)))
