@@ -15,6 +15,7 @@ from services.access import Access
 from services.approvals import Approvals
 from services.commands import CommandPath
 from services.delegations import Delegations
+from services.documents import Documents
 from services.links import ByLink
 from services.messages import Messages
 from services.office import Office
@@ -74,6 +75,7 @@ class House:
     quotes: Quotes
     orders: Orders
     returns: Returns
+    documents: Documents
     approvals: Approvals
     delegations: Delegations
     people: People
@@ -111,6 +113,7 @@ def build(settings: Settings, runtime: Runtime | None = None) -> House:
         quotes=Quotes(office),
         orders=orders,
         returns=Returns(office, orders),
+        documents=Documents(office),
         approvals=approvals,
         delegations=Delegations(office),
         people=People(office),

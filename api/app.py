@@ -10,6 +10,7 @@ from temporalio.service import RPCError
 
 from api import (
     approvals,
+    backoffice,
     delegations,
     messages,
     orders,
@@ -25,7 +26,19 @@ from api.limits import BodyLimit, RateLimit
 from api.observe import Observe
 from composition import House
 
-ROUTERS = (session, quotes, approvals, orders, delegations, people, policies, replacements, messages, service)
+ROUTERS = (
+    session,
+    quotes,
+    approvals,
+    orders,
+    backoffice,
+    delegations,
+    people,
+    policies,
+    replacements,
+    messages,
+    service,
+)
 
 
 def create(house: House) -> FastAPI:

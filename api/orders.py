@@ -1,11 +1,11 @@
-"""Orders over HTTP: accepting, splitting, steering, and what the back office reports."""
+"""Orders over HTTP: accepting, splitting, steering. What the back office does is in `backoffice`."""
 
 from datetime import date
 from decimal import Decimal
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Path, Query, Response
-from fastapi.responses import JSONResponse, StreamingResponse
+from fastapi import APIRouter, Query, Response
+from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 
 from api.problems import answers
@@ -26,23 +26,19 @@ from api.requests import (
     set_etag,
 )
 from domain.audit import Entry
-from domain.errors import Invalid
 from domain.orders.order import Order, OrderStatus
-from domain.orders.split import Slot, Terms, Way
+from domain.orders.split import Terms, Way
 from domain.people import Person
-from domain.quotes import Acceptance, Place, Quantity
+from domain.quotes import Acceptance, Place
 from domain.values import Amount, Id, StorableText, Text, Word
 from services.commands import Caller
 from services.order_changes import Rehearsal
 from services.orders import Placed
-from storage.orders import ErpDocument, OrderSummary
-from storage.returns import ReturnSummary
+from storage.orders import OrderSummary
 
 router = APIRouter(prefix="/v1", tags=["orders"])
 Reader = Annotated[Person, needs("orders.read")]
 Desk = Annotated[Caller, needs_caller("orders.steer")]
-DocumentStatus = Literal["waiting", "accepted", "rejected"]
-BackOffice = Annotated[Caller, needs_caller("erp.report")]
 Version = Annotated[int | None, Field(ge=1, description="The version of the order that you saw.")]
 
 
@@ -142,7 +138,7 @@ class Reschedule(BaseModel):
 @router.post("/orders/{id}/reschedule", **STEERS)
 async def reschedule(house: AHouse, caller: Desk, id: PathId, body: Reschedule, dry_run: DryRun = False) -> Response:
     """Move an order that has not started: to another day, to now, until somebody says so, or after another order."""
-    return await steered(house, caller, id, "reschedule", dry_run, **_told(body))
+    return await steered(house, caller, id, "reschedule", dry_run, **told(body))
 
 
 class Hold(BaseModel):
@@ -155,7 +151,7 @@ class Hold(BaseModel):
 @router.post("/orders/{id}/hold", **STEERS)
 async def hold(house: AHouse, caller: Desk, id: PathId, body: Hold, dry_run: DryRun = False) -> Response:
     """Keep an order from starting; several holds stack, and each is released by itself."""
-    return await steered(house, caller, id, "hold", dry_run, **_told(body))
+    return await steered(house, caller, id, "hold", dry_run, **told(body))
 
 
 class Release(BaseModel):
@@ -165,7 +161,7 @@ class Release(BaseModel):
 @router.post("/orders/{id}/release", **STEERS)
 async def release(house: AHouse, caller: Desk, id: PathId, body: Release, dry_run: DryRun = False) -> Response:
     """End one hold. When none is left and the day has passed, the order starts at once."""
-    return await steered(house, caller, id, "release", dry_run, **_told(body))
+    return await steered(house, caller, id, "release", dry_run, **told(body))
 
 
 class Cancel(BaseModel):
@@ -180,7 +176,7 @@ async def cancel(
     house: AHouse, caller: Desk, id: PathId, body: Cancel | None = None, dry_run: DryRun = False
 ) -> Response:
     """Cancel what was not sent off. Once the back office has the order, it is asked first."""
-    return await steered(house, caller, id, "cancel", dry_run, **_told(body or Cancel()))
+    return await steered(house, caller, id, "cancel", dry_run, **told(body or Cancel()))
 
 
 class Amend(BaseModel):
@@ -202,7 +198,7 @@ class Amend(BaseModel):
 @router.post("/orders/{id}/amend", **STEERS)
 async def amend(house: AHouse, caller: Desk, id: PathId, body: Amend, dry_run: DryRun = False) -> Response:
     """Change quantities, place, contact, note or terms. What the policy wants approved waits until it is."""
-    return await steered(house, caller, id, "amend", dry_run, **_told(body))
+    return await steered(house, caller, id, "amend", dry_run, **told(body))
 
 
 class AsOf(BaseModel):
@@ -212,7 +208,7 @@ class AsOf(BaseModel):
 @router.post("/orders/{id}/undo", **STEERS)
 async def undo(house: AHouse, caller: Desk, id: PathId, body: AsOf | None = None, dry_run: DryRun = False) -> Response:
     """Take the last change back while it has not taken effect: everything is exactly as before."""
-    return await steered(house, caller, id, "undo", dry_run, **_told(body or AsOf()))
+    return await steered(house, caller, id, "undo", dry_run, **told(body or AsOf()))
 
 
 class CloseShort(BaseModel):
@@ -225,7 +221,7 @@ class CloseShort(BaseModel):
 @router.post("/orders/{id}/close-short", **STEERS)
 async def close_short(house: AHouse, caller: Desk, id: PathId, body: CloseShort, dry_run: DryRun = False) -> Response:
     """End what is open of an order for good."""
-    return await steered(house, caller, id, "close_short", dry_run, **_told(body))
+    return await steered(house, caller, id, "close_short", dry_run, **told(body))
 
 
 @router.post("/orders/{id}/go-live", **STEERS)
@@ -256,157 +252,6 @@ async def dismiss(house: AHouse, caller: Desk, id: PathId, body: OfTask, dry_run
     return await steered(house, caller, id, "dismiss", dry_run, task=body.task)
 
 
-def _told(body: BaseModel) -> dict[str, Any]:
+def told(body: BaseModel) -> dict[str, Any]:
     """What the body says, as the command carries it."""
     return body.model_dump(mode="json", exclude_unset=True, exclude_none=True)
-
-
-# --- the back office --------------------------------------------------------------------------------------------------
-
-
-@router.get("/erp/documents", responses=answers(401, 403, 422))
-async def documents(
-    house: AHouse, person: Annotated[Person, needs("erp.read")], limit: Limit = 50, cursor: Cursor = None,
-    status: DocumentStatus | None = None,
-) -> Page[ErpDocument]:  # fmt: skip
-    """What the back office is asked: orders to take over, changes and cancellations, by order and version."""
-    found = await house.orders.documents(person, status, document_place(cursor), limit + 1)
-    return paged(found, limit, lambda document: (document.order, str(document.version)))
-
-
-def document_place(cursor: str | None) -> tuple[str, int] | None:
-    keys = keys_of(cursor, 2)
-    if keys is None:
-        return None
-    if not keys[1].isdigit() or len(keys[1]) > 9:
-        raise Invalid.field("cursor", "is not one that this list gave")
-    return keys[0], int(keys[1])
-
-
-@router.get("/erp/documents.csv", response_class=Response, responses=answers(401, 403, 422))
-async def export(
-    house: AHouse, person: Annotated[Person, needs("erp.read")], status: DocumentStatus | None = None
-) -> Response:
-    """The same documents as a spreadsheet reads them: a row for each line."""
-    headers = {"Content-Disposition": "attachment; filename=documents.csv"}
-    rows = house.orders.documents_as_csv(person, status)
-    return StreamingResponse(rows, media_type="text/csv; charset=utf-8", headers=headers)
-
-
-class Accepted(BaseModel):
-    reference: Annotated[StorableText, Field(max_length=100)] = ""
-    """The back office's own number."""
-    version: Version = None
-    """The version of the document, so that an answer never meets another question."""
-
-
-@router.post("/erp/documents/{id}/accept", response_model=Done, responses=ON_COMMAND)
-async def accept_document(house: AHouse, caller: BackOffice, id: PathId, body: Accepted | None = None) -> Response:
-    """The back office has the order, or made the change."""
-    told = _told(body or Accepted())
-    return answered(await house.orders.ask(caller, id, "accepted", "erp.report", **told))
-
-
-class Refused(BaseModel):
-    reason: Annotated[Text, Field(min_length=1, max_length=1_000)]
-    version: Version = None
-
-
-@router.post("/erp/documents/{id}/refuse", response_model=Done, responses=ON_COMMAND)
-async def refuse_document(house: AHouse, caller: BackOffice, id: PathId, body: Refused) -> Response:
-    """The back office will not have it: the order desk is told why."""
-    return answered(await house.orders.ask(caller, id, "rejected", "erp.report", **_told(body)))
-
-
-class Goods(BaseModel):
-    """What was sent off, or arrived. The same id again is the same event."""
-
-    id: Id
-    lines: Annotated[dict[Id, Quantity], Field(min_length=1, max_length=2_000)]
-
-
-@router.post("/orders/{id}/shipments", response_model=Done, responses=ON_COMMAND)
-async def ship(house: AHouse, caller: BackOffice, id: PathId, body: Goods) -> Response:
-    return answered(await house.orders.ask(caller, id, "shipment", "erp.report", **_goods(body)))
-
-
-@router.post("/orders/{id}/deliveries", response_model=Done, responses=ON_COMMAND)
-async def deliver(house: AHouse, caller: BackOffice, id: PathId, body: Goods) -> Response:
-    return answered(await house.orders.ask(caller, id, "delivery", "erp.report", **_goods(body)))
-
-
-def _goods(body: Goods) -> dict[str, object]:
-    return {"id": body.id, "lines": {line: str(quantity) for line, quantity in body.lines.items()}}
-
-
-Counted = Annotated[dict[Id, Annotated[Amount, Field(ge=0, lt=10**9)]], Field(min_length=1, max_length=2_000)]
-
-
-class Backorder(BaseModel):
-    lines: Counted
-    """How much of each line is not in stock; 0 once it is."""
-    expected: date | None = None
-    """The day on which everything should have been sent."""
-
-
-@router.post("/orders/{id}/backorder", response_model=Done, responses=ON_COMMAND)
-async def backorder(house: AHouse, caller: BackOffice, id: PathId, body: Backorder) -> Response:
-    """So much of these lines is not in stock, and is expected on a day."""
-    return answered(await house.orders.ask(caller, id, "backorder", "erp.report", **body.model_dump(mode="json")))
-
-
-class Picked(BaseModel):
-    lines: Counted
-
-
-@router.post("/orders/{id}/picked", response_model=Done, responses=ON_COMMAND)
-async def picked(house: AHouse, caller: BackOffice, id: PathId, body: Picked) -> Response:
-    """So much of these lines is on its way through the warehouse: no change goes below it."""
-    return answered(await house.orders.ask(caller, id, "picked", "erp.report", **body.model_dump(mode="json")))
-
-
-# --- what comes back --------------------------------------------------------------------------------------------------
-
-Returner = Annotated[Caller, needs_caller("orders.return")]
-Number = Annotated[int, Path(ge=1, le=10**6)]
-
-
-class ReturnGoods(Goods):
-    """Goods that come back. The same id again is the same return."""
-
-    reason: Annotated[Text, Field(min_length=1, max_length=1_000)]
-    arrived: bool = False
-    """They are here; otherwise they are announced."""
-
-
-@router.get("/orders/{id}/returns", responses=answers(401, 403, 404, 422))
-async def list_returns(house: AHouse, person: Reader, id: PathId) -> list[ReturnSummary]:
-    return await house.returns.of_order(person, id)
-
-
-@router.post("/orders/{id}/returns", response_model=Done, responses=ON_COMMAND)
-async def return_goods(house: AHouse, caller: Returner, id: PathId, body: ReturnGoods) -> Response:
-    """Announce goods that come back, or report that they did: never more than was delivered."""
-    _, answer = await house.returns.report(caller, id, body.id, body.lines, body.reason, body.arrived)
-    return answered(answer)
-
-
-@router.post("/orders/{id}/returns/{number}/arrived", response_model=Done, responses=ON_COMMAND)
-async def returned(house: AHouse, caller: Returner, id: PathId, number: Number) -> Response:
-    return answered(await house.returns.ask(caller, id, number, "arrived", "orders.return"))
-
-
-class Declined(BaseModel):
-    reason: Annotated[Text, Field(min_length=1, max_length=1_000)]
-
-
-@router.post("/orders/{id}/returns/{number}/decline", response_model=Done, responses=ON_COMMAND)
-async def decline(house: AHouse, caller: Returner, id: PathId, number: Number, body: Declined) -> Response:
-    return answered(await house.returns.ask(caller, id, number, "decline", "orders.return", reason=body.reason))
-
-
-@router.post("/orders/{id}/returns/{number}/replace", status_code=201, responses=answers(401, 403, 404, 409, 422))
-async def replace_goods(house: AHouse, caller: Desk, id: PathId, number: Number, body: Slot | None = None) -> OrderOut:
-    """Order the same goods again for nothing, once."""
-    order = await house.returns.replace(caller, id, number, body or Slot())
-    return out(order)

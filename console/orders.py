@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import RedirectResponse, Response, StreamingResponse
 from pydantic import TypeAdapter, ValidationError
 
-from api.orders import document_place
+from api.backoffice import document_place
 from api.requests import AHouse, PathId, cursor_of, keys_of
 from composition import now
 from console.pages import PAGE, Me, Short, Words, caller, said
@@ -56,7 +56,7 @@ async def documents(
     request: Request, house: AHouse, me: Me, cursor: Annotated[str | None, Query(max_length=400)] = None,
     status: Literal["waiting", "accepted", "rejected", ""] = "waiting",
 ) -> Response:  # fmt: skip
-    found = await house.orders.documents(me, status or None, document_place(cursor), PAGE + 1)
+    found = await house.documents.listed(me, status or None, document_place(cursor), PAGE + 1)
     last = found[PAGE - 1] if len(found) > PAGE else None
     more = cursor_of(last.order, str(last.version)) if last else None
     facts: dict[str, Any] = {"documents": found[:PAGE], "more": more, "chosen": status}
@@ -65,7 +65,7 @@ async def documents(
 
 @router.get("/documents.csv")
 async def export(house: AHouse, me: Me, status: Literal["waiting", "accepted", "rejected", ""] = "") -> Response:
-    rows = house.orders.documents_as_csv(me, status or None)
+    rows = house.documents.as_csv(me, status or None)
     return StreamingResponse(rows, media_type="text/csv; charset=utf-8", headers=AS_FILE)
 
 

@@ -1,8 +1,6 @@
 """Orders: the customer's yes, splitting, and everything that is done with one order."""
 
-import csv
-import io
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import Mapping
 from datetime import date
 from typing import Any
 
@@ -25,10 +23,9 @@ from services.commands import Answer, Caller
 from services.office import Office, authorise
 from services.order_changes import Rehearsal
 from services.quotes import principals
-from services.records import spreadsheet_safe
 from services.versions import next_version
 from storage import orders, quotes, record, rounds, trail
-from storage.orders import ErpDocument, OrderSummary
+from storage.orders import OrderSummary
 from storage.quotes import StoredQuote
 
 
@@ -224,55 +221,10 @@ class Orders:
         assert head is not None
         return await office.path.carry(command, head)
 
-    async def documents(
-        self, person: Person, status: str | None, after: tuple[str, int] | None, limit: int
-    ) -> list[ErpDocument]:
-        """What the back office is asked to take over."""
-        authorise(person, "erp.read")
-        async with self._office.database.reading() as session:
-            return await orders.documents(session, status, after, limit)
-
-    def documents_as_csv(self, person: Person, status: str | None) -> AsyncIterator[str]:
-        """Every document, a row for each line, some hundreds at a time."""
-        authorise(person, "erp.read")
-        return self._documents_as_csv(status)
-
-    async def _documents_as_csv(self, status: str | None) -> AsyncIterator[str]:
-        after: tuple[str, int] | None = None
-        yield _as_csv([COLUMNS])
-        while True:
-            async with self._office.database.reading() as session:
-                page = await orders.documents(session, status, after, EXPORTED_AT_ONCE)
-            yield _as_csv(row for document in page for row in _rows(document))
-            if len(page) < EXPORTED_AT_ONCE:
-                return
-            after = page[-1].order, page[-1].version
-
 
 def _owner(person: Person) -> str | None:
     """Whose orders this person's lists show; everybody's where None."""
     return None if Reach.ALL in authorise(person, "orders.read") else person.id
-
-
-EXPORTED_AT_ONCE = 500
-IN_LINE = ("line", "product", "name", "quantity", "net_total")
-COLUMNS = ["order", "version", "kind", "status", "reference", "customer", "currency", "city", "country", *IN_LINE]
-
-
-def _as_csv(rows: Iterable[list[str]]) -> str:
-    text = io.StringIO()
-    csv.writer(text).writerows(rows)
-    return text.getvalue()
-
-
-def _rows(document: ErpDocument) -> Iterable[list[str]]:
-    body = document.body
-    place = body.get("ship_to") or {}
-    head = [document.order, document.version, document.kind, document.status, document.reference, body.get("customer"),
-            body.get("currency"), place.get("city"), place.get("country")]  # fmt: skip
-    for line in body["lines"]:
-        values = [*head, *(line.get(name) for name in IN_LINE)]
-        yield [spreadsheet_safe("" if value is None else str(value)) for value in values]
 
 
 def opening(caller: Caller, order: Order) -> Command:

@@ -16,7 +16,7 @@ from domain.orders.narrate import visible as visible_order
 from domain.orders.order import Order
 from domain.orders.returned import Return, ReturnMachine
 from domain.runs import Head, Machine, Proposal
-from storage.orders import change_decided, project_order
+from storage.order_record import change_decided, project_order
 from storage.record import Projector, Run
 from storage.returns import project_return
 from storage.rounds import project_round

@@ -27,6 +27,7 @@ from services.access import Access
 from services.approvals import Approvals
 from services.commands import CommandPath
 from services.delegations import Delegations
+from services.documents import Documents
 from services.links import ByLink
 from services.messages import Messages
 from services.office import Office
@@ -130,7 +131,7 @@ def make_bench(url: str, allow_unverified: bool = False) -> Bench:
     office = Office(base.database, path, clock, key, "EUR", ("json", "slack"))
     approvals, orders = Approvals(office), Orders(office)
     house = replace(
-        base, office=office, recorder=recorder, quotes=Quotes(office), orders=orders, returns=Returns(office, orders),
+        base, office=office, recorder=recorder, quotes=Quotes(office), orders=orders, returns=Returns(office, orders), documents=Documents(office),
         approvals=approvals,
         replacements=Replacements(office, engine),  # type: ignore[arg-type]
         replacing=Replacing(base.database, engine, clock, key),  # type: ignore[arg-type]

@@ -1,0 +1,172 @@
+"""What the back office is asked, what it answers and reports, and what comes back."""
+
+from datetime import date
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Path, Response
+from fastapi.responses import StreamingResponse
+from pydantic import BaseModel, Field
+
+from api.orders import Desk, OrderOut, Reader, Version, out, told
+from api.problems import answers
+from api.quotes import ON_COMMAND
+from api.requests import AHouse, Cursor, Done, Limit, Page, PathId, answered, keys_of, needs, needs_caller, paged
+from domain.errors import Invalid
+from domain.orders.split import Slot
+from domain.people import Person
+from domain.quotes import Quantity
+from domain.values import Amount, Id, StorableText, Text
+from services.commands import Caller
+from storage.orders import ErpDocument
+from storage.returns import ReturnSummary
+
+router = APIRouter(prefix="/v1", tags=["back office"])
+DocumentStatus = Literal["waiting", "accepted", "rejected"]
+BackOffice = Annotated[Caller, needs_caller("erp.report")]
+
+
+@router.get("/erp/documents", responses=answers(401, 403, 422))
+async def documents(
+    house: AHouse, person: Annotated[Person, needs("erp.read")], limit: Limit = 50, cursor: Cursor = None,
+    status: DocumentStatus | None = None,
+) -> Page[ErpDocument]:  # fmt: skip
+    """What the back office is asked: orders to take over, changes and cancellations, by order and version."""
+    found = await house.documents.listed(person, status, document_place(cursor), limit + 1)
+    return paged(found, limit, lambda document: (document.order, str(document.version)))
+
+
+def document_place(cursor: str | None) -> tuple[str, int] | None:
+    keys = keys_of(cursor, 2)
+    if keys is None:
+        return None
+    if not keys[1].isdigit() or len(keys[1]) > 9:
+        raise Invalid.field("cursor", "is not one that this list gave")
+    return keys[0], int(keys[1])
+
+
+@router.get("/erp/documents.csv", response_class=Response, responses=answers(401, 403, 422))
+async def export(
+    house: AHouse, person: Annotated[Person, needs("erp.read")], status: DocumentStatus | None = None
+) -> Response:
+    """The same documents as a spreadsheet reads them: a row for each line."""
+    headers = {"Content-Disposition": "attachment; filename=documents.csv"}
+    rows = house.documents.as_csv(person, status)
+    return StreamingResponse(rows, media_type="text/csv; charset=utf-8", headers=headers)
+
+
+class Accepted(BaseModel):
+    reference: Annotated[StorableText, Field(max_length=100)] = ""
+    """The back office's own number."""
+    version: Version = None
+    """The version of the document, so that an answer never meets another question."""
+
+
+@router.post("/erp/documents/{id}/accept", response_model=Done, responses=ON_COMMAND)
+async def accept_document(house: AHouse, caller: BackOffice, id: PathId, body: Accepted | None = None) -> Response:
+    """The back office has the order, or made the change."""
+    return answered(await house.orders.ask(caller, id, "accepted", "erp.report", **told(body or Accepted())))
+
+
+class Refused(BaseModel):
+    reason: Annotated[Text, Field(min_length=1, max_length=1_000)]
+    version: Version = None
+
+
+@router.post("/erp/documents/{id}/refuse", response_model=Done, responses=ON_COMMAND)
+async def refuse_document(house: AHouse, caller: BackOffice, id: PathId, body: Refused) -> Response:
+    """The back office will not have it: the order desk is told why."""
+    return answered(await house.orders.ask(caller, id, "rejected", "erp.report", **told(body)))
+
+
+class Goods(BaseModel):
+    """What was sent off, or arrived. The same id again is the same event."""
+
+    id: Id
+    lines: Annotated[dict[Id, Quantity], Field(min_length=1, max_length=2_000)]
+
+
+@router.post("/orders/{id}/shipments", response_model=Done, responses=ON_COMMAND)
+async def ship(house: AHouse, caller: BackOffice, id: PathId, body: Goods) -> Response:
+    return answered(await house.orders.ask(caller, id, "shipment", "erp.report", **_goods(body)))
+
+
+@router.post("/orders/{id}/deliveries", response_model=Done, responses=ON_COMMAND)
+async def deliver(house: AHouse, caller: BackOffice, id: PathId, body: Goods) -> Response:
+    return answered(await house.orders.ask(caller, id, "delivery", "erp.report", **_goods(body)))
+
+
+def _goods(body: Goods) -> dict[str, object]:
+    return {"id": body.id, "lines": {line: str(quantity) for line, quantity in body.lines.items()}}
+
+
+Counted = Annotated[dict[Id, Annotated[Amount, Field(ge=0, lt=10**9)]], Field(min_length=1, max_length=2_000)]
+
+
+class Backorder(BaseModel):
+    lines: Counted
+    """How much of each line is not in stock; 0 once it is."""
+    expected: date | None = None
+    """The day on which everything should have been sent."""
+
+
+@router.post("/orders/{id}/backorder", response_model=Done, responses=ON_COMMAND)
+async def backorder(house: AHouse, caller: BackOffice, id: PathId, body: Backorder) -> Response:
+    """So much of these lines is not in stock, and is expected on a day."""
+    return answered(await house.orders.ask(caller, id, "backorder", "erp.report", **body.model_dump(mode="json")))
+
+
+class Picked(BaseModel):
+    lines: Counted
+
+
+@router.post("/orders/{id}/picked", response_model=Done, responses=ON_COMMAND)
+async def picked(house: AHouse, caller: BackOffice, id: PathId, body: Picked) -> Response:
+    """So much of these lines is on its way through the warehouse: no change goes below it."""
+    return answered(await house.orders.ask(caller, id, "picked", "erp.report", **body.model_dump(mode="json")))
+
+
+# --- what comes back --------------------------------------------------------------------------------------------------
+
+Returner = Annotated[Caller, needs_caller("orders.return")]
+Number = Annotated[int, Path(ge=1, le=10**6)]
+
+
+class ReturnGoods(Goods):
+    """Goods that come back. The same id again is the same return."""
+
+    reason: Annotated[Text, Field(min_length=1, max_length=1_000)]
+    arrived: bool = False
+    """They are here; otherwise they are announced."""
+
+
+@router.get("/orders/{id}/returns", responses=answers(401, 403, 404, 422))
+async def list_returns(house: AHouse, person: Reader, id: PathId) -> list[ReturnSummary]:
+    return await house.returns.of_order(person, id)
+
+
+@router.post("/orders/{id}/returns", response_model=Done, responses=ON_COMMAND)
+async def return_goods(house: AHouse, caller: Returner, id: PathId, body: ReturnGoods) -> Response:
+    """Announce goods that come back, or report that they did: never more than was delivered."""
+    _, answer = await house.returns.report(caller, id, body.id, body.lines, body.reason, body.arrived)
+    return answered(answer)
+
+
+@router.post("/orders/{id}/returns/{number}/arrived", response_model=Done, responses=ON_COMMAND)
+async def returned(house: AHouse, caller: Returner, id: PathId, number: Number) -> Response:
+    return answered(await house.returns.ask(caller, id, number, "arrived", "orders.return"))
+
+
+class Declined(BaseModel):
+    reason: Annotated[Text, Field(min_length=1, max_length=1_000)]
+
+
+@router.post("/orders/{id}/returns/{number}/decline", response_model=Done, responses=ON_COMMAND)
+async def decline(house: AHouse, caller: Returner, id: PathId, number: Number, body: Declined) -> Response:
+    return answered(await house.returns.ask(caller, id, number, "decline", "orders.return", reason=body.reason))
+
+
+@router.post("/orders/{id}/returns/{number}/replace", status_code=201, responses=answers(401, 403, 404, 409, 422))
+async def replace_goods(house: AHouse, caller: Desk, id: PathId, number: Number, body: Slot | None = None) -> OrderOut:
+    """Order the same goods again for nothing, once."""
+    order = await house.returns.replace(caller, id, number, body or Slot())
+    return out(order)

@@ -1,0 +1,150 @@
+"""What follows from an order's new state: lists, ledger, documents for the back office, and what other runs must do."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import update
+from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from domain.orders.documents import answered, messages
+from domain.orders.order import Hold, Order, OrderStatus, Phase, day_at, order_run, with_instants
+from domain.orders.settle import claims, settle
+from domain.runs import CLOCK, PARKED, CannotSettle, Command, Outcome, Proposal, refused
+from storage import quotes, rounds
+from storage.database import execute
+from storage.orders import ledger, load, move
+from storage.record import Run, follow
+from storage.tables import ErpDocumentRow, OrderRow
+
+
+async def project_order(session: AsyncSession, run: Run, proposal: Proposal, at: datetime) -> Order:
+    """The lists, the ledger and the back office's documents follow the order's new state."""
+    was, now = Order.model_validate(run.state), Order.model_validate(proposal.after)
+    now = await _awaiting(session, was, now, at)
+    now = await _settled(session, was, now, at)  # last of what may refuse: it moves the ledger
+    now = with_instants(now, at)
+    changes = {
+        "status": now.status.value, "version": now.version, "starts_at": now.starts_at, "changed_at": at,
+        "starts_on": day_at(now.starts_at, now.slot.ship_to), "net_total": now.net_total,
+        "after": now.slot.trigger.after, "tasks": len(now.tasks),
+        "place": now.slot.ship_to.city if now.slot.ship_to else "",
+    }  # fmt: skip
+    await execute(session, update(OrderRow).where(col(OrderRow.id) == now.id).values(**changes))
+    await _tell_back_office(session, was, now, at)
+    await _tell_rounds(session, was, now, proposal, at)
+    await _tell_followers(session, was, now, at)
+    return now
+
+
+async def _settled(session: AsyncSession, was: Order, now: Order, at: datetime) -> Order:
+    if not now.unsettled and claims(was) == claims(now):
+        return now
+    before = await ledger(session, now.quote, lock=True)
+    quote = await quotes.load(session, now.quote)
+    assert quote is not None
+    settled, after = settle(was, now, before, quote.quote, at.date())
+    await move(session, now.quote, before, after)
+    return settled
+
+
+async def _awaiting(session: AsyncSession, was: Order, now: Order, at: datetime) -> Order:
+    """An order that waits for another starts with it, if that is done; and never waits for itself in the end."""
+    if now.phase is not Phase.WAITING or now.slot.trigger.after is None or now.starts_at is not None:
+        return now
+    if was.phase is Phase.WAITING and was.slot.trigger == now.slot.trigger:
+        return now
+    awaited = await predecessors(session, now.slot.trigger.after)
+    problem = await _waits_in_vain(session, now, awaited)
+    if problem and was.phase is Phase.NEW:  # what it was split to wait for is gone meanwhile
+        hold = Hold(id=f"h{now.seq}", reason=problem.sentence, owner="desk", by=CLOCK, at=at)
+        return now.model_copy(update={"holds": (*now.holds, hold)})
+    if problem:
+        raise CannotSettle(problem)
+    starts = at if awaited[0].status == OrderStatus.FULFILLED else None
+    return now.model_copy(update={"starts_at": starts})
+
+
+async def _waits_in_vain(session: AsyncSession, order: Order, awaited: list[OrderRow]) -> Outcome | None:
+    """Why it would wait for ever, if it would."""
+    customer = (await session.exec(select(OrderRow.customer_id).where(OrderRow.id == order.id))).one()
+    if not awaited or awaited[0].customer_id != customer:
+        return refused("unknown_order", f"This customer has no order {order.slot.trigger.after}.", field="after")
+    if any(row.id == order.id for row in awaited):
+        return refused("cycle", f"Order {awaited[0].id} waits for this one.", field="after")
+    if awaited[0].status == OrderStatus.CANCELLED:
+        return refused("cancelled", f"Order {awaited[0].id} was cancelled.", field="after")
+    return None
+
+
+async def predecessors(session: AsyncSession, id: str | None) -> list[OrderRow]:
+    """The order, the one it waits for, and so on."""
+    found: list[OrderRow] = []
+    while id is not None and len(found) < LONGEST_CHAIN:
+        query = select(OrderRow).where(OrderRow.id == id).with_for_update()
+        row = (await session.exec(query)).first()
+        if row is None or row in found:
+            break
+        found.append(row)
+        id = row.after if row.status in BEFORE_START else None
+    return found
+
+
+LONGEST_CHAIN = 200
+BEFORE_START = (OrderStatus.DRAFT, OrderStatus.SCHEDULED, OrderStatus.HELD)
+
+
+async def _tell_back_office(session: AsyncSession, was: Order, now: Order, at: datetime) -> None:
+    """What it is asked is a document of its own version; what it answered stands on the newest."""
+    for message in messages(was, now):
+        document = ErpDocumentRow(
+            order=now.id, version=now.version, kind=message.kind, status="waiting", body=message.body, created_at=at,
+            changed_at=at,
+        )  # fmt: skip
+        await session.merge(document)
+    if (answer := answered(was, now)) is None:
+        return
+    query = select(ErpDocumentRow).where(ErpDocumentRow.order == now.id, ErpDocumentRow.status == "waiting")
+    for row in (await session.exec(query)).all():
+        row.status, row.reference, row.words, row.changed_at = answer.status, answer.reference, answer.words, at
+        session.add(row)
+
+
+async def _tell_rounds(session: AsyncSession, was: Order, now: Order, proposal: Proposal, at: datetime) -> None:
+    """A change that needs approval opens its round; one that is gone takes its round back."""
+    before, after = (order.change.round if order.change else None for order in (was, now))
+    ended = {str(a.command.payload.get("round")) for a in proposal.acts if a.command.verb == "approval"}
+    if after and after != before:
+        await follow(session, follow_up(after, "open", now.changed_by, {"digest": ""}), at)
+    if before and before != after and before not in ended:
+        facts = {"comment": "the change was taken back", "authority": "approvals_admin"}
+        await follow(session, follow_up(before, "recall", now.changed_by, facts), at)
+    for act in proposal.acts:
+        wanted = act.command.payload.get("round") if act.command.verb == "amend" else None
+        if wanted and not act.outcome.applied and act.outcome.code != PARKED and wanted != after:
+            await rounds.discard(session, str(wanted))
+
+
+async def change_decided(session: AsyncSession, run: str, approved: bool, at: datetime) -> None:
+    """A round has ended: the order whose change waits for it is told."""
+    order = await load(session, rounds.round_subject(run).removeprefix("order:"))
+    if order and order.change and order.change.round == run:
+        payload = {"round": run, "approved": approved}
+        await follow(session, Command(id=f"{run}:ended", run=order_run(order.id), actor=CLOCK, verb="approval",
+                                      channel="timer", payload=payload), at)  # fmt: skip
+
+
+def follow_up(run: str, verb: str, actor: str, payload: dict[str, Any]) -> Command:
+    return Command(id=f"{run}:{verb}", run=run, actor=actor, verb=verb, channel="api", payload=payload)
+
+
+async def _tell_followers(session: AsyncSession, was: Order, now: Order, at: datetime) -> None:
+    """Orders that wait for this one learn that it is fulfilled, or will never be."""
+    ended = now.status if now.status in (OrderStatus.FULFILLED, OrderStatus.CANCELLED) else None
+    if ended is None or ended == was.status:
+        return
+    for id in (await session.exec(select(OrderRow.id).where(OrderRow.after == now.id))).all():
+        payload = {"order": now.id, "ended": ended.value}
+        command = Command(id=f"{order_run(id)}:after:{now.id}", run=order_run(id), actor=CLOCK, verb="follow",
+                          channel="timer", payload=payload)  # fmt: skip
+        await follow(session, command, at)
