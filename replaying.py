@@ -14,9 +14,13 @@ from workflows.command_sweep import CommandSweep
 from workflows.converter import data_converter
 from workflows.notification_delivery import NotificationDelivery
 from workflows.order_fulfilment import OrderFulfilment
+from workflows.order_return import OrderReturn
+from workflows.order_split import OrderSplit
 
-WORKFLOWS = [ApprovalRound, ApproverReplacement, CommandSweep, NotificationDelivery, OrderFulfilment]
-TYPES = ("ApprovalRound", "ApproverReplacement", "NotificationDelivery", "OrderFulfilment")
+WORKFLOWS = [
+    ApprovalRound, ApproverReplacement, CommandSweep, NotificationDelivery, OrderFulfilment, OrderReturn, OrderSplit,
+]  # fmt: skip
+TYPES = ("ApprovalRound", "ApproverReplacement", "NotificationDelivery", "OrderFulfilment", "OrderReturn", "OrderSplit")
 Broken = list[tuple[str, str]]
 
 
