@@ -26,6 +26,7 @@ from api.requests import (
     set_etag,
 )
 from domain.audit import Entry
+from domain.orders.ledger import LineLedger
 from domain.orders.order import Order, OrderStatus
 from domain.orders.split import Terms, Way
 from domain.people import Person
@@ -65,6 +66,12 @@ async def place(
 ) -> Placed:
     """Split what is left of an accepted quote into orders: whole, by fields, by hand, or evenly."""
     return await house.orders.place(caller, id, body)
+
+
+@router.get("/quotes/{id}/ledger", responses=answers(401, 403, 404, 422))
+async def ledger(house: AHouse, person: Reader, id: PathId) -> list[LineLedger]:
+    """What became of each line of an accepted quote: quoted = unallocated + allocated + cancelled."""
+    return await house.orders.ledger(person, id)
 
 
 @router.get("/orders", responses=answers(401, 403, 422))

@@ -49,7 +49,8 @@ class Column:
 
     @property
     def filled(self) -> dict[str, str]:
-        return {line: quantity for line, quantity in self.quantities.items() if quantity not in ("", "0")}
+        typed = {line: quantity.replace(",", ".") for line, quantity in self.quantities.items()}
+        return {line: quantity for line, quantity in typed.items() if quantity not in ("", "0")}
 
 
 def places_of(quote: Quote) -> list[Place]:
@@ -100,7 +101,7 @@ async def _arranged(
         gone = int(then.removeprefix("remove."))
         return [column for n, column in enumerate(columns) if n != gone] or [Column()]
     ways: dict[str, dict[str, Any]] = {
-        "fields": {"way": "fields", "fields": ["ship_to", "requested_date"]},
+        "fields": {"way": "fields", "fields": ["ship_to", "requested_date"], "otherwise": {"start": "manual"}},
         "even": {"way": "even", "waves": form.get("waves", ""), "first": form.get("first") or None,
                  "every": form.get("every", "month")},
         "rest": {"way": "whole"},

@@ -89,7 +89,7 @@ ACTS: dict[str, tuple[str, tuple[str, ...]]] = {
     "backorder": (OFFICE, ("lines", "expected")),
 }
 """For each click who may make it, and which of the form's fields it carries."""
-BACK = re.compile(r"/(calendar\?month=\d{4}-\d{2}|orders)")
+BACK = re.compile(r"/(calendar\?month=\d{4}-\d{2}(#[A-Za-z0-9._-]+)?|orders)")
 
 
 @router.post("/orders/{id}/amend")
@@ -185,7 +185,9 @@ def _answered(request: Request, me: Person, answer: Answer, back: str) -> Respon
 async def _quantities(request: Request, keep_zero: bool = False) -> dict[str, str]:
     """What somebody typed beside the lines; blank is nothing."""
     form = await request.form()
-    typed = {n.removeprefix("line."): str(v).strip() for n, v in form.items() if n.startswith("line.")}
+    typed = {
+        n.removeprefix("line."): str(v).strip().replace(",", ".") for n, v in form.items() if n.startswith("line.")
+    }
     for line, quantity in typed.items():
         try:
             Decimal(quantity or "0")

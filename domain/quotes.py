@@ -6,6 +6,7 @@ from decimal import Decimal
 from enum import StrEnum
 from functools import cached_property
 from typing import Annotated, Any, Self
+from zoneinfo import available_timezones
 
 from pydantic import Field, model_validator
 
@@ -76,6 +77,12 @@ class Place(Value):
     postal_code: Word = ""
     country: Word = ""
     time_zone: Word = ""
+
+
+def check_zone(place: Place | None, field: str) -> None:
+    """A day begins in a zone that exists. Raises Invalid."""
+    if place and place.time_zone and place.time_zone not in available_timezones():
+        raise Invalid.field(f"{field}.time_zone", f"{place.time_zone!r} is no time zone; one is Europe/Lisbon")
 
 
 class Acceptance(Value):
@@ -239,6 +246,8 @@ class Quote(Value):
         unit = minor_unit(self.currency)
         if self.list_total >= MAX_TOTAL or self.net_total >= MAX_TOTAL:
             raise Invalid.field("lines", f"add up to {MAX_TOTAL:,} or more")
+        for n, line in enumerate(self.lines):
+            check_zone(line.ship_to, f"lines[{n}].ship_to")
         problems: list[dict[str, str]] = []
         seen: dict[str, int] = {}
         for n, line in enumerate(self.lines):

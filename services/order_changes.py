@@ -12,16 +12,16 @@ from domain.errors import CommandIdReused, Unresolved
 from domain.orders.documents import Message, messages
 from domain.orders.ledger import LineLedger, Share
 from domain.orders.order import Order, order_run
-from domain.orders.rehearsal import in_effect, tried
+from domain.orders.rehearsal import Tried, in_effect, tried
 from domain.orders.settle import claims
 from domain.orders.subject import change_subject, in_words
-from domain.quotes import Quote
+from domain.quotes import Place, Quote, check_zone
 from domain.runs import Command, Outcome
 from domain.values import Value
 from services.commands import Caller
 from services.office import Office
 from services.planning import plan_for
-from storage import orders, people, policies, quotes, record, rounds
+from storage import order_record, orders, people, policies, quotes, record, rounds
 from storage.policies import StoredPolicy
 
 
@@ -60,6 +60,10 @@ async def rehearsed(session: AsyncSession, office: Office, command: Command, ord
             asked = [f"{a.title}: {a.asked}" for a in found[2].approvals if not a.inform]
             payload |= {"round": "rehearsal"} if asked else {}
     done = tried(order, command.model_copy(update={"payload": payload}), ledger, quote, office.clock())
+    if done.order.slot.trigger.after != order.slot.trigger.after:
+        awaited = await order_record.predecessors(session, done.order.slot.trigger.after)
+        if problem := await order_record.waits_in_vain(session, done.order, awaited):
+            done = Tried(problem, order, ledger)
     then = in_effect(order, command.model_copy(update={"payload": payload}), ledger, quote, office.clock())
     net_total = then.order.net_total if command.verb == "amend" else done.order.net_total
     before, after = claims(order), claims(done.order)
@@ -83,6 +87,8 @@ async def written_down(
 
     The policy saw one version of the order, so the command is good for that one alone."""
     asked = {name: value for name, value in wanted.items() if value is not None}
+    if "ship_to" in asked:
+        check_zone(Place.model_validate(asked["ship_to"]), "ship_to")
     if caller.key and (known := await record.written(session, caller.command_id)):
         was = {name: value for name, value in known[0].payload.items() if name not in ("policy", "round", "version")}
         if known[0].run != order_run(order.id) or was != {n: v for n, v in asked.items() if n != "version"}:

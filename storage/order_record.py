@@ -55,7 +55,7 @@ async def _awaiting(session: AsyncSession, was: Order, now: Order, at: datetime)
     if was.phase is Phase.WAITING and was.slot.trigger == now.slot.trigger:
         return now
     awaited = await predecessors(session, now.slot.trigger.after)
-    problem = await _waits_in_vain(session, now, awaited)
+    problem = await waits_in_vain(session, now, awaited)
     if problem and was.phase is Phase.NEW:  # what it was split to wait for is gone meanwhile
         hold = Hold(id=f"h{now.seq}", reason=problem.sentence, owner="desk", by=CLOCK, at=at)
         return now.model_copy(update={"holds": (*now.holds, hold)})
@@ -65,7 +65,7 @@ async def _awaiting(session: AsyncSession, was: Order, now: Order, at: datetime)
     return now.model_copy(update={"starts_at": starts})
 
 
-async def _waits_in_vain(session: AsyncSession, order: Order, awaited: list[OrderRow]) -> Outcome | None:
+async def waits_in_vain(session: AsyncSession, order: Order, awaited: list[OrderRow]) -> Outcome | None:
     """Why it would wait for ever, if it would."""
     customer = (await session.exec(select(OrderRow.customer_id).where(OrderRow.id == order.id))).one()
     if not awaited or awaited[0].customer_id != customer:

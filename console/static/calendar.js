@@ -3,9 +3,12 @@ const calendar = document.querySelector(".calendar");
 const DAYS = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -7, ArrowDown: 7 };
 let moving = null;
 
+document.getElementById(location.hash.slice(1))?.focus(); // so that it can be moved on
+
 const move = (form, day) => {
   if (!day || form.elements.on.value === day) return;
   form.elements.on.value = day;
+  form.elements.back.value = `/calendar?month=${day.slice(0, 7)}#${form.querySelector("[data-moves]").id}`;
   form.requestSubmit();
 };
 

@@ -33,7 +33,7 @@ def _apply(order: Order, command: Command, at: Instant) -> Decided:
         opened = order.model_copy(update={"phase": Phase.WAITING, "changed_by": command.actor})
         return opened, done("opened", state=opened.status)
     if not order.running:
-        return order, refused("order_closed", f"This order is {order.status}.", state=order.status)
+        return order, refused("order_closed", f"This order is {order.status.words}.", state=order.status)
     handler = HANDLERS.get(command.verb)
     if handler is None or (command.verb == "expire" and not is_expiry(command)):
         return order, refused("unknown_verb", "An order does not know that act.")
@@ -122,7 +122,7 @@ def _go_live(order: Order, command: Command, at: Instant) -> Decided:
         return too_late(order)
     if order.holds:
         return order, refused("held", "It is held. Release it first.", holds=[h.id for h in order.holds])
-    return _activating(order.model_copy(update={"changed_by": command.actor})), done("activating")
+    return _activating(order.model_copy(update={"changed_by": command.actor, "starts_at": at})), done("activating")
 
 
 def _follow(order: Order, command: Command, at: Instant) -> Decided:
@@ -158,7 +158,7 @@ def _accepted(order: Order, command: Command, at: Instant) -> Decided:
     if order.change and order.change.sent:
         return changes.accepted(order, command)
     if order.phase is not Phase.ACTIVATING:
-        return order, refused("not_asked", f"Nothing waits for the back office: it is {order.status}.")
+        return order, refused("not_asked", f"Nothing waits for the back office: it is {order.status.words}.")
     lines = tuple(line if line.shipped_goods else _served(line) for line in order.lines)
     reference = text_of(command.payload.get("reference"), 100)
     after = order.model_copy(update={"phase": Phase.ACTIVE, "lines": lines, "erp_reference": reference})
@@ -174,7 +174,7 @@ def _rejected(order: Order, command: Command, at: Instant) -> Decided:
     """The back office will not have it: a task for the order desk, in the back office's own words."""
     asked = order.phase is Phase.ACTIVATING or (order.change is not None and order.change.sent)
     if not asked:
-        return order, refused("not_asked", f"Nothing waits for the back office: it is {order.status}.")
+        return order, refused("not_asked", f"Nothing waits for the back office: it is {order.status.words}.")
     words = text_of(command.payload.get("reason"), 1_000).strip()
     if not words:
         return order, refused("comment_required", "Say why it is refused.", field="reason")
@@ -185,7 +185,7 @@ def _rejected(order: Order, command: Command, at: Instant) -> Decided:
 
 def _retry(order: Order, command: Command, at: Instant) -> Decided:
     if order.phase is not Phase.FALLOUT:
-        return order, refused("no_fallout", f"There is nothing to try again: it is {order.status}.")
+        return order, refused("no_fallout", f"There is nothing to try again: it is {order.status.words}.")
     if order.holds:
         return order, refused("held", "It is held. Release it first.", holds=[h.id for h in order.holds])
     return _activating(order.model_copy(update={"changed_by": command.actor})), done("activating")

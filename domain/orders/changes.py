@@ -56,7 +56,7 @@ def cancel(order: Order, command: Command, at: Instant) -> Decided:
 def close_short(order: Order, command: Command, at: Instant) -> Decided:
     """No more comes of these lines: what is open of them is ended for good."""
     if order.phase is not Phase.ACTIVE or not order.running:
-        return order, refused("not_active", f"It is {order.status}: nothing of it is open.", state=order.status)
+        return order, refused("not_active", f"It is {order.status.words}: nothing of it is open.", state=order.status)
     if not text_of(command.payload.get("reason"), 1_000).strip():
         return order, refused("comment_required", "Say why no more comes.", field="reason")
     named = command.payload.get("lines") or [line.line for line in order.lines]

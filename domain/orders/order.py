@@ -35,6 +35,10 @@ class OrderStatus(StrEnum):
     FULFILLED = "fulfilled"
     CANCELLED = "cancelled"
 
+    @property
+    def words(self) -> str:
+        return self.value.replace("_", " ")
+
 
 class Hold(Value):
     """A reason for the order not to start; holds stack, and each is released by itself."""
@@ -67,6 +71,8 @@ class Line(Value):
     share: Share
     shipped_goods: bool = True
     """Otherwise a service or subscription, delivered when the order becomes active."""
+    step: Amount = ZERO
+    """What it is counted in; anything where that was not said."""
     over_percent: Amount = ZERO
     under_percent: Amount = ZERO
     shipped: Amount = ZERO
@@ -272,6 +278,7 @@ def _manner(line: QuoteLine) -> dict[str, Any]:
     goods = line.recognition is Recognition.DELIVERY and line.billing is Billing.ONE_TIME
     return {
         "shipped_goods": goods,
+        "step": line.counted_in,
         "over_percent": line.over_percent or ZERO,
         "under_percent": line.under_percent or ZERO,
     }

@@ -12,7 +12,7 @@ Decided = tuple[Order, Outcome]
 
 
 def too_late(order: Order) -> Decided:
-    return order, refused("too_late", f"The order is {order.status} already.", state=order.status)
+    return order, refused("too_late", f"The order is {order.status.words} already.", state=order.status)
 
 
 def day_of(value: object) -> date | None:

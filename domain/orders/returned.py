@@ -54,6 +54,8 @@ def check_returned(order: Order, earlier: Mapping[str, Decimal], lines: Mapping[
         line = order.line(name)
         if line is None or not line.shipped_goods:
             raise Invalid.field(f"lines.{name}", "this order shipped no such line")
+        if line.step and asked % line.step:
+            raise Invalid.field(f"lines.{name}", f"is counted in {plain_number(line.step)}")
         there = line.delivered - earlier.get(name, ZERO)
         if asked > there:
             what = f"{plain_number(asked)} asked for, {plain_number(there)} were delivered and not returned"

@@ -7,7 +7,7 @@ from domain.orders.ledger import ZERO
 from domain.orders.order import Line, Order, Phase, Task
 from domain.orders.payload import Decided, amounts, day_of
 from domain.runs import Command, Outcome, done, refused, text_of
-from domain.values import Instant, plain_number
+from domain.values import Instant, digest, plain_number
 
 MOST_SHIPMENTS, MOST_TASKS = 2_000, 100
 
@@ -24,7 +24,7 @@ def delivery(order: Order, command: Command, at: Instant) -> Decided:
 def _reported(order: Order, command: Command, least: Decimal | None = None) -> dict[str, Decimal] | Outcome:
     """How much of which line of goods, all of it known."""
     if order.phase is not Phase.ACTIVE:
-        return refused("not_active", f"It is {order.status}: nothing can be on its way.", state=order.status)
+        return refused("not_active", f"It is {order.status.words}: nothing can be on its way.", state=order.status)
     quantities = amounts(command.payload.get("lines"), least)
     if not quantities:
         return refused("invalid", "Say in `lines` how much of which line.", field="lines")
@@ -32,16 +32,22 @@ def _reported(order: Order, command: Command, least: Decimal | None = None) -> d
         line = order.line(name)
         if line is None or not line.shipped_goods:
             return refused("invalid", f"This order ships no line {name}.", field=f"lines.{name}")
+        if line.step and quantities[name] % line.step:
+            step = plain_number(line.step)
+            return refused("invalid", f"Line {name} is counted in {step}.", field=f"lines.{name}", step=step)
     return quantities
 
 
 def _moved(order: Order, command: Command, what: str, at: Instant) -> Decided:
-    id = f"{what}:{text_of(command.payload.get('id'), 64)}"
-    if id in order.shipments:
-        return order, done("already_reported", id=command.payload.get("id"))
     quantities = _reported(order, command)
     if isinstance(quantities, Outcome):
         return order, quantities
+    named = text_of(command.payload.get("id"), 64)
+    known, this = f"{what}:{named}", f"{what}:{named}:{digest(quantities)[:12]}"
+    if this in order.shipments or known in order.shipments:  # before it was kept what an id was reported with
+        return order, done("already_reported", id=named)
+    if any(report.rsplit(":", 1)[0] == known for report in order.shipments):
+        return order, refused("id_reused", f"{named} was reported with other lines.", field="id")
     if len(order.shipments) >= MOST_SHIPMENTS:
         return order, refused("too_many", f"It has {MOST_SHIPMENTS} shipments already.")
     for line in order.lines:
@@ -56,11 +62,11 @@ def _moved(order: Order, command: Command, what: str, at: Instant) -> Decided:
     lines = tuple(
         _counted(line, what, quantities[line.line]) if line.line in quantities else line for line in order.lines
     )
-    after = order.model_copy(update={"lines": lines, "shipments": (*order.shipments, id)})
+    after = order.model_copy(update={"lines": lines, "shipments": (*order.shipments, this)})
     after = _with_tasks(order, after, at)
     if what == "delivered" and all(line.enough for line in lines if line.shipped_goods):
         after = _closed_within_tolerance(after)
-    return after, done(what, state=after.status)
+    return after, done(what, state=after.status, lines={name: plain_number(q) for name, q in quantities.items()})
 
 
 def _counted(line: Line, what: str, quantity: Decimal) -> Line:

@@ -172,7 +172,15 @@ def _parts(quote: Quote, left: Mapping[str, Decimal], way: Way) -> Iterable[Part
     return _evenly(quote, left, way) if isinstance(way, Even) else _by_fields(quote, left, way)
 
 
+def _check_fields(quote: Quote, fields: Iterable[str]) -> None:
+    """A field that no line has would put everything into one order. Raises Invalid."""
+    for field in fields:
+        if field not in QuoteLine.model_fields and all(line.given(field) is None for line in quote.lines):
+            raise Invalid.field("fields", f"no line of this quote has a field {field!r}")
+
+
 def _by_fields(quote: Quote, left: Mapping[str, Decimal], way: ByFields) -> Iterable[Part]:
+    _check_fields(quote, way.fields)
     lines = {line.id: line for line in quote.lines}
     groups: dict[tuple[Any, ...], list[QuoteLine]] = {}
     for line in quote.lines:

@@ -6,6 +6,7 @@ from datetime import date, datetime
 from domain.delegation import zone_of
 from domain.errors import Invalid
 from domain.orders.split import PlannedOrder
+from domain.quotes import check_zone
 
 
 def check_starts(
@@ -18,6 +19,7 @@ def check_starts(
     waits = {order.id: order.slot.trigger.after for order in planned}
     for n, order in enumerate(planned):
         trigger, place = order.slot.trigger, order.slot.ship_to
+        check_zone(place, f"orders[{n}].ship_to")
         if chosen and trigger.on and trigger.on < at.astimezone(zone_of(place.time_zone if place else "")).date():
             raise Invalid.field(f"orders[{n}].on", f"{trigger.on} is over")
         if chosen and trigger.on and order_by and trigger.on > order_by:

@@ -35,6 +35,23 @@ async def order(api: Api, id: str) -> dict[str, Any]:
     return found
 
 
+async def test_a_place_is_in_a_time_zone_that_exists(api: Api) -> None:
+    id, mars = await an_order(api), {"city": "Ares", "time_zone": "Mars/X"}
+    wrong = await done(api, "dina", f"orders/{id}/amend", 422, ship_to=mars)
+    assert wrong["errors"][0]["field"] == "ship_to.time_zone"
+    wrong = await done(api, "rita", "quotes/Q-1/orders", 422, way="whole", slot={"ship_to": mars})
+    assert wrong["errors"][0]["field"] == "orders[0].ship_to.time_zone"
+
+
+async def test_the_ledger_can_be_read_when_nothing_is_left(api: Api) -> None:
+    await an_order(api)
+    await ordered(api, way="whole", slot=MANUAL)
+    entries = (await api.call("dina", "GET", "/v1/quotes/Q-1/ledger")).json()
+    assert [(e["line"], e["unallocated"]["quantity"], e["allocated"]["quantity"]) for e in entries] == [
+        ("1", "0", "10"), ("2", "0", "4"),
+    ]  # fmt: skip
+
+
 async def left(api: Api) -> dict[str, str]:
     """What of each line of the quote can still be ordered, and for how much."""
     answer = (await api.call("rita", "POST", "/v1/quotes/Q-1/orders/preview", json={"way": "whole"})).json()
@@ -160,6 +177,8 @@ async def test_an_order_follows_another_and_no_circle_is_made(api: Api) -> None:
     assert (await order(api, two))["status"] == "scheduled"
     circle = await done(api, "dina", f"orders/{one}/reschedule", 409, after=two)
     assert (circle["code"], circle["field"]) == ("cycle", "after")
+    tried = await done(api, "dina", f"orders/{one}/reschedule?dry_run=true", after=two)
+    assert (tried["outcome"]["applied"], tried["outcome"]["code"]) == (False, "cycle")
     nobody = await done(api, "dina", f"orders/{one}/reschedule", 409, after="Q-9-9")
     assert nobody["code"] == "unknown_order"
     await done(api, "dina", f"orders/{one}/go-live")

@@ -182,6 +182,9 @@ async def test_future_orders_are_moved_in_a_calendar_by_keys_and_by_dragging(vis
     await chip.focus()
     await page.keyboard.press("Shift+ArrowRight")
     await expect(page.locator(f"[data-day='{year}-05-11'] .chip")).to_have_count(1)
+    await expect(chip).to_be_focused()
+    await page.keyboard.press("Shift+ArrowDown")
+    await expect(page.locator(f"[data-day='{year}-05-18'] .chip")).to_have_count(1)
     if not visitor.phone:
         await drag(page, page.locator(".chip a", has_text=f"{id}-1"), page.locator(f"[data-day='{year}-05-20']"))
         await expect(page.locator(f"[data-day='{year}-05-20'] .chip")).to_have_count(1)

@@ -105,6 +105,7 @@ def test_goods_go_and_arrive_in_parts_out_of_order_and_each_report_counts_once()
     assert order.status is OrderStatus.PARTLY_FULFILLED
     again, outcome = tell(order, "shipment", "bruno", id="S1", lines={"1": "4"})
     assert (outcome.code, again.lines) == ("already_reported", order.lines)
+    assert tell(order, "shipment", "bruno", id="S1", lines={"1": "5"})[1].code == "id_reused"
     order, _ = tell(order, "delivery", "bruno", id="D2", lines={"1": "7"})
     assert (order.lines[0].shipped, order.lines[0].delivered) == (7, 7), "what arrived was on its way"
     order, _ = tell(order, "shipment", "bruno", id="S2", lines={"1": "3"})
@@ -118,7 +119,8 @@ def test_goods_go_and_arrive_in_parts_out_of_order_and_each_report_counts_once()
     [
         ("shipment", {"1": "11"}, "lines.1"), ("delivery", {"1": "11"}, "lines.1"), ("shipment", {"9": "1"}, "lines.9"),
         ("shipment", {"2": "1"}, "lines.2"), ("shipment", {}, "lines"), ("backorder", {"1": "11"}, "lines.1"),
-        ("picked", {"1": "11"}, "lines.1"), ("shipment", {"1": "0.0000001"}, "lines"), ("shipment", {"1": "-1"}, "lines"),
+        ("picked", {"1": "11"}, "lines.1"), ("shipment", {"1": "1.5"}, "lines.1"),
+        ("shipment", {"1": "0.0000001"}, "lines"), ("shipment", {"1": "-1"}, "lines"),
         ("shipment", {"1": "1e400"}, "lines"), ("shipment", {"1": "many"}, "lines"), ("shipment", "all", "lines"),
     ],
 )  # fmt: skip

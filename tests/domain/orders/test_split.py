@@ -59,6 +59,11 @@ def test_blank_values_form_one_group_and_start_as_told() -> None:
     assert {o.slot.trigger.start for o in planned.orders} == {"manual"}
 
 
+def test_a_field_that_no_line_has_splits_nothing() -> None:
+    with pytest.raises(Invalid, match="colour"):
+        made(TWO, way="fields", fields=["colour"])
+
+
 def test_a_line_field_of_the_companys_own_splits_too() -> None:
     quote = a_quote(
         lines=[a_line("1", fields={"phase": "a"}), a_line("2", phase="b"), a_line("3", fields={"phase": "a"})]
