@@ -5,7 +5,7 @@ A run is one durable workflow over one state. Its rules are a `Machine`; the com
 
 import math
 from collections.abc import Iterable, Mapping
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, Self, TypeVar
 
 from domain.values import Instant, Value, canonical, digest, short_id
 
@@ -104,6 +104,10 @@ class RunState(Value):
         """Whether something parked can be answered now."""
         return bool(self.parked) and not self.busy
 
+    def if_refused(self, at: Instant) -> Self:
+        """How it stands when the record refuses the act that time itself wanted."""
+        return self
+
     def stored(self) -> dict[str, Any]:
         """The state as JSON, in the record and in every history. Defaults are left out, so a default never changes."""
         return self.model_dump(mode="json", exclude_defaults=True)
@@ -168,7 +172,8 @@ def advance(
         state, outcome = machine.apply(state, command, at)
         acts.append(Act(command=command, outcome=outcome, at=at, key=key))
         if state.unsettled:
-            return state, acts, before.model_copy(update={"seq": state.seq})
+            stands = before.if_refused(at) if is_expiry(command) else before
+            return state, acts, stands.model_copy(update={"seq": state.seq})
 
 
 class Visible(Value):

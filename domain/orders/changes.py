@@ -270,7 +270,9 @@ def undo(order: Order, command: Command, at: Instant) -> Decided:
 def dated(order: Order, at: Instant) -> Decided | None:
     """The day of a change has come; None where it has not."""
     change = order.change
-    if change is None or not change.waits_for_its_day or change.effective_at is None or change.effective_at > at:
+    if order.busy or change is None or not change.waits_for_its_day:
+        return None
+    if change.effective_at is None or change.effective_at > at:
         return None
     after, code = take_effect(order, change)
     return after, done(code, change=change.id)

@@ -229,9 +229,18 @@ class Order(RunState):
     @property
     def next_due(self) -> Instant | None:
         """The next instant at which time itself acts on it."""
-        change = self.change.effective_at if self.change and self.change.waits_for_its_day else None
+        change = self.change.effective_at if self.change and self.change.waits_for_its_day and not self.busy else None
         instants = [self.starts_at if self.waits_for_its_day else None, change]
         return min((instant for instant in instants if instant), default=None) if self.running else None
+
+    def if_refused(self, at: Instant) -> "Order":
+        """A change whose day has come and that cannot be is dropped, and the desk is told: its day comes only once."""
+        change = self.change
+        if change is None or not change.waits_for_its_day or change.effective_at is None or change.effective_at > at:
+            return self
+        words = f"The change for {change.effective} could not be made any more."
+        task = Task(id=f"t{self.seq + 1}", kind="change_refused", words=words, at=at)
+        return self.model_copy(update={"change": None, "tasks": (*self.tasks, task), "version": self.version + 1})
 
     @property
     def days_late(self) -> int:

@@ -166,3 +166,23 @@ def test_what_replaces_a_return_grows_by_nothing() -> None:
     assert amended(order, lines={"1": "11"})[1].facts["field"] == "lines.1"
     less, _ = amended(order, lines={"1": "4"})
     assert less.lines[0].share.quantity == 4
+
+
+def test_the_day_of_a_change_waits_for_the_back_offices_answer() -> None:
+    order, _ = amended(an_order(), lines={"1": "6"}, effective="2026-04-01")
+    order, _ = tell(order, "go_live")
+    assert (order.due, tick(order, NOW + timedelta(days=40))[1].code) == (None, "not_due")
+    order, _ = tell(order, "accepted", "bruno")
+    assert order.status is OrderStatus.ACTIVE
+    assert tick(order, NOW + timedelta(days=40))[1].code == "sent"
+
+
+def test_a_change_that_cannot_be_any_more_when_its_day_comes_is_a_task_and_not_tried_for_ever() -> None:
+    order, _ = amended(an_order(), lines={"1": "12"}, effective="2026-04-01")
+    stands = order.if_refused(NOW + timedelta(days=40))
+    assert (stands.change, stands.due is None or stands.next_due is None, stands.tasks[0].kind) == (
+        None,
+        True,
+        "change_refused",
+    )
+    assert order.if_refused(NOW) == order
