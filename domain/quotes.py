@@ -5,7 +5,7 @@ from datetime import date
 from decimal import Decimal
 from enum import StrEnum
 from functools import cached_property
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 from zoneinfo import available_timezones
 
 from pydantic import Field, model_validator
@@ -33,6 +33,16 @@ class Recognition(StrEnum):
     DELIVERY = "delivery"
     RATABLE = "ratable"
     MILESTONE = "milestone"
+
+
+ProrationPolicy = Literal["actual_days", "months_and_days_of_billing_month", "months_and_thirtieths"]
+
+
+class Milestone(Value):
+    """A step of a service, and how much of its price is earned when it is reached."""
+
+    name: Id
+    percent: Annotated[Amount, Field(gt=0, le=100)]
 
 
 class QuoteStatus(StrEnum):
@@ -127,6 +137,13 @@ class QuoteLine(Value):
     ship_to: Place | None = None
     requested_date: date | None = None
     sla: Word | None = None
+    """One of the company's levels of service."""
+    milestones: Annotated[tuple[Milestone, ...], Field(min_length=1, max_length=50)] | None = None
+    """Where it is recognised by milestones; they make up 100 percent."""
+    acceptance_days: Annotated[int, Field(ge=0, le=366)] | None = None
+    """The customer must accept what was delivered before it is recognised, and has when so many days have passed."""
+    proration: ProrationPolicy | None = None
+    """How a part of its term is priced; by actual days unless told."""
     fields: Custom = {}
     custom: Custom = {}
 
@@ -139,6 +156,13 @@ class QuoteLine(Value):
     def counted_in(self) -> Decimal:
         """The step in which it can be ordered: 1 for a dozen, 0.01 for 1.25, unless the line says otherwise."""
         return self.step or Decimal(1).scaleb(min(0, int(self.quantity.normalize().as_tuple().exponent)))
+
+    @property
+    def milestones_agreed(self) -> tuple[Milestone, ...]:
+        """Those of a service that is recognised by them: one, unless the line says more."""
+        if self.recognition is not Recognition.MILESTONE or self.billing is not Billing.ONE_TIME:
+            return ()
+        return self.milestones or (Milestone(name="done", percent=HUNDRED),)
 
     def given(self, name: str) -> Any:
         """What somebody wrote into one of the company's own fields."""
@@ -257,6 +281,8 @@ class Quote(Value):
             seen.setdefault(line.id, n)
             if line.quantity % line.counted_in:
                 problems.append(problem(f"{where}.quantity", f"is no multiple of its step {line.step}"))
+            if line.milestones is not None:
+                problems.extend(_milestones(line, where))
             if not keep_source_figures:
                 problems.extend(self._contradictions(line, where, unit))
         problems.extend(
@@ -341,9 +367,19 @@ class Quote(Value):
         ]
 
 
-UNSAID = ("step", "over_percent", "under_percent")
+UNSAID = ("step", "over_percent", "under_percent", "milestones", "acceptance_days", "proration")
 """What a line may leave out, and then binds nobody."""
 OWN_FIELDS = ("order_by", "term_months", "payment_terms", "partner")
+
+
+def _milestones(line: QuoteLine, where: str) -> list[dict[str, str]]:
+    named = line.milestones or ()
+    if not line.milestones_agreed:
+        return [problem(f"{where}.milestones", "go with a one-time line that is recognised by milestone")]
+    if len({milestone.name for milestone in named}) != len(named):
+        return [problem(f"{where}.milestones", "need a name each")]
+    total = sum((milestone.percent for milestone in named), Decimal(0))
+    return [] if total == HUNDRED else [problem(f"{where}.milestones", f"make up {total} percent, not 100")]
 
 
 def problem(field: str, what: str) -> dict[str, str]:

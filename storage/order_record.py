@@ -7,19 +7,22 @@ from sqlalchemy import update
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from domain.customers.contracts import Grouping
 from domain.orders.documents import answered, messages
 from domain.orders.order import Hold, Order, OrderStatus, Phase, day_at, order_run, with_instants
 from domain.orders.settle import claims, settle
 from domain.runs import CLOCK, PARKED, CannotSettle, Command, Outcome, Proposal, refused
-from storage import quotes, rounds
+from storage import brought_about, quotes, rounds
 from storage.database import execute
 from storage.orders import ledger, load, move
 from storage.record import Run, follow
 from storage.tables import ErpDocumentRow, OrderRow
 
 
-async def project_order(session: AsyncSession, run: Run, proposal: Proposal, at: datetime) -> Order:
-    """The lists, the ledger and the back office's documents follow the order's new state."""
+async def project_order(
+    session: AsyncSession, run: Run, proposal: Proposal, at: datetime, grouping: Grouping = "single"
+) -> Order:
+    """The lists, the ledger, the back office's documents and what the customer has follow the order's new state."""
     was, now = Order.model_validate(run.state), Order.model_validate(proposal.after)
     now = await _awaiting(session, was, now, at)
     now = await _settled(session, was, now, at)  # last of what may refuse: it moves the ledger
@@ -30,11 +33,25 @@ async def project_order(session: AsyncSession, run: Run, proposal: Proposal, at:
         "after": now.slot.trigger.after, "tasks": len(now.tasks),
         "place": now.slot.ship_to.city if now.slot.ship_to else "",
     }  # fmt: skip
+    changes |= _for_figures(was, now, at)
     await execute(session, update(OrderRow).where(col(OrderRow.id) == now.id).values(**changes))
     await _tell_back_office(session, was, now, at)
     await _tell_rounds(session, was, now, proposal, at)
     await _tell_followers(session, was, now, at)
-    return now
+    return await brought_about.by_order(session, was, now, at, grouping)
+
+
+def _for_figures(was: Order, now: Order, at: datetime) -> dict[str, Any]:
+    """When it started, was refused and was fulfilled, as the figures count it."""
+    today, missing = day_at(at, now.slot.ship_to), sum(1 for line in now.lines if line.backordered)
+    found: dict[str, Any] = {"promised": now.slot.promised, "backordered": missing}
+    if now.phase is not was.phase:
+        found["fallout_at"] = at if now.phase is Phase.FALLOUT else None
+        if now.phase is Phase.ACTIVE:
+            found["started_on"] = today
+    if now.status is OrderStatus.FULFILLED and was.status is not OrderStatus.FULFILLED:
+        found["fulfilled_on"] = today
+    return found
 
 
 async def _settled(session: AsyncSession, was: Order, now: Order, at: datetime) -> Order:

@@ -150,7 +150,7 @@ async def listed(
     if attention:
         query = query.where(or_(col(OrderRow.tasks) > 0, col(OrderRow.status) == OrderStatus.FALLOUT.value))
     rows = (await session.exec(query)).all()
-    return [_summary(row) for row in rows]
+    return [summary(row) for row in rows]
 
 
 async def starting(session: AsyncSession, owner: str | None, first: date, last: date, limit: int) -> list[OrderSummary]:
@@ -159,10 +159,10 @@ async def starting(session: AsyncSession, owner: str | None, first: date, last: 
     query = select(OrderRow).where(col(OrderRow.starts_on) >= first, col(OrderRow.starts_on) <= last)
     query = query.where(col(OrderRow.status).in_(waiting)).order_by(col(OrderRow.starts_on), OrderRow.id).limit(limit)
     rows = (await session.exec(query.where(OrderRow.owner == owner) if owner else query)).all()
-    return [_summary(row) for row in rows]
+    return [summary(row) for row in rows]
 
 
-def _summary(row: OrderRow) -> OrderSummary:
+def summary(row: OrderRow) -> OrderSummary:
     return OrderSummary(**row.model_dump(include=set(OrderSummary.model_fields)))
 
 

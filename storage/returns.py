@@ -11,6 +11,7 @@ from domain.orders.ledger import ZERO
 from domain.orders.returned import Return, ReturnStatus, return_run
 from domain.runs import Head, Proposal
 from domain.values import Amount, Value
+from storage import brought_about
 from storage.database import execute
 from storage.record import Run, open_run
 from storage.tables import OrderReturnRow, RunRow
@@ -65,8 +66,9 @@ async def row(session: AsyncSession, order: str, number: int) -> OrderReturnRow 
 
 
 async def project_return(session: AsyncSession, run: Run, proposal: Proposal, at: datetime) -> Return:
-    now = Return.model_validate(proposal.after)
+    was, now = Return.model_validate(run.state), Return.model_validate(proposal.after)
     this = (col(OrderReturnRow.order) == now.order, col(OrderReturnRow.number) == now.number)
     changes = {"status": now.status.value, "changed_at": at}
     await execute(session, update(OrderReturnRow).where(*this).values(**changes))
+    await brought_about.by_return(session, was, now, at)
     return now

@@ -4,7 +4,7 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import JSON, Column, Index, Text, UniqueConstraint
+from sqlalchemy import JSON, BigInteger, Column, Index, Text, UniqueConstraint
 from sqlmodel import Field, SQLModel
 
 from storage.types import Exact, Moment
@@ -161,6 +161,14 @@ class OrderRow(SQLModel, table=True):
     starts_at: datetime | None = moment(null=True)
     starts_on: date | None = Field(default=None, index=True)
     """The day of that, at its ship-to."""
+    promised: date | None = None
+    started_on: date | None = None
+    """The day on which the back office took it over, at its ship-to."""
+    fulfilled_on: date | None = None
+    fallout_at: datetime | None = moment(null=True)
+    """Since when the back office refuses it."""
+    backordered: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
+    """How many of its lines are not in stock."""
     created_at: datetime = moment()
     changed_at: datetime = moment()
 
@@ -212,6 +220,67 @@ class ErpDocumentRow(SQLModel, table=True):
     words: str = ""
     created_at: datetime = moment()
     changed_at: datetime = moment()
+
+
+class FactRow(SQLModel, table=True):
+    """What really happened to the lines of a customer's orders; appended, never changed."""
+
+    __tablename__ = "fulfilment_fact"
+    __table_args__ = (Index("fact_of_customer", "customer", "number"), Index("fact_of_order", "order", "number"))
+
+    number: int | None = Field(default=None, primary_key=True)
+    id: str = Field(unique=True, max_length=64)
+    customer: str = Field(max_length=64)
+    order: str = Field(max_length=64)
+    at: datetime = moment()
+    body: dict[str, Any] = document()
+
+
+class ContractRow(SQLModel, table=True):
+    """Subscriptions and assets that belong together; what is in it follows from the facts."""
+
+    __tablename__ = "contract"
+
+    id: str = Field(primary_key=True, max_length=64)
+    customer: str = Field(index=True, max_length=64)
+    kind: str
+    made_on: date
+    made_by: str = Field(max_length=64)
+
+
+class RevenueRow(SQLModel, table=True):
+    """An amount of a line's price, or of what is earned of it; appended, never changed."""
+
+    __tablename__ = "revenue_entry"
+    __table_args__ = (
+        Index("revenue_of_order", "order"),
+        Index("revenue_of_customer", "customer", "month"),
+        Index("revenue_by_month", "month"),
+    )
+
+    number: int | None = Field(default=None, primary_key=True)
+    customer: str = Field(max_length=64)
+    order: str = Field(max_length=64)
+    line: str = Field(max_length=64)
+    product: str = Field(max_length=64)
+    currency: str = Field(max_length=3)
+    kind: str = Field(max_length=8)
+    fact: str = Field(max_length=64)
+    month: date
+    earned_in: date
+    amount: int = Field(sa_type=BigInteger)
+    """In the currency's minor unit, so that databases add it up exactly."""
+    at: datetime = moment()
+
+
+class BooksRow(SQLModel, table=True):
+    """One row: how far the books are closed."""
+
+    __tablename__ = "books"
+
+    id: int = Field(primary_key=True)
+    closed_through: date | None = None
+    """The first day of the last closed month."""
 
 
 class RunRow(SQLModel, table=True):

@@ -73,6 +73,10 @@ class OrderFulfilment(CommandedRun[Order]):
     def delivery(self, *command: Any) -> None:
         self.receive("delivery", command)
 
+    @workflow.signal(description='{"actor", "name", "on"}: a step of a service is reached.')
+    def milestone(self, *command: Any) -> None:
+        self.receive("milestone", command)
+
     @workflow.signal(description='{"actor", "version"}: the last change is no more.')
     def undo(self, *command: Any) -> None:
         self.receive("undo", command)

@@ -159,7 +159,7 @@ def _accepted(order: Order, command: Command, at: Instant) -> Decided:
         return changes.accepted(order, command)
     if order.phase is not Phase.ACTIVATING:
         return order, refused("not_asked", f"Nothing waits for the back office: it is {order.status.words}.")
-    lines = tuple(line if line.shipped_goods else _served(line) for line in order.lines)
+    lines = tuple(line if line.shipped_goods or line.milestones else _served(line) for line in order.lines)
     reference = text_of(command.payload.get("reference"), 100)
     after = order.model_copy(update={"phase": Phase.ACTIVE, "lines": lines, "erp_reference": reference})
     return after, done("active", state=after.status, reference=reference)
@@ -207,6 +207,7 @@ HANDLERS: dict[str, Callable[[Order, Command, Instant], Decided]] = {
     "retry": _retry,
     "shipment": shipping.shipment,
     "delivery": shipping.delivery,
+    "milestone": shipping.milestone,
     "backorder": shipping.backorder,
     "picked": shipping.picked,
     "accept_excess": shipping.accept_excess,

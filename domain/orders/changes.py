@@ -16,7 +16,7 @@ from domain.runs import Command, Outcome, done, refused, text_of
 from domain.values import Instant
 
 MOST_LINES = 2_000
-SLOT_FIELDS = ("ship_to", "contact", "note", "terms", "promised")
+SLOT_FIELDS = ("ship_to", "contact", "note", "terms", "promised", "coterm")
 BEFORE = (Phase.WAITING, Phase.FALLOUT)
 """While nothing of it is with the back office."""
 
@@ -67,9 +67,7 @@ def close_short(order: Order, command: Command, at: Instant) -> Decided:
 
 def _end_rest(order: Order, command: Command, at: Instant, verb: Any, for_good: bool, named: list[str]) -> Decided:
     dropped = order if order.change is None or order.change.sent else _without_change(order)
-    lines = {
-        n.line: n.locked for n in order.lines if n.line in named and n.shipped_goods and n.locked < n.share.quantity
-    }
+    lines = {n.line: n.locked for n in order.lines if n.line in named and n.can_end and n.locked < n.share.quantity}
     if not lines:
         return order, refused("nothing_open", "Nothing of it is open.", state=order.status)
     change = Change(
@@ -123,11 +121,13 @@ def _slot(order: Order, payload: Mapping[str, Any]) -> Slot | Outcome | None:
 
 def _too_late_for(order: Order, lines: Mapping[str, Decimal], slot: Slot | None) -> Outcome | None:
     """With the back office only what was not sent off can still change."""
+    if slot and slot.coterm != order.slot.coterm:
+        return refused("too_late", "Its subscriptions run already.", field="coterm")
     if slot and slot.ship_to != order.slot.ship_to and any(line.shipped for line in order.lines if line.shipped_goods):
         return refused("too_late", "Something was sent there already.", field="ship_to")
     for name, wanted in lines.items():
         line = order.line(name)
-        if line and not line.shipped_goods:
+        if line and not line.can_end:
             return refused("too_late", f"Line {name} is delivered already.", field=f"lines.{name}")
         if line and wanted < line.locked:
             least = str(line.locked)

@@ -71,5 +71,5 @@ def change_body(order: Order) -> dict[str, Any]:
         ],
     }  # fmt: skip
     if change.slot:
-        body |= change.slot.model_dump(mode="json", exclude={"trigger"})
+        body |= change.slot.model_dump(mode="json", exclude={"trigger", "coterm"})
     return body

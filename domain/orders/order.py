@@ -62,6 +62,18 @@ class Task(Value):
     line: str | None = None
 
 
+class News(Value):
+    """Something that happened to a line, which the record has yet to write down as a fact."""
+
+    line: Id
+    kind: Literal["delivered", "milestone"]
+    quantity: Amount = ZERO
+    on: date | None = None
+    source: str
+    """The shipment, task or milestone."""
+    serials: tuple[str, ...] = ()
+
+
 class Line(Value):
     """A line of the order and where its quantity is: what is neither shipped nor delivered is still to come."""
 
@@ -85,6 +97,8 @@ class Line(Value):
     """Arrived beyond what was ordered, and accepted by nobody yet."""
     cancelled: Share = NOTHING
     """Ended for good; nobody can order it any more."""
+    milestones: tuple[Id, ...] = ()
+    """Steps that are not reached yet; with the last of them it is delivered."""
     unpriced: bool = False
     """Its quantity changed, and the record has yet to work out the money."""
 
@@ -92,6 +106,11 @@ class Line(Value):
     def open(self) -> Decimal:
         """What was not sent off yet."""
         return max(ZERO, self.share.quantity - self.shipped)
+
+    @property
+    def can_end(self) -> bool:
+        """Whether it comes in steps, and was not handed over as the order began."""
+        return self.shipped_goods or bool(self.milestones)
 
     @property
     def locked(self) -> Decimal:
@@ -177,6 +196,7 @@ class Order(RunState):
     change: Change | None = None
     previous: Agreed | None = None
     """What `undo` restores; nothing once the order went to the back office."""
+    news: tuple[News, ...] = ()
     expected: date | None = None
     """The day on which the back office expects to have sent everything."""
     shipments: tuple[str, ...] = ()
@@ -290,6 +310,7 @@ def _manner(line: QuoteLine) -> dict[str, Any]:
         "step": line.counted_in,
         "over_percent": line.over_percent or ZERO,
         "under_percent": line.under_percent or ZERO,
+        "milestones": tuple(milestone.name for milestone in line.milestones_agreed),
     }
 
 
@@ -329,6 +350,11 @@ def with_instants(now: Order, at: datetime) -> Order:
         update["change"] = change.model_copy(update={"effective_at": begins})
     known = now.model_copy(update=update)
     return known.model_copy(update={"due": known.next_due})
+
+
+def is_to_come(day: date, at: datetime) -> bool:
+    """Whether a day has begun nowhere on earth."""
+    return day > (at + timedelta(hours=14)).date()
 
 
 def is_past(day: date, at: datetime) -> bool:

@@ -25,6 +25,7 @@ class Return(RunState):
     customer: str
     title: str
     lines: dict[Id, Amount]
+    serials: dict[Id, tuple[str, ...]] = {}
     reason: StorableText
     by: str
     status: ReturnStatus = ReturnStatus.NEW
@@ -41,11 +42,20 @@ def return_run(order: str, number: int) -> str:
     return f"order-return:{order}:{number}"
 
 
-def new_return(order: Order, number: int, lines: Mapping[str, Decimal], reason: str, by: str) -> Return:
+def new_return(
+    order: Order,
+    number: int,
+    lines: Mapping[str, Decimal],
+    reason: str,
+    by: str,
+    serials: Mapping[str, tuple[str, ...]],
+) -> Return:
     """The return at sequence number 0."""
     title = f"Return {number} of order {order.id} · {order.customer}"
-    return Return(order=order.id, number=number, customer=order.customer, title=title, lines=dict(lines), reason=reason,
-                  by=by)  # fmt: skip
+    return Return(
+        order=order.id, number=number, customer=order.customer, title=title, lines=dict(lines), reason=reason,
+        serials=dict(serials), by=by,
+    )  # fmt: skip
 
 
 def check_returned(order: Order, earlier: Mapping[str, Decimal], lines: Mapping[str, Decimal]) -> None:

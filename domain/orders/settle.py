@@ -81,7 +81,7 @@ def _priced(now: Order, was: Order, ledger: Ledger, quote: Quote) -> tuple[Order
 
 def _come_later(order: Order, line: Line) -> Line:
     """What is no goods is delivered with the order, also when it came to it later."""
-    served = order.phase is Phase.ACTIVE and not line.shipped_goods
+    served = order.phase is Phase.ACTIVE and not line.shipped_goods and not line.milestones
     return line.model_copy(update=dict.fromkeys(("shipped", "delivered"), line.share.quantity)) if served else line
 
 

@@ -1,10 +1,11 @@
 """What the back office reports: sent off, arrived, not in stock, picked; in parts, out of order, more than once."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from datetime import date
 from decimal import Decimal
 
 from domain.orders.ledger import ZERO
-from domain.orders.order import Line, Order, Phase, Task
+from domain.orders.order import Line, News, Order, Phase, Task, is_to_come
 from domain.orders.payload import Decided, amounts, day_of
 from domain.runs import Command, Outcome, done, refused, text_of
 from domain.values import Instant, digest, plain_number
@@ -39,34 +40,107 @@ def _reported(order: Order, command: Command, least: Decimal | None = None) -> d
 
 
 def _moved(order: Order, command: Command, what: str, at: Instant) -> Decided:
-    quantities = _reported(order, command)
+    quantities, on = _reported(order, command), _reported_on(command, at)
     if isinstance(quantities, Outcome):
         return order, quantities
+    if isinstance(on, Outcome):
+        return order, on
+    if isinstance(serials := _serials(command.payload.get("serials"), quantities), Outcome):
+        return order, serials
     named = text_of(command.payload.get("id"), 64)
-    known, this = f"{what}:{named}", f"{what}:{named}:{digest(quantities)[:12]}"
-    if this in order.shipments or known in order.shipments:  # before it was kept what an id was reported with
-        return order, done("already_reported", id=named)
-    if any(report.rsplit(":", 1)[0] == known for report in order.shipments):
-        return order, refused("id_reused", f"{named} was reported with other lines.", field="id")
-    if len(order.shipments) >= MOST_SHIPMENTS:
-        return order, refused("too_many", f"It has {MOST_SHIPMENTS} shipments already.")
-    for line in order.lines:
-        quantity, gone = (
-            quantities.get(line.line, ZERO),
-            line.shipped if what == "shipped" else line.delivered + line.excess,
-        )
-        if gone + quantity > line.most:
-            left = plain_number(max(ZERO, line.most - gone))
-            what_is_wrong = f"More of line {line.line} than is on order: {plain_number(quantity)}, and {left} is open."
-            return order, refused("too_much", what_is_wrong, field=f"lines.{line.line}", open=left)
+    this = f"{what}:{named}:{digest(quantities)[:12]}"
+    if answer := _known(order, this) or _beyond(order, what, quantities):
+        return order, answer
     lines = tuple(
         _counted(line, what, quantities[line.line]) if line.line in quantities else line for line in order.lines
     )
-    after = order.model_copy(update={"lines": lines, "shipments": (*order.shipments, this)})
-    after = _with_tasks(order, after, at)
+    news = _arrived(order, lines, on, named, serials) if what == "delivered" else ()
+    update = {"lines": lines, "shipments": (*order.shipments, this), "news": (*order.news, *news)}
+    after = _with_tasks(order, order.model_copy(update=update), at)
     if what == "delivered" and all(line.enough for line in lines if line.shipped_goods):
         after = _closed_within_tolerance(after)
     return after, done(what, state=after.status, lines={name: plain_number(q) for name, q in quantities.items()})
+
+
+def _reported_on(command: Command, at: Instant) -> date | Outcome | None:
+    """The day on which it happened, where that was told; never one that is to come."""
+    on = day_of(command.payload.get("on"))
+    if command.payload.get("on") is not None and (on is None or is_to_come(on, at)):
+        return refused("invalid", "Say in `on` on which day, not one that is to come.", field="on")
+    return on
+
+
+def _known(order: Order, this: str) -> Outcome | None:
+    """The answer to a report that came before, with the same lines or with others."""
+    known = this.rsplit(":", 1)[0]
+    named = known.split(":", 1)[1]
+    if this in order.shipments or known in order.shipments:  # before it was kept what an id was reported with
+        return done("already_reported", id=named)
+    if any(report.rsplit(":", 1)[0] == known for report in order.shipments):
+        return refused("id_reused", f"{named} was reported with other lines.", field="id")
+    if len(order.shipments) >= MOST_SHIPMENTS:
+        return refused("too_many", f"It has {MOST_SHIPMENTS} shipments already.")
+    return None
+
+
+def _beyond(order: Order, what: str, quantities: Mapping[str, Decimal]) -> Outcome | None:
+    """Why it is more than can still be sent off, or arrive, if it is."""
+    for line in order.lines:
+        gone = line.shipped if what == "shipped" else line.delivered + line.excess
+        quantity = quantities.get(line.line, ZERO)
+        if gone + quantity > line.most:
+            left = plain_number(max(ZERO, line.most - gone))
+            what_is_wrong = f"More of line {line.line} than is on order: {plain_number(quantity)}, and {left} is open."
+            return refused("too_much", what_is_wrong, field=f"lines.{line.line}", open=left)
+    return None
+
+
+def _serials(given: object, quantities: Mapping[str, Decimal]) -> dict[str, tuple[str, ...]] | Outcome:
+    """The serial numbers of what arrived, at most one for each unit."""
+    found: dict[str, tuple[str, ...]] = {}
+    for name, numbers in given.items() if isinstance(given, Mapping) else ():
+        if name not in quantities or not isinstance(numbers, list) or len(set(map(str, numbers))) != len(numbers):
+            return refused("invalid", "Serial numbers are a list for a line, each once.", field=f"serials.{name}")
+        if len(numbers) > quantities[name]:
+            return refused("invalid", f"More serial numbers than units of {name}.", field=f"serials.{name}")
+        found[name] = tuple(text_of(number, 64) for number in numbers)
+    return found
+
+
+def _arrived(
+    was: Order, lines: Iterable[Line], on: date | None, source: str, serials: Mapping[str, tuple[str, ...]]
+) -> tuple[News, ...]:
+    """What of it was ordered; the excess is news when somebody accepts it."""
+    return tuple(
+        News(line=line.line, kind="delivered", quantity=line.delivered - old.delivered, on=on, source=source,
+             serials=serials.get(line.line, ())[: int(line.delivered - old.delivered)])
+        for line in lines if (old := was.line(line.line)) and line.delivered > old.delivered
+    )  # fmt: skip
+
+
+def milestone(order: Order, command: Command, at: Instant) -> Decided:
+    """A step of a service is reached; with its last one the service is delivered."""
+    name, on = text_of(command.payload.get("name"), 64), _reported_on(command, at)
+    if order.phase is not Phase.ACTIVE:
+        return order, refused("not_active", f"It is {order.status.words}: nothing of it is under way.")
+    if isinstance(on, Outcome):
+        return order, on
+    only = command.payload.get("line")
+    reached = [line for line in order.lines if name in line.milestones and only in (None, line.line)]
+    if not reached:
+        open_ones = sorted({step for line in order.lines for step in line.milestones})
+        return order, refused("no_such_milestone", "No line waits for that milestone.", field="name", open=open_ones)
+    lines = tuple(_reached(line, name) if line in reached else line for line in order.lines)
+    news = tuple(News(line=line.line, kind="milestone", on=on, source=name) for line in reached)
+    after = order.model_copy(update={"lines": lines, "news": (*order.news, *news)})
+    return after, done("milestone", state=after.status, name=name, of=[line.line for line in reached])
+
+
+def _reached(line: Line, name: str) -> Line:
+    """Once begun, it is not taken back any more."""
+    left = tuple(step for step in line.milestones if step != name)
+    moved = dict.fromkeys(("picked",) if left else ("shipped", "delivered"), line.share.quantity)
+    return line.model_copy(update={"milestones": left, **moved})
 
 
 def _counted(line: Line, what: str, quantity: Decimal) -> Line:
@@ -161,7 +235,10 @@ def accept_excess(order: Order, command: Command, at: Instant) -> Decided:
         update={"delivered": line.delivered + line.excess, "excess": ZERO}
     )
     lines = tuple(whole if n.line == line.line else n for n in order.lines)
-    after = order.model_copy(update={"lines": lines, "tasks": _others(order, task), "unsettled": True})
+    news = _arrived(order, lines, None, task.id, {})
+    after = order.model_copy(
+        update={"lines": lines, "tasks": _others(order, task), "unsettled": True, "news": (*order.news, *news)}
+    )
     return after, done("excess_accepted", line=line.line, state=after.status)
 
 

@@ -35,6 +35,7 @@ class Trigger(Value):
 
 
 Terms = Literal["partial", "complete", "lines_whole"]
+Coterm = Literal["own", "contract", "extend"]
 
 
 class Slot(Value):
@@ -48,6 +49,8 @@ class Slot(Value):
     """Whether it may be delivered in parts, only complete, or each line at once."""
     promised: date | None = None
     """The day by which the customer was told that everything is there."""
+    coterm: Coterm = "own"
+    """Its subscriptions run their own term, end with the customer's others, or all run as long as the last of them."""
 
 
 class Whole(Value):

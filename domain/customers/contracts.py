@@ -1,0 +1,194 @@
+"""Contracts: what a customer's subscriptions and assets stand in, and when they end together."""
+
+from collections.abc import Iterable, Mapping
+from datetime import date
+from decimal import Decimal
+from typing import Literal
+
+from pydantic import computed_field
+
+from domain.customers.facts import Fact, Kind, Terms
+from domain.customers.holdings import Asset, Subscription
+from domain.customers.proration import prorated
+from domain.errors import Invalid
+from domain.orders.ledger import ZERO
+from domain.orders.split import Coterm
+from domain.values import Amount, Instant, Value, short_id
+
+Grouping = Literal["single", "by_end_date"]
+"""One contract for a customer, or one for each day on which subscriptions end."""
+ContractKind = Literal["renewable", "evergreen"]
+
+
+class Contract(Value):
+    id: str
+    customer: str
+    kind: ContractKind
+    """Evergreen ones run until somebody ends them; they never mix with those that are renewed."""
+    ends: date | None = None
+    """The day on which the last of its subscriptions runs no more."""
+    made_on: date
+    made_by: str
+    """The order that brought it about."""
+
+
+def contract_id(customer: str, kind: ContractKind, key: str) -> str:
+    """The same customer, kind and end give the same contract, whoever comes first."""
+    plain = "-".join(part for part in (customer, kind, key) if part)
+    return plain if len(plain) <= 64 else short_id("k", plain)
+
+
+def contract_of_line(
+    customer: str, terms: Terms | None, ends: date | None, grouping: Grouping
+) -> tuple[str, ContractKind]:
+    kind: ContractKind = "evergreen" if terms and terms.subscribed and ends is None else "renewable"
+    key = ends.isoformat() if grouping == "by_end_date" and ends else ""
+    return contract_id(customer, kind, key), kind
+
+
+# --- co-termination ---------------------------------------------------------------------------------------------------
+
+
+class Cotermed(Value):
+    """The facts of an order with the ends that were chosen, and those of the subscriptions that now run longer."""
+
+    facts: list[Fact]
+    extended: list[Fact] = []
+
+
+def cotermed(
+    facts: list[Fact], coterm: Coterm, running: Iterable[Subscription], terms: Mapping[tuple[str, str], Terms],
+    grouping: Grouping, today: date, at: Instant,
+) -> Cotermed:  # fmt: skip
+    """Every ordered fact in its contract; subscriptions end as chosen: by themselves, with the contract's, or all
+    with the last of them. Other lengths are other prices, by each line's policy of proration.
+
+    `running` are the customer's subscriptions before, `terms` those of their lines."""
+    before = [s for s in running if s.ends and s.ends > today and s.recurring]
+    end = common_end(before)
+    found = [_with_end(fact, end) if coterm == "contract" and end else fact for fact in facts]
+    extended: list[Fact] = []
+    if coterm == "extend":
+        new_ends = [fact.ends for fact in found if fact.ends and fact.terms and fact.terms.subscribed]
+        last = max([*new_ends, *([end] if end else [])], default=None)
+        if last and new_ends:
+            found = [_with_end(fact, last) for fact in found]
+            extended = [
+                _extended(s, last, terms[s.order, s.line], facts[0], n, at)
+                for n, s in enumerate(before) if s.ends and s.ends < last
+            ]  # fmt: skip
+    contracted = [_contracted(fact, grouping) for fact in found]
+    return Cotermed(facts=contracted, extended=[_contracted(fact, grouping) for fact in extended])
+
+
+class Ending(Value):
+    """What a way to co-terminate makes of one subscription."""
+
+    order: str
+    line: str
+    product: str
+    name: str
+    currency: str
+    starts: date
+    ended: date | None
+    """Where it would end by itself, or ends until now."""
+    ends: date | None
+    agreed: Amount
+    """What it costs by itself, or until now."""
+    price: Amount
+
+
+def endings(facts: list[Fact], made: Cotermed) -> list[Ending]:
+    """The new subscriptions first, then those that run longer with them."""
+    found = [
+        _ending(before, after.ends, after.net)
+        for before, after in zip(facts, made.facts, strict=True) if before.terms and before.terms.subscribed
+    ]  # fmt: skip
+    return [*found, *(_ending(fact.model_copy(update={"ends": fact.starts, "net": ZERO}), fact.ends, fact.net)
+                      for fact in made.extended)]  # fmt: skip
+
+
+def _ending(before: Fact, ends: date | None, price: Decimal) -> Ending:
+    assert before.starts is not None
+    told = before.model_dump(include={"order", "line", "product", "name", "currency", "starts"})
+    return Ending(**told, ended=before.ends, ends=ends, agreed=before.net, price=price)
+
+
+def common_end(subscriptions: Iterable[Subscription]) -> date | None:
+    """The day on which the last of them ends; what a co-termed one ends with."""
+    return max((s.ends for s in subscriptions if s.ends), default=None)
+
+
+def check_coterm(coterm: Coterm, running: Iterable[Subscription], first: date) -> None:
+    """There must be something to end with. Raises Invalid."""
+    end = common_end(running)
+    if coterm == "contract" and (end is None or end <= first):
+        has = f"ends on {end}" if end else "has no subscription that ends"
+        raise Invalid.field("coterm", f"cannot end with the contract: the customer {has}, and this starts on {first}")
+
+
+def _with_end(fact: Fact, end: date) -> Fact:
+    terms = fact.terms
+    if fact.kind is not Kind.ORDERED or not fact.starts or not fact.ends or not terms or not terms.subscribed:
+        return fact
+    if end == fact.ends or end <= fact.starts:
+        return fact
+    net = prorated(fact.net, (fact.starts, fact.ends), (fact.starts, end), terms.proration, fact.currency)
+    return fact.model_copy(update={"ends": end, "net": net})
+
+
+def _extended(subscription: Subscription, end: date, terms: Terms, because: Fact, n: int, at: Instant) -> Fact:
+    """The last segment goes on to a later day, at the price it had for its own length."""
+    last = subscription.segments[-1]
+    assert last.ends is not None
+    whole, more = (last.starts, last.ends), (last.ends, end)
+    return Fact(
+        id=short_id("f", because.id, "extended", n), customer=because.customer, order=subscription.order,
+        line=subscription.line, product=subscription.product, name=subscription.name, currency=subscription.currency,
+        kind=Kind.EXTENDED, on=because.on, at=at, quantity=last.quantity, starts=last.ends, ends=end,
+        net=prorated(last.price, whole, more, terms.proration, subscription.currency), terms=terms,
+        source=f"co-terminated with {because.order}",
+    )  # fmt: skip
+
+
+def _contracted(fact: Fact, grouping: Grouping) -> Fact:
+    if fact.kind not in (Kind.ORDERED, Kind.EXTENDED):
+        return fact
+    id, _ = contract_of_line(fact.customer, fact.terms, fact.ends, grouping)
+    return fact.model_copy(update={"contract": id})
+
+
+def contracts_of(facts: Iterable[Fact], grouping: Grouping) -> list[Contract]:
+    """The contracts that these facts belong to, as they would be made by them."""
+    found: dict[str, Contract] = {}
+    for fact in facts:
+        if fact.contract is None or fact.contract in found:
+            continue
+        _, kind = contract_of_line(fact.customer, fact.terms, fact.ends, grouping)
+        found[fact.contract] = Contract(id=fact.contract, customer=fact.customer, kind=kind, made_on=fact.on,
+                                        made_by=fact.order)  # fmt: skip
+    return sorted(found.values(), key=lambda contract: contract.id)
+
+
+class Contents(Value):
+    """What stands in a contract, and what it is worth in each currency."""
+
+    contract: Contract
+    subscriptions: list[Subscription]
+    assets: list[Asset]
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def value(self) -> dict[str, Decimal]:
+        found: dict[str, Decimal] = {}
+        priced = [(s.currency, s.price) for s in self.subscriptions] + [(a.currency, a.price) for a in self.assets]
+        for currency, price in priced:
+            found[currency] = found.get(currency, ZERO) + price
+        return found
+
+
+def contents(contract: Contract, subscriptions: Iterable[Subscription], assets: Iterable[Asset]) -> Contents:
+    mine = [s for s in subscriptions if s.contract == contract.id]
+    last = common_end(mine)
+    return Contents(contract=contract.model_copy(update={"ends": last}), subscriptions=mine,
+                    assets=[asset for asset in assets if asset.contract == contract.id])  # fmt: skip

@@ -1,0 +1,103 @@
+"""What the steps of orders and returns bring about for their customer, in the transaction that stores the step."""
+
+from datetime import date, datetime
+
+from sqlmodel import select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from domain.customers.contracts import Ending, Grouping, check_coterm, contracts_of, cotermed, endings
+from domain.customers.facts import Fact, Kind, happened, needs_terms, terms_of
+from domain.customers.holdings import subscriptions, terms_by_line
+from domain.orders.acts import apply
+from domain.orders.order import Order, Phase, day_at
+from domain.orders.returned import Return, ReturnStatus
+from domain.orders.split import Coterm
+from domain.runs import Command
+from domain.values import short_id
+from storage import facts, orders, quotes
+from storage.tables import OrderRow
+
+
+async def by_order(session: AsyncSession, was: Order, now: Order, at: datetime, grouping: Grouping) -> Order:
+    """Facts, contracts and books follow the order; it has told its news."""
+    ordered = needs_terms(was, now)
+    if not ordered and not now.news:
+        return now
+    terms = {}
+    if ordered:
+        stored = await quotes.load(session, now.quote)
+        assert stored is not None
+        terms = {line.id: terms_of(line, stored.quote) for line in stored.quote.lines}
+    today = day_at(at, now.slot.ship_to)
+    assert today is not None
+    found = happened(was, now, terms, await customer_of(session, now.id), today, at)
+    if ordered:
+        found = await _contracted(session, now, found, at, grouping)
+    await facts.append(session, found)
+    return now.model_copy(update={"news": ()})
+
+
+async def customer_of(session: AsyncSession, order: str) -> str:
+    return (await session.exec(select(OrderRow.customer_id).where(OrderRow.id == order))).one()
+
+
+async def _contracted(
+    session: AsyncSession, order: Order, found: list[Fact], at: datetime, grouping: Grouping
+) -> list[Fact]:
+    """Everything in its contract; orders of one customer that become active at once do so one after the other."""
+    customer, today = found[0].customer, found[0].on
+    await facts.make_contracts(
+        session, contracts_of(cotermed(found, "own", [], {}, grouping, today, at).facts, grouping)
+    )
+    await facts.contracts(session, customer, lock=True)
+    coterm = order.slot.coterm
+    known = await facts.of_customer(session, customer) if coterm != "own" else []
+    made = cotermed(found, coterm, subscriptions(known), terms_by_line(known), grouping, today, at)
+    everything = [*made.facts, *made.extended]
+    await facts.make_contracts(session, contracts_of(everything, grouping))
+    return everything
+
+
+async def ways_to_end(session: AsyncSession, order: Order, at: datetime) -> dict[Coterm, list[Ending]]:
+    """What each way to co-terminate would make of this order's subscriptions and of the customer's others."""
+    accept = Command(id="preview", run="", actor="", verb="accepted")
+    ready, _ = apply(order.model_copy(update={"phase": Phase.ACTIVATING}), accept, at)
+    stored = await quotes.load(session, order.quote)
+    assert stored is not None
+    terms = {line.id: terms_of(line, stored.quote) for line in stored.quote.lines}
+    customer = await customer_of(session, order.id)
+    first = day_at(order.starts_at or at, order.slot.ship_to)
+    assert first is not None
+    found = [fact for fact in happened(order, ready, terms, customer, first, at) if fact.kind is Kind.ORDERED]
+    known = await facts.of_customer(session, customer)
+    running, agreed = subscriptions(known), terms_by_line(known)
+    ways: tuple[Coterm, ...] = ("own", "contract", "extend")
+    return {way: endings(found, cotermed(found, way, running, agreed, "single", first, at)) for way in ways}
+
+
+async def check_end(session: AsyncSession, customer: str, coterm: Coterm, first: date) -> None:
+    """What shall end with the customer's others needs some that run. Raises Invalid."""
+    if coterm == "contract":
+        check_coterm(coterm, subscriptions(await facts.of_customer(session, customer)), first)
+
+
+async def by_return(session: AsyncSession, was: Return, now: Return, at: datetime) -> None:
+    """What came back is no more with the customer."""
+    if now.status is not ReturnStatus.RECEIVED or was.status is ReturnStatus.RECEIVED:
+        return
+    order = await orders.load(session, now.order)
+    assert order is not None
+    today, customer = day_at(at, order.slot.ship_to), await customer_of(session, order.id)
+    assert today is not None
+    found = []
+    for name, quantity in now.lines.items():
+        line = order.line(name)
+        assert line is not None
+        found.append(
+            Fact(
+                id=short_id("f", now.order, "return", now.number, name), customer=customer, order=order.id, line=name,
+                product=line.product, name=line.name, currency=order.currency, kind=Kind.RETURNED, on=today, at=at,
+                quantity=quantity, source=f"return {now.number}", serials=now.serials.get(name, ()),
+            )
+        )  # fmt: skip
+    await facts.append(session, found)
