@@ -14,8 +14,10 @@ from notify.links import Links
 from services.access import Access
 from services.approvals import Approvals
 from services.commands import CommandPath
+from services.customers import Customers
 from services.delegations import Delegations
 from services.documents import Documents
+from services.figures import Figures
 from services.links import ByLink
 from services.messages import Messages
 from services.office import Office
@@ -26,7 +28,8 @@ from services.quotes import Quotes
 from services.replacements import Replacements
 from services.replies import Replies
 from services.returns import Returns
-from services.runs import MACHINES, PROJECTORS, ROUTES
+from services.revenue import Revenue
+from services.runs import MACHINES, ROUTES, projectors
 from settings import Settings
 from storage.database import Database
 from storage.record import Recorder
@@ -76,6 +79,9 @@ class House:
     orders: Orders
     returns: Returns
     documents: Documents
+    customers: Customers
+    revenue: Revenue
+    figures: Figures
     approvals: Approvals
     delegations: Delegations
     people: People
@@ -96,7 +102,10 @@ def build(settings: Settings, runtime: Runtime | None = None) -> House:
     sender = Sender(engine.client, ROUTES)
     audit_key = settings.audit_key.get_secret_value().encode()
     path = CommandPath(database, sender, now, audit_key, MACHINES)
-    office = Office(database, path, now, audit_key, settings.company_currency, tuple(settings.chat_schemes.split(",")))
+    office = Office(
+        database, path, now, audit_key, settings.company_currency, tuple(settings.chat_schemes.split(",")),
+        settings.sla_hours,
+    )  # fmt: skip
     links = Links(settings.secret.get_secret_value(), settings.base_url, settings.reply_domain)
     approvals, orders = Approvals(office), Orders(office, settings.acceptance_required)
     return House(
@@ -106,7 +115,14 @@ def build(settings: Settings, runtime: Runtime | None = None) -> House:
         office=office,
         sender=sender,
         sweeping=Sweeping(database, sender, now, Lapsing(database, now, audit_key).lapse),
-        recorder=Recorder(database, audit_key, now, PROJECTORS, settings.allow_unverified_signals, sender.send_soon),
+        recorder=Recorder(
+            database,
+            audit_key,
+            now,
+            projectors(settings.contract_grouping),
+            settings.allow_unverified_signals,
+            sender.send_soon,
+        ),
         replacing=Replacing(database, sender, now, audit_key),
         replacements=Replacements(office, sender),
         access=Access(office, settings.secret.get_secret_value(), timedelta(minutes=settings.token_minutes)),
@@ -114,6 +130,9 @@ def build(settings: Settings, runtime: Runtime | None = None) -> House:
         orders=orders,
         returns=Returns(office, orders),
         documents=Documents(office),
+        customers=Customers(office),
+        revenue=Revenue(office),
+        figures=Figures(office),
         approvals=approvals,
         delegations=Delegations(office),
         people=People(office),

@@ -1,6 +1,7 @@
 """Every setting, from the environment with the prefix `DEALWRIGHT_`. Read by the composition roots only."""
 
 from functools import lru_cache
+from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -24,6 +25,15 @@ class Settings(BaseSettings):
 
     acceptance_required: bool = True
     """Whether the customer's yes must be written down before a quote is ordered."""
+    contract_grouping: Literal["single", "by_end_date"] = "single"
+    """One contract for a customer, or one for each day on which subscriptions end."""
+    sla_hours: dict[str, Annotated[int, Field(ge=1, le=10_000)]] = {
+        "standard": 24,
+        "silver": 8,
+        "gold": 4,
+        "platinum": 1,
+    }
+    """The levels of service that quotes can promise, and within how many hours each answers."""
     company_currency: str = Field(default="EUR", pattern=r"^[A-Z]{3}$")
     smtp_host: str = "127.0.0.1"
     smtp_port: int = 1025

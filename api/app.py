@@ -11,6 +11,7 @@ from temporalio.service import RPCError
 from api import (
     approvals,
     backoffice,
+    customers,
     delegations,
     messages,
     orders,
@@ -32,6 +33,7 @@ ROUTERS = (
     approvals,
     orders,
     backoffice,
+    customers,
     delegations,
     people,
     policies,

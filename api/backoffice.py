@@ -15,7 +15,7 @@ from domain.errors import Invalid
 from domain.orders.split import Slot
 from domain.people import Person
 from domain.quotes import Quantity
-from domain.values import Amount, Id, StorableText, Text
+from domain.values import Amount, Id, StorableText, Text, Word
 from services.commands import Caller
 from storage.orders import ErpDocument
 from storage.returns import ReturnSummary
@@ -83,20 +83,28 @@ class Goods(BaseModel):
 
     id: Id
     lines: Annotated[dict[Id, Quantity], Field(min_length=1, max_length=2_000)]
+    serials: Annotated[dict[Id, Annotated[list[Word], Field(max_length=1_000)]], Field(max_length=2_000)] = {}
+    """The serial numbers of a line's units, where they have any."""
+
+
+class Sent(Goods):
+    on: date | None = None
+    """The day on which it was; today without it."""
 
 
 @router.post("/orders/{id}/shipments", response_model=Done, responses=ON_COMMAND)
-async def ship(house: AHouse, caller: BackOffice, id: PathId, body: Goods) -> Response:
+async def ship(house: AHouse, caller: BackOffice, id: PathId, body: Sent) -> Response:
     return answered(await house.orders.ask(caller, id, "shipment", "erp.report", **_goods(body)))
 
 
 @router.post("/orders/{id}/deliveries", response_model=Done, responses=ON_COMMAND)
-async def deliver(house: AHouse, caller: BackOffice, id: PathId, body: Goods) -> Response:
+async def deliver(house: AHouse, caller: BackOffice, id: PathId, body: Sent) -> Response:
     return answered(await house.orders.ask(caller, id, "delivery", "erp.report", **_goods(body)))
 
 
-def _goods(body: Goods) -> dict[str, object]:
-    return {"id": body.id, "lines": {line: str(quantity) for line, quantity in body.lines.items()}}
+def _goods(body: Sent) -> dict[str, object]:
+    told = {"serials": body.serials or None, "on": body.on and body.on.isoformat()}
+    return {"id": body.id, "lines": {line: str(quantity) for line, quantity in body.lines.items()}, **told}
 
 
 Counted = Annotated[dict[Id, Annotated[Amount, Field(ge=0, lt=10**9)]], Field(min_length=1, max_length=2_000)]
@@ -147,7 +155,9 @@ async def list_returns(house: AHouse, person: Reader, id: PathId) -> list[Return
 @router.post("/orders/{id}/returns", response_model=Done, responses=ON_COMMAND)
 async def return_goods(house: AHouse, caller: Returner, id: PathId, body: ReturnGoods) -> Response:
     """Announce goods that come back, or report that they did: never more than was delivered."""
-    _, answer = await house.returns.report(caller, id, body.id, body.lines, body.reason, body.arrived)
+    _, answer = await house.returns.report(
+        caller, id, body.id, body.lines, body.reason, body.arrived, {n: tuple(s) for n, s in body.serials.items()}
+    )
     return answered(answer)
 
 

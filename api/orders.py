@@ -28,7 +28,7 @@ from api.requests import (
 from domain.audit import Entry
 from domain.orders.ledger import LineLedger
 from domain.orders.order import Order, OrderStatus
-from domain.orders.split import Terms, Way
+from domain.orders.split import Coterm, Terms, Way
 from domain.people import Person
 from domain.quotes import Acceptance, Place
 from domain.values import Amount, Id, StorableText, Text, Word
@@ -196,6 +196,7 @@ class Amend(BaseModel):
     note: StorableText | None = None
     terms: Terms | None = None
     promised: date | None = None
+    coterm: Coterm | None = None
     effective: date | None = None
     """From which day on; at once without it."""
     reason: Annotated[Text, Field(max_length=1_000)] = ""

@@ -1,7 +1,7 @@
 """What every use case is given: the record, the command path, the clock and the company's own facts."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -24,6 +24,8 @@ class Office:
     audit_key: bytes
     company_currency: str
     chat_schemes: tuple[str, ...] = ()
+    sla_hours: Mapping[str, int] = field(default_factory=dict)
+    """Within how many hours each level of service answers."""
 
     async def note(
         self, session: AsyncSession, caller: Caller, subject: str, verb: str, digest: str = "", **facts: Any

@@ -11,7 +11,7 @@ from domain.approvals.subject import Subject
 from domain.errors import CommandIdReused, Unresolved
 from domain.orders.documents import Message, messages
 from domain.orders.ledger import LineLedger, Share
-from domain.orders.order import Order, order_run
+from domain.orders.order import Order, day_at, order_run
 from domain.orders.rehearsal import Tried, in_effect, tried
 from domain.orders.settle import claims
 from domain.orders.subject import change_subject, in_words
@@ -21,7 +21,7 @@ from domain.values import Value
 from services.commands import Caller
 from services.office import Office
 from services.planning import plan_for
-from storage import order_record, orders, people, policies, quotes, record, rounds
+from storage import brought_about, order_record, orders, people, policies, quotes, record, rounds
 from storage.policies import StoredPolicy
 
 
@@ -89,6 +89,11 @@ async def written_down(
     asked = {name: value for name, value in wanted.items() if value is not None}
     if "ship_to" in asked:
         check_zone(Place.model_validate(asked["ship_to"]), "ship_to")
+    if "coterm" in asked:
+        first = day_at(order.starts_at, order.slot.ship_to) or office.clock().date()
+        await brought_about.check_end(
+            session, await brought_about.customer_of(session, order.id), asked["coterm"], first
+        )
     if caller.key and (known := await record.written(session, caller.command_id)):
         was = {name: value for name, value in known[0].payload.items() if name not in ("policy", "round", "version")}
         if known[0].run != order_run(order.id) or was != {n: v for n, v in asked.items() if n != "version"}:

@@ -24,7 +24,7 @@ from services.office import Office, authorise
 from services.order_changes import Rehearsal
 from services.quotes import principals
 from services.versions import next_version
-from storage import orders, quotes, record, rounds, trail
+from storage import brought_about, orders, quotes, record, rounds, trail
 from storage.orders import OrderSummary
 from storage.quotes import StoredQuote
 
@@ -149,6 +149,9 @@ class Orders:
         planned = split(stored.quote, await self._ledger(session, stored), way, number)
         named = {order.slot.trigger.after for order in planned.orders if order.slot.trigger.after}
         others = await orders.waited_for(session, named, stored.quote.customer.id) if named else set()
+        for order in planned.orders:
+            first = order.slot.trigger.on or self._office.clock().date()
+            await brought_about.check_end(session, stored.quote.customer.id, order.slot.coterm, first)
         check_starts(planned.orders, others, self._office.clock(), stored.quote.order_by, chosen=way.way != "fields")
         return planned, number
 

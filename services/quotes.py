@@ -1,7 +1,7 @@
 """Quotes: drafting, previewing, submitting, recalling, reading."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -63,6 +63,13 @@ def read_quote(data: Any) -> Quote:
     return quote
 
 
+def _check_levels(quote: Quote, known: Collection[str]) -> None:
+    """Only levels of service that the company has can be promised. Raises Invalid naming the line."""
+    for n, line in enumerate(quote.lines):
+        if line.sla and line.sla not in known:
+            raise Invalid.field(f"lines[{n}].sla", f"{line.sla!r} is none of {', '.join(sorted(known))}")
+
+
 class Quotes:
     def __init__(self, office: Office) -> None:
         self._office = office
@@ -76,6 +83,7 @@ class Quotes:
             raise NotAllowed("owner: you can only keep quotes of your own.", field="owner")
         quote.checked()
         office = self._office
+        _check_levels(quote, office.sla_hours)
         async with office.database.writing() as session:
             known = await quotes.load(session, quote.id, lock=True)
             if known and known.quote.owner != caller.person.id:

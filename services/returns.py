@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from decimal import Decimal
 
+from domain.customers.holdings import check_serials
 from domain.errors import Invalid, Locked, NotFound
 from domain.orders.order import Order, new_order
 from domain.orders.returned import ReturnStatus, check_returned, new_return, replacement, return_run
@@ -12,7 +13,7 @@ from domain.runs import Command
 from services.commands import Answer, Caller
 from services.office import Office
 from services.orders import Orders, opening
-from storage import orders, quotes, record, returns
+from storage import facts, orders, quotes, record, returns
 from storage.returns import ReturnSummary
 
 
@@ -27,7 +28,14 @@ class Returns:
             return await returns.of_order(session, order)
 
     async def report(
-        self, caller: Caller, order: str, reference: str, lines: Mapping[str, Decimal], reason: str, arrived: bool
+        self,
+        caller: Caller,
+        order: str,
+        reference: str,
+        lines: Mapping[str, Decimal],
+        reason: str,
+        arrived: bool,
+        serials: Mapping[str, tuple[str, ...]] | None = None,
     ) -> tuple[int, Answer]:
         """Announce a return, or report one that has arrived; its number. The same reference is the same return.
 
@@ -45,7 +53,8 @@ class Returns:
             run = return_run(order, number)
             if known is None:
                 check_returned(found, returns.quantities(earlier), lines)
-                new = new_return(found, number, lines, reason, caller.person.id)
+                check_serials(await facts.of_orders(session, [order]), lines, serials or {})
+                new = new_return(found, number, lines, reason, caller.person.id, serials or {})
                 await returns.add(session, new, reference, office.clock())
                 command = Command(id=f"{run}:open", run=run, actor=caller.person.id, verb="open",
                                   channel=caller.channel, payload={"arrived": arrived})  # fmt: skip

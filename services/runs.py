@@ -1,6 +1,8 @@
 """Each kind of run: its rules, its lists, and how the engine starts it. A new kind is one line in each table."""
 
+from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -10,12 +12,13 @@ from activities.sending import Route, Router
 from domain.approvals import narrate
 from domain.approvals.acts import RoundMachine
 from domain.approvals.round import Round, RoundStatus
+from domain.customers.contracts import Grouping
 from domain.orders import returned
 from domain.orders.acts import OrderMachine
 from domain.orders.narrate import visible as visible_order
 from domain.orders.order import Order
 from domain.orders.returned import Return, ReturnMachine
-from domain.runs import Head, Machine, Proposal
+from domain.runs import Head, Machine, Proposal, Visible
 from storage.order_record import change_decided, project_order
 from storage.record import Projector, Run
 from storage.returns import project_return
@@ -23,34 +26,12 @@ from storage.rounds import project_round
 from workflows.search import at_start
 
 
-def _approval_round(head: Head) -> Route:
-    round = Round.model_validate(head.state)
-    return Route(
-        workflow=APPROVAL_ROUND,
-        task_queue=APPROVALS_QUEUE,
-        summary=round.title[:200],
-        attributes=at_start(narrate.visible(round)),
-    )
+def _router(workflow: str, queue: str, state: type[Any], visible: Callable[[Any], Visible]) -> Router:
+    def route(head: Head) -> Route:
+        now = state.model_validate(head.state)
+        return Route(workflow=workflow, task_queue=queue, summary=now.title[:200], attributes=at_start(visible(now)))
 
-
-def _order_fulfilment(head: Head) -> Route:
-    order = Order.model_validate(head.state)
-    return Route(
-        workflow=ORDER_FULFILMENT,
-        task_queue=ORDERS_QUEUE,
-        summary=order.title[:200],
-        attributes=at_start(visible_order(order)),
-    )
-
-
-def _order_return(head: Head) -> Route:
-    state = Return.model_validate(head.state)
-    return Route(
-        workflow=ORDER_RETURN,
-        task_queue=ORDERS_QUEUE,
-        summary=state.title[:200],
-        attributes=at_start(returned.visible(state)),
-    )
+    return route
 
 
 async def _project_round(session: AsyncSession, run: Run, proposal: Proposal, at: datetime) -> Round:
@@ -64,9 +45,19 @@ async def _project_round(session: AsyncSession, run: Run, proposal: Proposal, at
 MACHINES: dict[str, Machine[Any]] = {
     machine.kind: machine for machine in (RoundMachine(), OrderMachine(), ReturnMachine())
 }
-PROJECTORS: dict[str, Projector] = {
-    RoundMachine.kind: _project_round, OrderMachine.kind: project_order, ReturnMachine.kind: project_return,
-}  # fmt: skip
+
+
+def projectors(grouping: Grouping) -> dict[str, Projector]:
+    """What follows from each kind's new state; contracts are made as the company groups them."""
+    return {
+        RoundMachine.kind: _project_round,
+        OrderMachine.kind: partial(project_order, grouping=grouping),
+        ReturnMachine.kind: project_return,
+    }
+
+
 ROUTES: dict[str, Router] = {
-    RoundMachine.kind: _approval_round, OrderMachine.kind: _order_fulfilment, ReturnMachine.kind: _order_return,
-}  # fmt: skip
+    RoundMachine.kind: _router(APPROVAL_ROUND, APPROVALS_QUEUE, Round, narrate.visible),
+    OrderMachine.kind: _router(ORDER_FULFILMENT, ORDERS_QUEUE, Order, visible_order),
+    ReturnMachine.kind: _router(ORDER_RETURN, ORDERS_QUEUE, Return, returned.visible),
+}

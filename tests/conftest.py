@@ -26,8 +26,10 @@ from domain.people import Person
 from services.access import Access
 from services.approvals import Approvals
 from services.commands import CommandPath
+from services.customers import Customers
 from services.delegations import Delegations
 from services.documents import Documents
+from services.figures import Figures
 from services.links import ByLink
 from services.messages import Messages
 from services.office import Office
@@ -38,7 +40,8 @@ from services.quotes import Quotes
 from services.replacements import Replacements
 from services.replies import Replies
 from services.returns import Returns
-from services.runs import MACHINES, PROJECTORS
+from services.revenue import Revenue
+from services.runs import MACHINES, projectors
 from services.samples import load
 from settings import Settings
 from stack import Ports, Stack
@@ -124,14 +127,16 @@ def make_bench(url: str, allow_unverified: bool = False) -> Bench:
     clock = Clock()
     base = build(settings)
     key = base.office.audit_key
-    recorder = Recorder(base.database, key, clock, PROJECTORS, allow_unverified, base.sender.send_soon)
+    recorder = Recorder(
+        base.database, key, clock, projectors(base.settings.contract_grouping), allow_unverified, base.sender.send_soon
+    )
     engine = InlineEngine(recorder, clock)
     recorder.send = engine.send
     path = CommandPath(base.database, engine, clock, key, MACHINES)  # type: ignore[arg-type]
-    office = Office(base.database, path, clock, key, "EUR", ("json", "slack"))
+    office = Office(base.database, path, clock, key, "EUR", ("json", "slack"), base.settings.sla_hours)
     approvals, orders = Approvals(office), Orders(office)
     house = replace(
-        base, office=office, recorder=recorder, quotes=Quotes(office), orders=orders, returns=Returns(office, orders), documents=Documents(office),
+        base, office=office, recorder=recorder, quotes=Quotes(office), orders=orders, returns=Returns(office, orders), documents=Documents(office), customers=Customers(office), revenue=Revenue(office), figures=Figures(office),
         approvals=approvals,
         replacements=Replacements(office, engine),  # type: ignore[arg-type]
         replacing=Replacing(base.database, engine, clock, key),  # type: ignore[arg-type]

@@ -1,0 +1,291 @@
+"""What delivery brings about, over HTTP on both databases."""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from sqlalchemy import event
+
+from tests.api.test_order_changes import done
+from tests.api.test_orders import accepted, ordered
+from tests.apiclient import Api
+from tests.support import a_line
+
+STEPS = [{"name": "design", "percent": "40"}, {"name": "live", "percent": "60"}]
+PUMPS = a_line("1", name="Pump", quantity="10", list_price="33.45", sla="gold", term_months=24)
+SEATS = a_line("2", name="Seats", product="P-2", quantity="5", list_price="10", billing="recurring", sla="silver",
+               recognition="ratable", term_months=12)  # fmt: skip
+SET_UP = a_line("3", name="Set-up", product="P-3", quantity="1", list_price="500", recognition="milestone",
+                milestones=STEPS)  # fmt: skip
+MANUAL = {"trigger": {"start": "manual"}}
+
+
+async def active(api: Api, *lines: dict[str, Any], slot: dict[str, Any] | None = None) -> str:
+    """An order of everything, with the back office since the second of March 2026."""
+    await accepted(api, lines=[{**line, "discount_percent": "15"} for line in lines])
+    (id,) = await ordered(api, way="whole", slot={**MANUAL, **(slot or {})})
+    await started(api, id)
+    return id
+
+
+async def started(api: Api, id: str) -> None:
+    await done(api, "dina", f"orders/{id}/go-live")
+    await done(api, "bruno", f"erp/documents/{id}/accept", reference="SO-1")
+
+
+async def get(api: Api, path: str, who: str = "freyja", expect: int = 200) -> Any:
+    answer = await api.call(who, "GET", f"/v1/{path}")
+    assert answer.status_code == expect, answer.text
+    return answer.json()
+
+
+async def months(api: Api, id: str = "C-1", **query: str) -> dict[str, tuple[str, str]]:
+    more = "".join(f"&{name}={value}" for name, value in query.items())
+    found = await get(api, f"customers/{id}/revenue?from=2026-01&to=2027-12{more}")
+    return {m["month"]: (m["recognised"], m["remaining"]) for m in found}
+
+
+async def test_a_customer_is_seen_whole(api: Api) -> None:
+    id = await active(api, PUMPS, SEATS, SET_UP)
+    await done(api, "bruno", f"orders/{id}/deliveries", id="D-1", lines={"1": "4"}, serials={"1": ["A1", "A2"]})
+    whole = await get(api, "customers/C-1")
+    assert (whole["name"], whole["order_counts"], whole["approvals"]) == ("Acme", {"partly_fulfilled": 1}, [])
+    (contract,) = whole["contracts"]
+    assert (contract["contract"]["id"], contract["contract"]["ends"]) == ("C-1-renewable", "2027-03-02")
+    assert contract["value"] == {"EUR": "623.73"}  # 4 pumps of 284.33, and 510 for the seats
+    (asset,) = whole["assets"]
+    assert (asset["quantity"], asset["serials"], asset["price"], asset["shipment"]) == (
+        "4", ["A1", "A2"], "113.73", "D-1",
+    )  # fmt: skip
+    (seats,) = whole["subscriptions"]
+    assert (seats["starts"], seats["ends"], seats["price"]) == ("2026-03-02", "2027-03-02", "510.00")
+    assert {(e["product"], e["quantity"], e["response_hours"]) for e in whole["entitlements"]} == {
+        ("P-1", "4", 4), ("P-2", "5", 8),
+    }  # fmt: skip
+    assert whole["revenue"][0]["sold"] == "1219.33"
+    assert (await get(api, "customers/C-1", "dina"))["revenue"] is None
+    assert [c["id"] for c in (await get(api, "customers"))["items"]] == ["C-1"]
+
+
+async def test_revenue_follows_what_was_delivered_and_adds_up(api: Api) -> None:
+    id = await active(api, PUMPS, SEATS, SET_UP)
+    await done(api, "bruno", f"orders/{id}/deliveries", id="D-1", lines={"1": "4"})
+    await done(api, "dina", f"orders/{id}/milestones/design")
+    march = Decimal("41.92") + Decimal("113.73") + Decimal("170.00")  # 30 of 365 days of 510; 4 of 10; 40 percent
+    found = await months(api)
+    assert found["2026-03"] == (str(march), str(Decimal("1219.33") - march))
+    assert found["2027-03"][1] == str(Decimal("1219.33") - Decimal(510) - Decimal("113.73") - Decimal(170))
+    of_order = await get(api, f"orders/{id}/revenue")
+    earned = [(e["because"], e["amount"]) for e in of_order["entries"] if e["kind"] == "earned" and e["line"] != "2"]
+    assert earned == [("D-1", "113.73"), ("design", "170.00")]
+    assert Decimal(of_order["price"]) == Decimal(of_order["recognised"]) + Decimal(of_order["remaining"])
+    by_product = await get(api, "revenue?from=2026-03&to=2026-03&by=product")
+    assert {m["of"]: m["recognised"] for m in by_product} == {"P-1": "113.73", "P-2": "41.92", "P-3": "170.00"}
+
+
+async def test_what_is_learned_later_was_not_known_before(api: Api) -> None:
+    id = await active(api, PUMPS)
+    then = api.bench.clock.at.isoformat().replace("+00:00", "Z")
+    api.bench.clock.forward(days=40)
+    await done(api, "bruno", f"orders/{id}/deliveries", id="D-1", lines={"1": "10"}, on="2026-03-20")
+    assert (await months(api))["2026-03"] == ("284.33", "0.00")
+    assert await months(api, known_at=then) == {"2026-03": ("0.00", "284.33")}
+    entitled = "customers/C-1/entitlements?as_of=2026-03-25"
+    assert [e["quantity"] for e in await get(api, entitled, "dina")] == ["10"]
+    assert await get(api, f"{entitled}&known_at={then}", "dina") == []
+
+
+async def test_a_closed_month_stays_and_later_news_count_in_the_open_one(api: Api) -> None:
+    id = await active(api, PUMPS)
+    api.bench.clock.forward(days=40)
+    await done(api, "freyja", "periods/2026-03/close")
+    for month, code, problem in (
+        ("2026-03", 409, "closed already"), ("2026-05", 409, "Close 2026-04 first"), ("2026-04", 422, "not over yet"),
+    ):  # fmt: skip
+        refused = await done(api, "freyja", f"periods/{month}/close", code)
+        assert problem in refused["detail"]
+    await done(api, "bruno", f"orders/{id}/deliveries", id="D-1", lines={"1": "10"}, on="2026-03-20")
+    found = await months(api)
+    assert (found["2026-03"], found["2026-04"]) == (("0.00", "284.33"), ("284.33", "0.00"))
+    assert (await get(api, "periods")) == {"closed_through": "2026-03"}
+
+
+async def test_a_return_takes_revenue_back_and_its_replacement_earns_it_again(api: Api) -> None:
+    id = await active(api, PUMPS)
+    await done(api, "bruno", f"orders/{id}/deliveries", id="D", lines={"1": "10"}, serials={"1": ["A1", "A2"]})
+    wrong = await done(api, "bruno", f"orders/{id}/returns", 422, id="R", lines={"1": "1"}, reason="broken",
+                       arrived=True, serials={"1": ["B9"]})  # fmt: skip
+    assert wrong["errors"][0]["field"] == "serials.1"
+    await done(api, "bruno", f"orders/{id}/returns", id="R", lines={"1": "1"}, reason="broken", arrived=True,
+               serials={"1": ["A2"]})  # fmt: skip
+    assert (await months(api))["2026-03"] == ("255.90", "0.00")
+    assert [(a["quantity"], a["serials"]) for a in (await get(api, "customers/C-1"))["assets"]] == [("9", ["A1"])]
+    replaced = (await done(api, "dina", f"orders/{id}/returns/1/replace", 201, **MANUAL))["order"]["id"]
+    await started(api, replaced)
+    await done(api, "bruno", f"orders/{replaced}/deliveries", id="D", lines={"1": "1"})
+    assert (await months(api))["2026-03"] == ("284.33", "0.00")
+    entitled = await get(api, "customers/C-1/entitlements", "dina")
+    assert sorted(e["quantity"] for e in entitled) == ["1", "9"]
+
+
+async def test_what_the_customer_must_accept_is_earned_when_they_do(api: Api) -> None:
+    id = await active(api, {**PUMPS, "acceptance_days": 60})
+    early = await done(api, "dina", f"orders/{id}/customer-acceptance", 422)
+    assert "nothing was delivered" in early["detail"]
+    await done(api, "bruno", f"orders/{id}/deliveries", id="D-1", lines={"1": "10"})
+    assert (await months(api))["2026-05"] == ("284.33", "0.00")  # deemed
+    for _ in range(2):
+        answer = await api.call(
+            "dina", "POST", f"/v1/orders/{id}/customer-acceptance", headers={"Idempotency-Key": "k"}
+        )
+        assert answer.status_code == 200
+    found = await months(api)
+    assert found["2026-03"] == ("284.33", "0.00")
+    assert [e["verb"] for e in (await get(api, f"orders/{id}/audit"))["items"]].count("customer_accepts") == 1
+
+
+async def test_ways_to_end_are_previewed_with_the_money_and_happen_so(api: Api) -> None:
+    await active(api, SEATS)
+    api.bench.clock.forward(days=100)
+    body = {"customer": {"id": "C-1", "name": "Acme"}, "currency": "EUR", "owner": "rita", "lines": [SEATS]}
+    assert (await api.call("rita", "PUT", "/v1/quotes/Q-2", json=body)).status_code == 201
+    await done(api, "rita", "quotes/Q-2/submit")
+    await done(api, "rita", "quotes/Q-2/accept", on="2026-03-02")
+    (two,) = (await done(api, "rita", "quotes/Q-2/orders", 201, way="whole", slot=MANUAL))["orders"]
+    ways = await get(api, f"orders/{two['id']}/co-termination", "dina")
+    told = {way: [(e["order"], e["ends"], e["price"]) for e in some] for way, some in ways.items()}
+    assert told == {
+        "own": [("Q-2-1", "2027-06-10", "600.00")],
+        "contract": [("Q-2-1", "2027-03-02", "435.62")],
+        "extend": [("Q-2-1", "2027-06-10", "600.00"), ("Q-1-1", "2027-06-10", "139.73")],
+    }
+    await done(api, "dina", f"orders/{two['id']}/amend", coterm="extend")
+    await started(api, two["id"])
+    (contract,) = await get(api, "customers/C-1/contracts")
+    assert (contract["contract"]["ends"], contract["value"]) == ("2027-06-10", {"EUR": "1249.73"})
+    assert sum(Decimal(s["price"]) for s in contract["subscriptions"]) == Decimal("1249.73")
+    last = (await months(api))["2027-06"]
+    assert last[1] == "0.00"
+
+
+async def test_there_must_be_something_to_end_with(api: Api) -> None:
+    await accepted(api)
+    slot = {**MANUAL, "coterm": "contract"}
+    refused = await done(api, "rita", "quotes/Q-1/orders", 422, way="whole", slot=slot)
+    assert refused["errors"][0]["field"] == "coterm"
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "field"),
+    [
+        ("deliveries", {"id": "D", "lines": {"1": "1"}, "on": "2026-03-09"}, "on"),
+        ("deliveries", {"id": "D", "lines": {"1": "1"}, "serials": {"1": ["A", "B"]}}, "serials.1"),
+        ("deliveries", {"id": "D", "lines": {"1": "1"}, "serials": {"2": ["A"]}}, "serials.2"),
+    ],
+)
+async def test_reports_that_cannot_be_change_nothing(api: Api, path: str, body: dict[str, Any], field: str) -> None:
+    id = await active(api, PUMPS)
+    refused = await done(api, "bruno", f"orders/{id}/{path}", 409, **body)
+    assert refused["field"] == field
+    assert (await get(api, "customers/C-1"))["assets"] == []
+
+
+@pytest.mark.parametrize(
+    ("line", "field"),
+    [
+        ({"sla": "diamond"}, "lines[0].sla"),
+        ({"milestones": STEPS}, "lines[0].milestones"),
+        ({"recognition": "milestone", "milestones": STEPS[:1]}, "lines[0].milestones"),
+        ({"recognition": "milestone", "milestones": [STEPS[0], {**STEPS[1], "name": "design"}]}, "lines[0].milestones"),
+    ],
+)
+async def test_terms_that_cannot_be_are_refused(api: Api, line: dict[str, Any], field: str) -> None:
+    body = {"customer": {"id": "C-1", "name": "Acme"}, "currency": "EUR", "owner": "rita", "lines": [a_line(**line)]}
+    refused = await api.call("rita", "PUT", "/v1/quotes/Q-9", json=body)
+    assert (refused.status_code, refused.json()["errors"][0]["field"]) == (422, field)
+
+
+async def test_milestones_are_reached_once_and_the_order_ends_with_the_last(api: Api) -> None:
+    id = await active(api, SET_UP)
+    for name, code, status in (
+        ("live", 200, "active"), ("live", 409, "active"), ("paint", 409, "active"), ("design", 200, "fulfilled"),
+    ):  # fmt: skip
+        await done(api, "dina", f"orders/{id}/milestones/{name}", code)
+        assert (await get(api, f"orders/{id}"))["status"] == status
+    assert (await months(api))["2026-03"] == ("425.00", "0.00")
+
+
+async def test_many_orders_of_one_customer_become_active_at_once(api: Api) -> None:
+    await accepted(api, lines=[{**PUMPS, "quantity": "20", "discount_percent": "15"},
+                               {**SEATS, "quantity": "20", "discount_percent": "15"}])  # fmt: skip
+    ids = await ordered(api, way="even", waves=20, slot=MANUAL)
+    for id in ids:
+        await done(api, "dina", f"orders/{id}/go-live")
+    await asyncio.gather(*(done(api, "bruno", f"erp/documents/{id}/accept") for id in ids))
+    (contract,) = await get(api, "customers/C-1/contracts")
+    assert (len(contract["subscriptions"]), contract["value"]) == (20, {"EUR": "2040.00"})
+    assert (await months(api))["2026-03"][0] == str(20 * Decimal("8.38"))
+
+
+@contextmanager
+def queries(api: Api) -> Iterator[list[str]]:
+    """What the database is asked meanwhile."""
+    asked: list[str] = []
+
+    def note(connection: Any, cursor: Any, statement: str, *_: Any) -> None:
+        asked.append(statement)
+
+    engine = api.bench.house.database._reader.sync_engine
+    event.listen(engine, "before_cursor_execute", note)
+    yield asked
+    event.remove(engine, "before_cursor_execute", note)
+
+
+async def test_the_same_questions_whatever_the_number_of_orders(api: Api) -> None:
+    await accepted(api, lines=[{**PUMPS, "quantity": "20", "discount_percent": "15"}])
+    ids = await ordered(api, way="even", waves=20, slot=MANUAL)
+    await started(api, ids[0])
+    with queries(api) as few:
+        await get(api, "customers/C-1")
+    for id in ids[1:]:
+        await started(api, id)
+    with queries(api) as many:
+        await get(api, "customers/C-1")
+    assert len(few) == len(many) <= 12
+
+
+async def test_a_spreadsheet_of_revenue_equals_the_list(api: Api) -> None:
+    await active(api, PUMPS, SEATS)
+    listed = await get(api, "revenue?from=2026-03&to=2027-03&by=customer")
+    text = (await api.call("freyja", "GET", "/v1/revenue.csv?from=2026-03&to=2027-03&by=customer")).text
+    head, *rows = (row.split(",") for row in text.splitlines())
+    assert [dict(zip(head, row, strict=True)) for row in rows] == listed
+    wrong = await api.call("freyja", "GET", "/v1/revenue?from=2026-03&to=2026-02")
+    assert wrong.json()["errors"][0]["field"] == "to"
+
+
+async def test_figures_are_kept_of_orders_on_time_refused_and_to_come(api: Api) -> None:
+    await accepted(api, lines=[{**PUMPS, "discount_percent": "15"}])
+    late = {"trigger": {"start": "manual"}, "promised": "2026-03-05"}
+    waits = {"trigger": {"start": "date", "on": "2026-03-20"}}
+    groups = [{"slot": slot, "lines": {"1": "2"}} for slot in (late, waits, MANUAL)]
+    one, two, three = await ordered(api, way="hand", groups=groups)
+    await started(api, one)
+    await done(api, "bruno", f"orders/{one}/backorder", lines={"1": "1"}, expected="2026-03-09")
+    await done(api, "dina", f"orders/{three}/go-live")
+    await done(api, "bruno", f"erp/documents/{three}/refuse", reason="Unknown product")
+    api.bench.clock.forward(days=7)
+    found = await get(api, "figures", "dina")
+    assert found["on_time"] == {"started": 1, "started_on_their_day": 1, "promised": 1, "kept": 0, "overdue": 1}
+    assert [w["order"] for w in found["not_in_stock"]] == [one]
+    assert [(w["order"], w["since"][:10]) for w in found["refused"]] == [(three, "2026-03-02")]
+    assert found["weeks"] == [{"begins": "2026-03-16", "orders": 1, "currency": "EUR", "net_total": "56.87"}]
+    text = (await api.call("dina", "GET", "/v1/figures.csv")).text
+    assert "week_EUR,2026-03-16,56.87" in text
+    assert two not in text
+    await done(api, "bruno", f"orders/{one}/deliveries", id="D", lines={"1": "2"})
+    again = await get(api, "figures", "dina")
+    assert (again["on_time"]["overdue"], again["not_in_stock"]) == (0, [])
