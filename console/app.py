@@ -11,7 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.problems import STATUS, of_refusal, problem
 from composition import House
-from console import board, calendar, desk, links, orders, pages, replacing
+from console import board, calendar, customers, desk, links, orders, pages, replacing
 from console.view import page
 from domain.errors import NotFound, NotSignedIn, Refusal
 
@@ -64,7 +64,7 @@ def _foreign(request: Request) -> bool:
 
 
 def mount(app: FastAPI, house: House) -> None:
-    for area in (board, calendar, orders, pages, links, replacing, desk):
+    for area in (board, calendar, customers, orders, pages, links, replacing, desk):
         app.include_router(area.router, include_in_schema=False)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     app.add_middleware(GZipMiddleware, minimum_size=600)

@@ -46,9 +46,22 @@ async def order(request: Request, house: AHouse, me: Me, id: PathId) -> Response
         "order": found, "trail": await house.orders.audit(me, id, 0, 200), "desk": allows(me, "orders.steer"),
         "back_office": allows(me, "erp.report"), "today": Reader(me).today(now()).isoformat(),
         "returns": await house.returns.of_order(me, id), "returner": allows(me, "orders.return"),
-        "terms": get_args(Terms), "tried": None,
+        "terms": get_args(Terms), "tried": None, "coterms": coterms(Reader(me)), "customer": None, "ends": {},
     }  # fmt: skip
+    if allows(me, "customers.read"):
+        facts["customer"] = await house.customers.of_order(me, id)
+        facts["ends"] = await house.customers.ways_to_end(me, id)
     return page(request, "order.html", me, **facts)
+
+
+def coterms(read: Reader) -> dict[str, str]:
+    """The ways in which subscriptions end, in words."""
+    say = read.say
+    return {
+        "own": say("each after its own term"),
+        "contract": say("with the customer's others"),
+        "extend": say("all with the last of them"),
+    }
 
 
 @router.get("/documents")
@@ -82,6 +95,7 @@ ACTS: dict[str, tuple[str, tuple[str, ...]]] = {
     "close_short": (DESK, ("reason", "version")),
     "accept_excess": (DESK, ("task",)),
     "dismiss": (DESK, ("task",)),
+    "milestone": (DESK, ("name", "line", "on")),
     "accepted": (OFFICE, ("reference", "version")),
     "rejected": (OFFICE, ("reason", "version")),
     "shipment": (OFFICE, ("lines",)),
@@ -98,7 +112,7 @@ async def amend(request: Request, house: AHouse, me: Me, id: PathId) -> Response
     found = await house.orders.get(me, id)
     form = await _typed(request)
     payload: dict[str, Any] = {"version": int(v) if (v := form.get("version", "")).isdigit() else None}
-    payload |= {name: form.get(name) or None for name in ("reason", "effective", "promised", "terms")}
+    payload |= {name: form.get(name) or None for name in ("reason", "effective", "promised", "terms", "coterm")}
     payload |= {name: form[name] for name in ("contact", "note") if name in form}
     try:
         payload["lines"] = await _quantities(request, keep_zero=True)

@@ -1,6 +1,6 @@
 """How pages are made: the templates, and what every page knows."""
 
-from datetime import date, datetime, timedelta
+from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from pathlib import Path
 from secrets import token_hex
@@ -65,6 +65,10 @@ class Reader:
 
     def day(self, day: date) -> str:
         return format_date(day, "medium", locale=self.locale)
+
+    def end_of(self, day: date) -> datetime:
+        """The last instant of a day, on their clock."""
+        return datetime.combine(day, time.max, tzinfo=self.zone)
 
     def today(self, now: datetime) -> date:
         return now.astimezone(self.zone).date()

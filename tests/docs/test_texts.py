@@ -9,6 +9,7 @@ import pytest
 
 from domain.approvals.acts import RoundMachine
 from domain.approvals.round import ApprovalStatus, RoundStatus
+from domain.customers.contracts import ContractKind
 from domain.orders.acts import OWNERS, OrderMachine
 from domain.orders.documents import Message
 from domain.orders.order import OrderStatus
@@ -20,12 +21,23 @@ from texts import LANGUAGES, catalog
 
 CALL = re.compile(r"""(?:_|say)\(\s*(?:"([^"]+)"|'([^']+)')""")
 KINDS = get_args(Message.model_fields["kind"].annotation)
-STATUSES = (*KINDS, *QuoteStatus, *RoundStatus, *ApprovalStatus, *OrderStatus, *ReturnStatus, *get_args(Terms), *OWNERS)
+STATUSES = (
+    *KINDS,
+    *QuoteStatus,
+    *RoundStatus,
+    *ApprovalStatus,
+    *OrderStatus,
+    *ReturnStatus,
+    *get_args(Terms),
+    *OWNERS,
+    *get_args(ContractKind),
+)
 VERBS = (
     *RoundMachine.verbs,
     *OrderMachine.verbs,
     *ReturnMachine.verbs,
     "replace_goods",
+    "customer_accepts",
     "approval",
     "accept",
     "split",

@@ -1,0 +1,148 @@
+"""Pages of customers, of revenue, and of the figures of orders."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from datetime import date
+from typing import Annotated, Any
+
+from babel.dates import format_date
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import RedirectResponse, Response
+from markupsafe import Markup
+
+from api.customers import MONTH, first_day
+from api.requests import AHouse, PathId, cursor_of, keys_of
+from composition import now
+from console.charts import Bar, bars
+from console.pages import PAGE, Me, Short, caller, said
+from console.view import Reader, page
+from domain.customers.proration import months_after
+from domain.customers.revenue import month_of
+from domain.errors import Refusal
+from domain.permissions import allows
+from services.figures import Week, as_csv
+from services.revenue import RevenueMonth
+from services.revenue import as_csv as revenue_as_csv
+from storage.revenue import By
+
+router = APIRouter()
+Day = Annotated[str, Query(pattern=r"^(\d{4}-\d{2}-\d{2})?$")]
+Month = Annotated[str, Query(pattern=f"^$|{MONTH}")]
+
+
+def day_of(text: str) -> date | None:
+    try:
+        return date.fromisoformat(text) if text else None
+    except ValueError:
+        return None
+
+
+@router.get("/customers")
+async def customers(
+    request: Request, house: AHouse, me: Me, cursor: Annotated[str | None, Query(max_length=400)] = None
+) -> Response:
+    after = keys_of(cursor, 1)
+    found = await house.customers.listed(me, after[0] if after else "", PAGE + 1)
+    more = cursor_of(found[PAGE - 1].id) if len(found) > PAGE else None
+    return page(request, "customers.html", me, customers=found[:PAGE], more=more)
+
+
+@router.get("/customers/{id}")
+async def customer(request: Request, house: AHouse, me: Me, id: PathId, as_of: Day = "", known: Day = "") -> Response:
+    """Everything of one customer on a day, as it was known at the end of another."""
+    read = Reader(me)
+    on, known_on = day_of(as_of), day_of(known)
+    end = read.end_of(known_on) if known_on else None
+    whole = await house.customers.whole(me, id, on or read.today(now()), end)
+    charts = revenue_charts(read, whole.revenue or [], read.today(now()))
+    return page(request, "customer.html", me, whole=whole, charts=charts, known_on=known_on)
+
+
+def revenue_charts(read: Reader, months: Sequence[RevenueMonth], today: date) -> dict[str, Markup]:
+    """For each currency what each month recognises, with those to come paler."""
+    by_currency: dict[str, list[Bar]] = defaultdict(list)
+    this = f"{today:%Y-%m}"
+    for m in months:
+        label = format_date(first_day(m.month), "LLL yy", locale=read.locale)
+        by_currency[m.currency].append(
+            Bar(label, m.recognised, read.money(m.recognised, m.currency), future=m.month > this)
+        )
+    return {currency: bars(f"{read.say('Recognised')} {currency}", some) for currency, some in by_currency.items()}
+
+
+@router.get("/revenue")
+async def revenue(
+    request: Request, house: AHouse, me: Me, first: Annotated[Month, Query(alias="from")] = "",
+    last: Annotated[Month, Query(alias="to")] = "", by: By = "company", known: Day = "",
+) -> Response:  # fmt: skip
+    """Finance's page: by month, as known on a day, with what is closed."""
+    read = Reader(me)
+    today = read.today(now())
+    start = first_day(first) if first else months_after(month_of(today), -6)
+    end = first_day(last) if last else months_after(month_of(today), 6)
+    known_on = day_of(known)
+    try:
+        known_at = read.end_of(known_on) if known_on else None
+        months = await house.revenue.by_month(me, start, end, by, known_at)
+    except Refusal as error:
+        return said(request, me, error.sentence, "bad", "/revenue", 422)
+    closed = await house.revenue.closed_through(me)
+    following = months_after(closed, 1) if closed else None
+    facts: dict[str, Any] = {
+        "months": months, "charts": revenue_charts(read, months, today) if by == "company" else {}, "by": by,
+        "first": f"{start:%Y-%m}", "last": f"{end:%Y-%m}", "known_on": known_on, "closed": closed,
+        "may_close": allows(me, "periods.close"), "next_to_close": f"{following or start:%Y-%m}",
+    }  # fmt: skip
+    return page(request, "revenue.html", me, **facts)
+
+
+@router.get("/revenue.csv")
+async def revenue_export(
+    house: AHouse, me: Me, first: Annotated[Month, Query(alias="from")], last: Annotated[Month, Query(alias="to")],
+    by: By = "company",
+) -> Response:  # fmt: skip
+    months = await house.revenue.by_month(me, first_day(first), first_day(last), by, None)
+    return _file("revenue.csv", revenue_as_csv(months))
+
+
+@router.post("/periods/close")
+async def close(request: Request, house: AHouse, me: Me, month: Short = "", key: Short = "") -> Response:
+    try:
+        await house.revenue.close(caller(me, key), day_of(f"{month}-01") or date.max.replace(day=1))
+    except Refusal as error:
+        return said(request, me, error.sentence, "bad", "/revenue", 409)
+    return RedirectResponse("/revenue", 303)
+
+
+@router.get("/figures")
+async def figures(
+    request: Request, house: AHouse, me: Me, first: Annotated[Day, Query(alias="from")] = "",
+    last: Annotated[Day, Query(alias="to")] = "",
+) -> Response:  # fmt: skip
+    try:
+        found = await house.figures.orders(me, day_of(first), day_of(last))
+    except Refusal as error:
+        return said(request, me, error.sentence, "bad", "/figures", 422)
+    read = Reader(me)
+    return page(request, "kept.html", me, found=found, charts=_weeks(read, found.weeks), now=now())
+
+
+def _weeks(read: Reader, weeks: Sequence[Week]) -> dict[str, Markup]:
+    """For each currency what starts in each week."""
+    by_currency: dict[str, list[Bar]] = defaultdict(list)
+    for week in weeks:
+        label = format_date(week.begins, "d MMM", locale=read.locale)
+        by_currency[week.currency].append(Bar(label, week.net_total, read.money(week.net_total, week.currency)))
+    return {currency: bars(f"{read.say('To come')} {currency}", some) for currency, some in by_currency.items()}
+
+
+@router.get("/figures.csv")
+async def figures_export(
+    house: AHouse, me: Me, first: Annotated[Day, Query(alias="from")] = "", last: Annotated[Day, Query(alias="to")] = ""
+) -> Response:
+    return _file("figures.csv", as_csv(await house.figures.orders(me, day_of(first), day_of(last))))
+
+
+def _file(name: str, text: str) -> Response:
+    return Response(text, media_type="text/csv; charset=utf-8",
+                    headers={"Content-Disposition": f"attachment; filename={name}"})  # fmt: skip
