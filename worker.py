@@ -20,6 +20,7 @@ from temporalio.client import (
     SchedulePolicy,
     ScheduleSpec,
 )
+from temporalio.converter import StorageDriverStoreContext
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError
 from temporalio.worker import PollerBehaviorSimpleMaximum, Worker, WorkflowInstance, WorkflowInstanceDetails
@@ -57,19 +58,25 @@ log = structlog.get_logger()
 QUEUES = ("approvals", "orders", "notify")
 PASSED_THROUGH = ("domain", "activities", "workflows", "babel", "yaml")
 SWEEP_EVERY = timedelta(seconds=20)
+WAITING_CACHED = 500
+"""Orders mostly wait for months: only those that something happens to are worth their memory."""
 STANDING_EVERY = timedelta(seconds=60)
 LETTERS_YIELD = 10  # a letter may be a moment late; whoever clicked is waiting
+
+
+NOWHERE = StorageDriverStoreContext(target=None)
 
 
 class PlainPayloads(SandboxedWorkflowRunner):
     """The sandbox, for a converter that treats every payload alike.
 
-    The SDK asks the sandbox twice per payload which serialization context it has, compiling code each time: a
-    fifth of this worker's time. Ours has no codec and no contexts."""
+    The SDK asks the sandbox for each payload which serialization context it has and where it is stored, compiling
+    code each time: a fifth of this worker's time. Ours has no codec, no contexts and no other storage."""
 
     def create_instance(self, det: WorkflowInstanceDetails) -> WorkflowInstance:
         instance = super().create_instance(det)
         instance.get_serialization_context = lambda command_info: None  # type: ignore[method-assign]
+        instance.get_external_store_context = lambda command_info: NOWHERE  # type: ignore[method-assign]
         return instance
 
 
@@ -120,6 +127,7 @@ def orders_worker(client: Client, house: House) -> Worker:
         task_queue=ORDERS_QUEUE,
         workflows=[OrderFulfilment, OrderReturn, OrderSplit],
         activities=[Recording(house.recorder).record, Openings(house.database).opening],
+        max_cached_workflows=WAITING_CACHED,
         workflow_runner=RUNNER,
         workflow_task_poller_behavior=PollerBehaviorSimpleMaximum(5),
         activity_task_poller_behavior=PollerBehaviorSimpleMaximum(2),

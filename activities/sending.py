@@ -29,6 +29,8 @@ TASK_LIMIT = timedelta(seconds=3)
 SWEEP_BATCH = 200
 PATIENCE = timedelta(seconds=5)
 """How long a command may be unanswered before it is sent again."""
+LATENESS = timedelta(minutes=2)
+"""How long a timer may be late before its run is woken: a busy engine is late by itself, and waking adds to it."""
 
 
 @dataclass(frozen=True)
@@ -135,13 +137,13 @@ class Sweeping:
 
         Approvals that were not used in time end."""
         await self._lapse()
-        return await self.sweep_older_than(PATIENCE)
+        return await self.sweep_older_than(PATIENCE, LATENESS)
 
-    async def sweep_older_than(self, age: timedelta) -> Swept:
-        before = self._clock() - age
+    async def sweep_older_than(self, age: timedelta, lateness: timedelta = timedelta(0)) -> Swept:
+        now = self._clock()
         async with self._database.reading() as session:
-            commands = await record.unanswered(session, before, SWEEP_BATCH)
-            overdue = await record.overdue(session, before, SWEEP_BATCH)
+            commands = await record.unanswered(session, now - age, SWEEP_BATCH)
+            overdue = await record.overdue(session, now - lateness, SWEEP_BATCH)
             unfinished = await replacements.unfinished(session)
         resent = woken = 0
         for command, head in commands:

@@ -3,8 +3,8 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import update
-from sqlmodel import col, select
+from sqlalchemy import bindparam, delete, insert, update
+from sqlmodel import select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.customers.contracts import Grouping
@@ -17,6 +17,11 @@ from storage.database import execute
 from storage.orders import ledger, load, move
 from storage.record import Run, follow
 from storage.tables import ErpDocumentRow, OrderRow
+
+ORDERS, DOCUMENTS = OrderRow.__table__, ErpDocumentRow.__table__  # type: ignore[attr-defined]
+CHANGE_ORDER = update(ORDERS).where(ORDERS.c.id == bindparam("of"))
+ADD_DOCUMENT = insert(DOCUMENTS)
+DROP_DOCUMENT = delete(DOCUMENTS).where(DOCUMENTS.c.order == bindparam("of"), DOCUMENTS.c.version == bindparam("at"))
 
 
 async def project_order(
@@ -34,7 +39,7 @@ async def project_order(
         "place": now.slot.ship_to.city if now.slot.ship_to else "",
     }  # fmt: skip
     changes |= _for_figures(was, now, at)
-    await execute(session, update(OrderRow).where(col(OrderRow.id) == now.id).values(**changes))
+    await execute(session, CHANGE_ORDER, {"of": now.id, **changes})
     await _tell_back_office(session, was, now, at)
     await _tell_rounds(session, was, now, proposal, at)
     await _tell_followers(session, was, now, at)
@@ -114,11 +119,11 @@ BEFORE_START = (OrderStatus.DRAFT, OrderStatus.SCHEDULED, OrderStatus.HELD)
 async def _tell_back_office(session: AsyncSession, was: Order, now: Order, at: datetime) -> None:
     """What it is asked is a document of its own version; what it answered stands on the newest."""
     for message in messages(was, now):
-        document = ErpDocumentRow(
-            order=now.id, version=now.version, kind=message.kind, status="waiting", body=message.body, created_at=at,
-            changed_at=at,
-        )  # fmt: skip
-        await session.merge(document)
+        key = {"order": now.id, "version": now.version}
+        if was.phase is Phase.FALLOUT:  # what was refused is asked again
+            await execute(session, DROP_DOCUMENT, {"of": now.id, "at": now.version})
+        asked = {"kind": message.kind, "status": "waiting", "body": message.body, "reference": "", "words": ""}
+        await execute(session, ADD_DOCUMENT, {**key, **asked, "created_at": at, "changed_at": at})
     if (answer := answered(was, now)) is None:
         return
     query = select(ErpDocumentRow).where(ErpDocumentRow.order == now.id, ErpDocumentRow.status == "waiting")
