@@ -17,6 +17,7 @@ from services.commands import CommandPath
 from services.customers import Customers
 from services.delegations import Delegations
 from services.documents import Documents
+from services.erp import Callbacks
 from services.figures import Figures
 from services.links import ByLink
 from services.messages import Messages
@@ -79,6 +80,7 @@ class House:
     orders: Orders
     returns: Returns
     documents: Documents
+    callbacks: Callbacks
     customers: Customers
     revenue: Revenue
     figures: Figures
@@ -130,6 +132,7 @@ def build(settings: Settings, runtime: Runtime | None = None) -> House:
         orders=orders,
         returns=Returns(office, orders),
         documents=Documents(office),
+        callbacks=Callbacks(office, settings.erp_secret.get_secret_value()),
         customers=Customers(office),
         revenue=Revenue(office),
         figures=Figures(office),

@@ -3,7 +3,7 @@
 from functools import lru_cache
 from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -34,6 +34,14 @@ class Settings(BaseSettings):
         "platinum": 1,
     }
     """The levels of service that quotes can promise, and within how many hours each answers."""
+    erp: Literal["outbox", "webhook"] = "outbox"
+    """Where orders go: documents that a back office answers here, or an integration platform."""
+    erp_url: str = ""
+    """Where the platform takes CloudEvents."""
+    erp_secret: SecretStr = SecretStr("")
+    """Signs what goes there and what comes back, as Standard Webhooks say: `whsec_` and base64."""
+    erp_per_second: float = Field(default=20, gt=0, le=1_000)
+    """So many calls to the ERP a second, at most."""
     company_currency: str = Field(default="EUR", pattern=r"^[A-Z]{3}$")
     smtp_host: str = "127.0.0.1"
     smtp_port: int = 1025
@@ -67,6 +75,12 @@ class Settings(BaseSettings):
     json_logs: bool = True
     local_activity_slots: int = Field(default=100, ge=1)
     """How many records one worker stores at once."""
+
+    @model_validator(mode="after")
+    def _whole(self) -> "Settings":
+        if self.erp == "webhook" and not (self.erp_url and self.erp_secret.get_secret_value()):
+            raise ValueError("DEALWRIGHT_ERP=webhook needs DEALWRIGHT_ERP_URL and DEALWRIGHT_ERP_SECRET")
+        return self
 
 
 @lru_cache

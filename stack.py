@@ -167,7 +167,7 @@ class Stack:
         python = [sys.executable]
         commands = {
             "engine": self._engine_command(),
-            "worker": [*python, str(WORKER), "--queue", "approvals,orders"],
+            "worker": [*python, str(WORKER), "--queue", "approvals,orders,erp"],
             # Apart from the decisions, so that writing letters never delays an answer.
             "notify": [*python, str(WORKER), "--queue", "notify"],
             "api": [*python, "-m", "uvicorn", "--factory", "web:application", "--host", HOST,

@@ -487,6 +487,51 @@ async def steer_orders(story: Story) -> None:
     must([line["line"] for line in left["orders"][0]["lines"]] == ["3"], "what was cancelled can be ordered again")
 
 
+async def repair_refused(story: Story) -> None:
+    """The back office refuses an order in its own words; it is repaired, asked again, and taken over."""
+    lines = [
+        {"id": "1", "product": "GW", "quantity": "10", "list_price": "33.45", "sla": "gold", "term_months": 24},
+        {"id": "2", "product": "CARE", "quantity": "5", "list_price": "10", "billing": "recurring",
+         "recognition": "ratable", "term_months": 12},
+        {"id": "3", "product": "SETUP", "quantity": "1", "list_price": "500", "recognition": "milestone"},
+    ]  # fmt: skip
+    quote = {"customer": {"id": "C-9", "name": "Fjörður"}, "currency": "EUR", "owner": "rita", "lines": lines}
+    await story.call("rita", "PUT", "/v1/quotes/Q-4001", 201, json=quote)
+    await story.call("rita", "POST", "/v1/quotes/Q-4001/submit")
+    await story.call("rita", "POST", "/v1/quotes/Q-4001/accept", json={"on": datetime.now(UTC).date().isoformat()})
+    await story.call("rita", "POST", "/v1/quotes/Q-4001/orders", 201, json={"way": "whole"})
+    await order_is(story, "Q-4001-1", "activating")
+    await story.call("bruno", "POST", "/v1/erp/documents/Q-4001-1/refuse", json={"reason": "No such address"})
+    refused = await order_is(story, "Q-4001-1", "fallout")
+    must(refused["order"]["erp_words"] == "No such address", "the refusal should be in the back office's words")
+    attention = (await story.call("dina", "GET", "/v1/figures"))["refused"]
+    must([one["order"] for one in attention] == ["Q-4001-1"], "the refusal should be counted")
+    await story.call("dina", "POST", "/v1/orders/Q-4001-1/amend", json={"ship_to": {"city": "Höfn"}})
+    await story.call("dina", "POST", "/v1/orders/Q-4001-1/retry")
+    await story.call("bruno", "POST", "/v1/erp/documents/Q-4001-1/accept", json={"reference": "SO-3"})
+    await order_is(story, "Q-4001-1", "active")
+
+
+async def what_follows(story: Story) -> None:
+    """From what was delivered: a contract, entitlements on three days, and revenue by month that adds up."""
+    today = datetime.now(UTC).date()
+    goods = {"id": "D1", "lines": {"1": "4"}, "serials": {"1": ["GW-1", "GW-2"]}}
+    await story.call("bruno", "POST", "/v1/orders/Q-4001-1/deliveries", json=goods)
+    await story.call("dina", "POST", "/v1/orders/Q-4001-1/milestones/done")
+    (contract,) = await story.call("dina", "GET", "/v1/customers/C-9/contracts")
+    must(contract["value"] == {"EUR": "733.80"}, f"four gateways and the care are 733.80, not {contract['value']}")
+    for days, wanted in ((-1, {}), (0, {"GW": "4", "CARE": "5"}), (400, {"GW": "4"})):
+        day = (today + timedelta(days=days)).isoformat()
+        found = await story.call("dina", "GET", f"/v1/customers/C-9/entitlements?as_of={day}")
+        must({e["product"]: e["quantity"] for e in found} == wanted, f"on {day} it should be {wanted}")
+    first, last = f"{today:%Y-%m}", f"{today + timedelta(days=400):%Y-%m}"
+    months = await story.call("freyja", "GET", f"/v1/customers/C-9/revenue?from={first}&to={last}")
+    earned = sum(Decimal(month["recognised"]) for month in months)
+    must(earned == Decimal("1233.80"), f"in the end 1233.80 should be recognised, not {earned}")
+    must(months[-1]["remaining"] == "200.70", "six gateways that never came should remain")
+    await story.call("freyja", "POST", f"/v1/periods/{first}/close", 422)
+
+
 async def mail(story: Story) -> None:
     until = time.monotonic() + PATIENCE_SECONDS
     while True:
@@ -532,6 +577,8 @@ STEPS: list[Step] = [
     ("Orders are moved, held, cancelled and delivered in parts", steer_orders),
     ("An order is changed, undone, and changed with approval", change_order),
     ("A part is shipped, the rest late; one comes back", fulfil_orders),
+    ("The back office refuses an order; it is repaired", repair_refused),
+    ("Contract, entitlements and revenue follow what came", what_follows),
     ("Everybody has mail, in their language", mail),
     ("The audit chain holds", audit),
 ]

@@ -1,11 +1,12 @@
-"""The worker's composition root: `python worker.py [--queue approvals|orders|notify|all]`."""
+"""The worker's composition root: `python worker.py [--queue approvals|orders|notify|erp|all]`."""
 
 import asyncio
 import os
 import signal
+from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
 from datetime import timedelta
-from typing import Annotated
+from typing import Annotated, Any
 
 import structlog
 import typer
@@ -30,15 +31,22 @@ import logs
 from activities.contracts import (
     APPROVALS_QUEUE,
     COMMAND_SWEEP,
+    ERP_QUEUE,
+    ERP_SYNC,
     NOTIFICATION_DELIVERY,
     NOTIFY_QUEUE,
     ORDERS_QUEUE,
     Delivered,
+    Synced,
 )
 from activities.notifying import Delivering
 from activities.opening import Openings
 from activities.recording import Recording
+from activities.syncing import Syncing
 from composition import House, build, now
+from erp.outbox import Outbox
+from erp.port import Erp
+from erp.webhook import Webhook
 from inbound.mailbox import Mailbox, Reading, mailbox_door
 from inbound.server import mail_door
 from notify.chat import Chat
@@ -48,6 +56,7 @@ from workflows import ids
 from workflows.approval_round import ApprovalRound
 from workflows.approver_replacement import ApproverReplacement
 from workflows.command_sweep import CommandSweep
+from workflows.erp_sync import ErpSync
 from workflows.notification_delivery import NotificationDelivery
 from workflows.order_fulfilment import OrderFulfilment
 from workflows.order_return import OrderReturn
@@ -55,7 +64,7 @@ from workflows.order_split import OrderSplit
 from workflows.search import register_attributes
 
 log = structlog.get_logger()
-QUEUES = ("approvals", "orders", "notify")
+QUEUES = ("approvals", "orders", "notify", "erp")
 PASSED_THROUGH = ("domain", "activities", "workflows", "babel", "yaml")
 SWEEP_EVERY = timedelta(seconds=20)
 WAITING_CACHED = 500
@@ -138,11 +147,29 @@ def orders_worker(client: Client, house: House) -> Worker:
 
 def notify_worker(client: Client, house: House) -> Worker:
     delivering = Delivering(house.database, Mail(smtp(house.settings)), Chat(), now, house.links)
+    return _carrier(client, NOTIFY_QUEUE, NotificationDelivery, delivering.deliver)
+
+
+def erp_of(settings: Settings) -> Erp:
+    if settings.erp == "webhook":
+        return Webhook(settings.erp_url, settings.erp_secret.get_secret_value())
+    return Outbox()
+
+
+def erp_worker(client: Client, house: House) -> Worker:
+    settings = house.settings
+    adapter, rate = erp_of(settings), settings.erp_per_second
+    syncing = Syncing(house.database, adapter, settings.erp, house.sender, now, rate)
+    return _carrier(client, ERP_QUEUE, ErpSync, syncing.sync)
+
+
+def _carrier(client: Client, queue: str, workflow: type[Any], activity: Callable[..., Any]) -> Worker:
+    """For one run that carries things for ever by one long activity."""
     return Worker(
         client,
-        task_queue=NOTIFY_QUEUE,
-        workflows=[NotificationDelivery],
-        activities=[delivering.deliver],
+        task_queue=queue,
+        workflows=[workflow],
+        activities=[activity],
         workflow_runner=RUNNER,
         workflow_task_poller_behavior=PollerBehaviorSimpleMaximum(2),
         activity_task_poller_behavior=PollerBehaviorSimpleMaximum(2),
@@ -151,7 +178,9 @@ def notify_worker(client: Client, house: House) -> Worker:
     )
 
 
-WORKERS = {"approvals": approvals_worker, "orders": orders_worker, "notify": notify_worker}
+WORKERS = {
+    "approvals": approvals_worker, "orders": orders_worker, "notify": notify_worker, "erp": erp_worker,
+}  # fmt: skip
 
 
 async def ensure_standing_runs(client: Client) -> None:
@@ -173,7 +202,18 @@ async def ensure_standing_runs(client: Client) -> None:
         )
 
 
-async def keep_standing(client: Client, stop: asyncio.Event) -> None:
+async def ensure_sync(client: Client, house: House) -> None:
+    """Where an ERP is connected, one run carries documents to it and its reports back."""
+    if not erp_of(house.settings).carries:
+        return
+    with suppress(WorkflowAlreadyStartedError):
+        await client.start_workflow(
+            ERP_SYNC, Synced(), id=ids.ERP_SYNC, task_queue=ERP_QUEUE,
+            static_summary=f"Carries orders to the ERP ({house.settings.erp}) and its reports back",
+        )  # fmt: skip
+
+
+async def keep_standing(client: Client, house: House, stop: asyncio.Event) -> None:
     """Until told to stop. An engine that lost its data comes back empty: what always runs is started again."""
     while not stop.is_set():
         with suppress(TimeoutError):
@@ -182,6 +222,7 @@ async def keep_standing(client: Client, stop: asyncio.Event) -> None:
             try:
                 await register_attributes(client)
                 await ensure_standing_runs(client)
+                await ensure_sync(client, house)
             except RPCError as error:
                 log.warning("engine_away", error=str(error.status))
 
@@ -192,6 +233,7 @@ async def connected(house: House) -> Client:
         try:
             client = await house.engine.client(lazy=False)
             await ensure_standing_runs(client)
+            await ensure_sync(client, house)
             return client
         except (RPCError, RuntimeError) as error:
             log.warning("engine_away", address=house.settings.temporal_address, error=type(error).__name__)
@@ -210,15 +252,19 @@ async def serve(queues: list[str], stop: asyncio.Event) -> None:
             reading = Reading(mailbox(house.settings), house.links, house.replies)
             await stack.enter_async_context(mailbox_door(reading))
         for queue in queues:
+            if queue == "erp" and not erp_of(house.settings).carries:
+                continue
             await stack.enter_async_context(WORKERS[queue](client, house))
         log.info("worker_up", queues=queues)
         with suppress(RPCError):
             await house.sweeping.sweep_older_than(timedelta(0))
-        await keep_standing(client, stop)
+        await keep_standing(client, house, stop)
     log.info("worker_down", queues=queues)
 
 
-def main(queue: Annotated[str, typer.Option(help="approvals, orders, notify, or several of them")] = "all") -> None:
+def main(
+    queue: Annotated[str, typer.Option(help="approvals, orders, notify, erp, or several of them")] = "all",
+) -> None:
     """Work on task queues until told to stop."""
     queues = list(QUEUES) if queue == "all" else queue.split(",")
     if unknown := [name for name in queues if name not in QUEUES]:

@@ -4,8 +4,8 @@ from domain.runs import Command, Head, Proposal
 from domain.values import Value
 
 __all__ = [
-    "DELIVER", "OPENING", "RECORD", "REPLACE", "SWEEP", "Delivered", "Head", "Opening", "Proposal", "Replaced", "Split",
-    "Swept",
+    "DELIVER", "OPENING", "RECORD", "REPLACE", "SWEEP", "SYNC_ERP", "Delivered", "Head", "Opening", "Proposal",
+    "Replaced", "Split", "Swept", "Synced",
 ]  # fmt: skip
 
 RECORD = "record"
@@ -13,6 +13,7 @@ DELIVER = "deliver_messages"
 SWEEP = "sweep_commands"
 REPLACE = "replace_approver"
 OPENING = "order_opening"
+SYNC_ERP = "sync_erp"
 
 APPROVAL_ROUND = "ApprovalRound"
 NOTIFICATION_DELIVERY = "NotificationDelivery"
@@ -22,10 +23,12 @@ APPROVER_REPLACEMENT = "ApproverReplacement"
 ORDER_FULFILMENT = "OrderFulfilment"
 ORDER_RETURN = "OrderReturn"
 ORDER_SPLIT = "OrderSplit"
+ERP_SYNC = "ErpSync"
 
 APPROVALS_QUEUE = "dealwright-approvals"
 ORDERS_QUEUE = "dealwright-orders"
 NOTIFY_QUEUE = "dealwright-notify"
+ERP_QUEUE = "dealwright-erp"
 
 
 class Delivered(Value):
@@ -33,6 +36,17 @@ class Delivered(Value):
 
     sent: int = 0
     failed: int = 0
+
+
+class Synced(Value):
+    """Documents that the ERP answered, attempts in vain, and reports that were read."""
+
+    sent: int = 0
+    failed: int = 0
+    read: int = 0
+
+    def plus(self, other: "Synced") -> "Synced":
+        return Synced(sent=self.sent + other.sent, failed=self.failed + other.failed, read=self.read + other.read)
 
 
 class Swept(Value):

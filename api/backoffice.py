@@ -3,7 +3,7 @@
 from datetime import date
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Path, Response
+from fastapi import APIRouter, Path, Request, Response
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, Field
 
@@ -76,6 +76,13 @@ class Refused(BaseModel):
 async def refuse_document(house: AHouse, caller: BackOffice, id: PathId, body: Refused) -> Response:
     """The back office will not have it: the order desk is told why."""
     return answered(await house.orders.ask(caller, id, "rejected", "erp.report", **told(body)))
+
+
+@router.post("/erp/events", response_model=Done, responses=ON_COMMAND)
+async def event(request: Request, house: AHouse) -> Response:
+    """A CloudEvent of the ERP, signed as Standard Webhooks say: `dealwright.order.accepted`, `rejected`, `shipment`,
+    `delivery`, `backorder` or `picked`, about the order in its `subject`. Its id makes it one."""
+    return answered(await house.callbacks.take(await request.body(), request.headers))
 
 
 class Goods(BaseModel):

@@ -16,6 +16,7 @@ from console.view import Reader, page
 from domain.approvals.exchange import invalid_fields
 from domain.errors import Invalid, Locked, NotFound, Refusal, Unresolved
 from domain.orders.order import OrderStatus
+from domain.orders.payload import day_of
 from domain.orders.split import Slot, Terms, Way
 from domain.people import Person
 from domain.permissions import allows
@@ -47,10 +48,12 @@ async def order(request: Request, house: AHouse, me: Me, id: PathId) -> Response
         "back_office": allows(me, "erp.report"), "today": Reader(me).today(now()).isoformat(),
         "returns": await house.returns.of_order(me, id), "returner": allows(me, "orders.return"),
         "terms": get_args(Terms), "tried": None, "coterms": coterms(Reader(me)), "customer": None, "ends": {},
+        "to_accept": [],
     }  # fmt: skip
     if allows(me, "customers.read"):
         facts["customer"] = await house.customers.of_order(me, id)
         facts["ends"] = await house.customers.ways_to_end(me, id)
+        facts["to_accept"] = await house.customers.to_accept(me, id)
     return page(request, "order.html", me, **facts)
 
 
@@ -143,6 +146,17 @@ async def return_goods(
     except Invalid as error:
         return said(request, me, error.sentence, "bad", f"/orders/{id}", 422)
     return _answered(request, me, answer, f"/orders/{id}")
+
+
+@router.post("/orders/{id}/customer_accepts")
+async def customer_accepts(
+    request: Request, house: AHouse, me: Me, id: PathId, on: Short = "", key: Short = ""
+) -> Response:
+    try:
+        await house.customers.accepts(caller(me, key), id, day_of(on), None)
+    except Invalid as error:
+        return said(request, me, error.sentence, "bad", f"/orders/{id}", 422)
+    return RedirectResponse(f"/orders/{id}", 303)
 
 
 @router.post("/orders/{id}/returns/{number}/{verb}")

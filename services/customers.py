@@ -7,7 +7,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.customers.contracts import Contents, Ending, contents
 from domain.customers.entitlements import Entitlement, entitlements
-from domain.customers.facts import Fact, Kind, by_line
+from domain.customers.facts import Fact, Kind, awaits_acceptance, by_line
 from domain.customers.holdings import Asset, Subscription, assets, subscriptions
 from domain.customers.proration import months_after
 from domain.customers.revenue import month_of
@@ -130,6 +130,13 @@ class Customers:
             if state.phase not in (Phase.NEW, Phase.WAITING):
                 return {}
             return await brought_about.ways_to_end(session, state, self._office.clock())
+
+    async def to_accept(self, person: Person, order: str) -> list[str]:
+        """What of an order was delivered, must be accepted, and was not yet, by name."""
+        authorise(person, "customers.read")
+        async with self._office.database.reading() as session:
+            known = by_line(await facts.of_orders(session, [order]))
+        return [some[0].name or some[0].product for some in known.values() if awaits_acceptance(some)]
 
     # --- the customer accepts what was delivered --------------------------------------------------------------------
 

@@ -122,7 +122,14 @@ async def _tell_back_office(session: AsyncSession, was: Order, now: Order, at: d
         key = {"order": now.id, "version": now.version}
         if was.phase is Phase.FALLOUT:  # what was refused is asked again
             await execute(session, DROP_DOCUMENT, {"of": now.id, "at": now.version})
-        asked = {"kind": message.kind, "status": "waiting", "body": message.body, "reference": "", "words": ""}
+        asked = {
+            "kind": message.kind,
+            "status": "waiting",
+            "body": message.body,
+            "reference": "",
+            "words": "",
+            "next_at": at,
+        }
         await execute(session, ADD_DOCUMENT, {**key, **asked, "created_at": at, "changed_at": at})
     if (answer := answered(was, now)) is None:
         return

@@ -18,6 +18,8 @@ from storage.database import execute
 from storage.record import open_run
 from storage.tables import ErpDocumentRow, LedgerRow, OrderRow, OrderSplitRow, RunRow
 
+AWAY_FOR_AN_HOUR = 12
+"""So many attempts in vain take the ERP's pauses an hour."""
 LEDGER = LedgerRow.__table__  # type: ignore[attr-defined]
 
 
@@ -48,6 +50,9 @@ class ErpDocument(Value):
     body: dict[str, Any]
     reference: str
     words: str
+    attempts: int
+    """How often it was sent in vain, where an ERP is connected."""
+    error: str
     created_at: datetime
     changed_at: datetime
 
@@ -148,7 +153,11 @@ async def listed(
         if wanted is not None:
             query = query.where(column == wanted)
     if attention:
-        query = query.where(or_(col(OrderRow.tasks) > 0, col(OrderRow.status) == OrderStatus.FALLOUT.value))
+        away = select(ErpDocumentRow.order).where(
+            ErpDocumentRow.status == "waiting", ErpDocumentRow.attempts >= AWAY_FOR_AN_HOUR
+        )
+        refused = col(OrderRow.status) == OrderStatus.FALLOUT.value
+        query = query.where(or_(col(OrderRow.tasks) > 0, refused, col(OrderRow.id).in_(away)))
     rows = (await session.exec(query)).all()
     return [summary(row) for row in rows]
 
@@ -176,4 +185,6 @@ async def documents(
         query = query.where(or_(keys[0] > after[0], and_(keys[0] == after[0], keys[1] > after[1])))
     if status is not None:
         query = query.where(ErpDocumentRow.status == status)
-    return [ErpDocument.model_validate(row.model_dump()) for row in (await session.exec(query)).all()]
+    return [
+        ErpDocument.model_validate(row.model_dump(exclude={"next_at"})) for row in (await session.exec(query)).all()
+    ]

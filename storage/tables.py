@@ -208,18 +208,34 @@ class ErpDocumentRow(SQLModel, table=True):
     """What the back office is asked: to take over an order, change it, cancel it. An order has one key for ever."""
 
     __tablename__ = "erp_document"
+    __table_args__ = (Index("erp_document_due", "status", "next_at"),)
 
     order: str = Field(primary_key=True, max_length=64)
     version: int = Field(primary_key=True)
     kind: str = Field(default="order", sa_column_kwargs={"server_default": "order"})
     """order, change or cancel."""
     status: str = Field(index=True)
-    """waiting, accepted, rejected or withdrawn."""
+    """waiting, accepted or rejected."""
     body: dict[str, Any] = document()
     reference: str = ""
     words: str = ""
+    attempts: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
+    """How often it was sent in vain."""
+    error: str = Field(default="", sa_type=Text, sa_column_kwargs={"server_default": ""})
+    """Why, the last time."""
+    next_at: datetime | None = moment(null=True)
+    """When it is sent, where an ERP is connected."""
     created_at: datetime = moment()
     changed_at: datetime = moment()
+
+
+class ErpCursorRow(SQLModel, table=True):
+    """How far an ERP's reports were read."""
+
+    __tablename__ = "erp_cursor"
+
+    adapter: str = Field(primary_key=True, max_length=32)
+    cursor: str = Field(default="", sa_type=Text)
 
 
 class FactRow(SQLModel, table=True):

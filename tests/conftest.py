@@ -29,6 +29,7 @@ from services.commands import CommandPath
 from services.customers import Customers
 from services.delegations import Delegations
 from services.documents import Documents
+from services.erp import Callbacks
 from services.figures import Figures
 from services.links import ByLink
 from services.messages import Messages
@@ -61,6 +62,7 @@ hypothesis_settings.register_profile(
 )
 hypothesis_settings.load_profile("dealwright")
 
+SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 ROOT = Path(__file__).parent.parent
 SHARED = ROOT.parent / "shared" / "data"
 
@@ -136,7 +138,7 @@ def make_bench(url: str, allow_unverified: bool = False) -> Bench:
     office = Office(base.database, path, clock, key, "EUR", ("json", "slack"), base.settings.sla_hours)
     approvals, orders = Approvals(office), Orders(office)
     house = replace(
-        base, office=office, recorder=recorder, quotes=Quotes(office), orders=orders, returns=Returns(office, orders), documents=Documents(office), customers=Customers(office), revenue=Revenue(office), figures=Figures(office),
+        base, office=office, recorder=recorder, quotes=Quotes(office), orders=orders, returns=Returns(office, orders), documents=Documents(office), callbacks=Callbacks(office, SECRET), customers=Customers(office), revenue=Revenue(office), figures=Figures(office),
         approvals=approvals,
         replacements=Replacements(office, engine),  # type: ignore[arg-type]
         replacing=Replacing(base.database, engine, clock, key),  # type: ignore[arg-type]

@@ -2,3 +2,4 @@
 
 DELIVERY = "notification-delivery"
 SWEEP = "command-sweep"
+ERP_SYNC = "erp-sync"

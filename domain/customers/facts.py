@@ -104,6 +104,15 @@ def by_line(facts: Iterable[Fact]) -> dict[tuple[str, str], list[Fact]]:
     return found
 
 
+def awaits_acceptance(facts: Iterable[Fact]) -> bool:
+    """Whether the customer has yet to accept the newest delivery of a line that asks for it."""
+    waits = asked = False
+    for fact in facts:
+        asked = asked or bool(fact.terms and fact.terms.acceptance_days is not None)
+        waits = fact.kind is Kind.DELIVERED or (waits and fact.kind is not Kind.ACCEPTED)
+    return asked and waits
+
+
 # --- from the steps of an order ---------------------------------------------------------------------------------------
 
 

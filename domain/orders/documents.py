@@ -14,7 +14,7 @@ class Message(Value):
 
 
 class Reply(Value):
-    status: Literal["accepted", "rejected", "withdrawn"]
+    status: Literal["accepted", "rejected"]
     reference: str = ""
     words: str = ""
 

@@ -47,7 +47,11 @@ def change_subject(
 
 def change_title(was: Order, now: Order) -> str:
     """`Order Q-1-2 · Acme · 473.46 → 568.20 EUR`."""
-    return f"Order {was.id} · {was.customer} · {was.net_total:,.2f} → {now.net_total:,.2f} {was.currency}"
+    return f"Order {was.id} · {was.customer} · {_money(was, now)}"
+
+
+def _money(was: Order, now: Order) -> str:
+    return f"{was.net_total:,.2f} → {now.net_total:,.2f} {was.currency}"
 
 
 def in_words(was: Order, now: Order) -> str:
@@ -59,5 +63,4 @@ def in_words(was: Order, now: Order) -> str:
             parts.append(f"{line.name or line.product} {plain_number(old)} → {plain_number(new)}")
     if was.slot.ship_to != now.slot.ship_to and now.slot.ship_to:
         parts.append(f"to {now.slot.ship_to.city or now.slot.ship_to.name}")
-    money = f"{was.net_total:,.2f} → {now.net_total:,.2f} {was.currency}"
-    return f"Order {was.id}: " + "; ".join([*parts, money])
+    return f"Order {was.id}: " + "; ".join([*parts, _money(was, now)])

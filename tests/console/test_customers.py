@@ -1,5 +1,7 @@
 """Customers, revenue and figures as people see them, in a real Chromium at both sizes."""
 
+import re
+
 import pytest
 from playwright.async_api import expect
 
@@ -78,6 +80,19 @@ async def test_the_order_desk_reaches_milestones_and_chooses_how_subscriptions_e
     assert visitor.troubles == []
 
 
+async def test_the_order_desk_writes_down_that_the_customer_accepts(visitor: Visitor) -> None:
+    _, order = await a_customer(visitor, {**PUMPS, "acceptance_days": 30})
+    await begun(visitor, order)
+    await must(visitor, "bruno", f"/v1/orders/{order}/deliveries", id="D-1", lines={"1": "10"})
+    await visitor.sign_in("dina")
+    await visitor.go(f"/orders/{order}")
+    await accessible(visitor)
+    await visitor.page.get_by_role("button", name="Write it down").click()
+    await expect(visitor.page.locator("main")).to_contain_text("Customer accepts")
+    await expect(visitor.page.get_by_role("button", name="Write it down")).to_have_count(0)
+    assert visitor.troubles == []
+
+
 async def test_finance_reads_months_and_refuses_to_close_one_that_is_not_over(visitor: Visitor) -> None:
     _, order = await a_customer(visitor, PUMPS, SEATS)
     await begun(visitor, order)
@@ -93,7 +108,7 @@ async def test_finance_reads_months_and_refuses_to_close_one_that_is_not_over(vi
     await accessible(visitor)
     await page.locator("input[name=month]").fill("2199-01")
     await page.get_by_role("button", name="Close it").click()
-    await expect(page.locator("main")).to_contain_text("not over yet")
+    await expect(page.locator("main")).to_contain_text(re.compile("not over yet|first"))
 
 
 async def test_figures_are_seen_at_a_glance(visitor: Visitor) -> None:

@@ -120,7 +120,7 @@ def test_dev_runs_everything_survives_a_restart_and_stops_cleanly(tmp_path: Path
 
 
 def test_the_tour_holds() -> None:
-    assert "All 25 steps held" in dealwright("tour")
+    assert "All 27 steps held" in dealwright("tour")
 
 
 def test_errors_are_one_clear_line(tmp_path: Path) -> None:
@@ -205,7 +205,7 @@ async def test_the_production_shape_runs_on_postgresql(pg: Postgres | None, tmp_
     running = []
     log = (tmp_path / "services.log").open("wb")
     try:
-        for service in ("api", "worker-approvals", "worker-notify"):
+        for service in ("api", "worker-approvals", "worker-erp", "worker-notify"):
             running.append(
                 subprocess.Popen(command(service), env=environment(service), cwd=ROOT, stdout=log, stderr=log)
             )

@@ -8,6 +8,9 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from domain.customers.entitlements import entitlements
+from domain.customers.facts import Fact, Kind, by_line, happened, terms_of
+from domain.customers.revenue import Key, entries
 from domain.errors import Invalid
 from domain.orders.acts import OrderMachine
 from domain.orders.ledger import NOTHING, LineLedger
@@ -18,15 +21,18 @@ from domain.runs import CannotSettle, Command, Outcome, advance, expiry
 from tests.domain.orders.test_split import made
 from tests.support import NOW, a_line, a_quote
 
+STEPS = [{"name": "begun", "percent": "33.3"}, {"name": "done", "percent": "66.7"}]
 QUOTE = a_quote(
     lines=[
         a_line("1", quantity="10", list_price="33.45", discount_percent="15", over_percent="20"),
         a_line("2", quantity="4", list_price="9.99", under_percent="25"),
         a_line("3", quantity="4", list_price="1.01", requires="2"),
         a_line("4", quantity="2", list_price="12", billing="recurring", recognition="ratable", term_months=7),
+        a_line("5", quantity="3", list_price="33.33", recognition="milestone", milestones=STEPS),
     ]
 )  # fmt: skip
-LINES = st.sampled_from(["1", "2", "3", "4", "9"])
+TERMS = {line.id: terms_of(line, QUOTE) for line in QUOTE.lines}
+LINES = st.sampled_from(["1", "2", "3", "4", "5", "9"])
 AMOUNTS = st.dictionaries(LINES, st.integers(0, 11).map(str), max_size=3)
 GOODS = st.dictionaries(st.sampled_from(["1", "2", "3"]), st.integers(1, 4).map(str), min_size=1, max_size=3)
 WHICH = st.integers(0, 5)
@@ -40,6 +46,8 @@ class Orders(RuleBasedStateMachine):
         self.ledger: dict[str, LineLedger] = nothing_ordered(QUOTE)
         self.orders: list[Order] = []
         self.restorable: dict[str, Order] = {}
+        self.facts: list[Fact] = []
+        self.booked: dict[Key, Decimal] = {}
 
     @initialize()
     def a_first_order(self) -> None:
@@ -107,6 +115,10 @@ class Orders(RuleBasedStateMachine):
     def goods_go(self, n: int, verb: str, id: str, lines: dict[str, str]) -> None:
         self.tell(n, verb, id=id, lines=lines)
 
+    @rule(n=WHICH, name=st.sampled_from(["begun", "done"]))
+    def a_milestone_is_reached(self, n: int, name: str) -> None:
+        self.tell(n, "milestone", name=name)
+
     @rule(n=WHICH, verb=st.sampled_from(["backorder", "picked"]), lines=GOODS)
     def the_warehouse_reports(self, n: int, verb: str, lines: dict[str, str]) -> None:
         self.tell(n, verb, lines=lines)
@@ -143,7 +155,7 @@ class Orders(RuleBasedStateMachine):
             except CannotSettle as refusal:
                 assert otherwise is not None
                 after, outcome = otherwise, refusal.outcome
-            after = with_instants(after, self.at)
+            after = self.brought_about(before, with_instants(after, self.at))
             self.orders[n] = after
             assert after.seq == before.seq + len(acts)
             self.check(before, after, [act.command.verb for act in acts], outcome)
@@ -151,6 +163,18 @@ class Orders(RuleBasedStateMachine):
                 return outcome
             before = after
             after, acts, otherwise = advance(OrderMachine(), before, [], self.at)
+
+    def brought_about(self, before: Order, after: Order) -> Order:
+        """What the record adds: facts, and what is booked for them."""
+        new = happened(before, after, TERMS, "C-1", self.at.date(), self.at)
+        self.facts += new
+        for key, facts in by_line(self.facts).items():
+            if any((fact.order, fact.line) == key for fact in new):
+                mine = {k: amount for k, amount in self.booked.items() if k.fact in {fact.id for fact in facts}}
+                for entry in entries(facts, mine, None):
+                    this = Key(entry.kind, entry.fact, entry.earned_in)
+                    self.booked[this] = self.booked.get(this, Decimal(0)) + entry.amount
+        return after.model_copy(update={"news": ()})
 
     def check(self, before: Order, after: Order, verbs: list[str], outcome: Outcome) -> None:
         verb = verbs[-1]
@@ -182,6 +206,41 @@ class Orders(RuleBasedStateMachine):
                 mine, gone = claims(order).get(name, (NOTHING, NOTHING))
                 held, ended = held.plus(mine), ended.plus(gone)
             assert (held, ended) == (entry.allocated, entry.cancelled), name
+
+    @invariant()
+    def facts_say_what_the_orders_say(self) -> None:
+        known = by_line(self.facts)
+        for order in self.orders:
+            for line in order.lines if order.phase is Phase.ACTIVE else ():
+                mine = known[order.id, line.line]
+                told = {kind: [fact for fact in mine if fact.kind is kind] for kind in Kind}
+                assert sum(fact.quantity for fact in told[Kind.ORDERED]) == line.share.quantity
+                assert sum(fact.net for fact in told[Kind.ORDERED]) == line.share.net
+                if line.shipped_goods:
+                    assert sum(fact.quantity for fact in told[Kind.DELIVERED]) == line.delivered
+
+    @invariant()
+    def what_is_earned_is_never_more_than_the_price_and_all_of_it_in_the_end(self) -> None:
+        for (id, name), facts in by_line(self.facts).items():
+            ids = {fact.id for fact in facts}
+            price, earned = (
+                sum(a for key, a in self.booked.items() if key.fact in ids and key.kind == kind)
+                for kind in ("price", "earned")
+            )
+            order = next(order for order in self.orders if order.id == id)
+            line = order.line(name) if order.phase is Phase.ACTIVE else None
+            assert price == (line.share.net if line else 0), name
+            assert 0 <= earned <= price
+            if line and line.delivered == line.share.quantity:
+                assert earned == price, name
+
+    @invariant()
+    def nobody_is_entitled_to_more_than_was_delivered(self) -> None:
+        for found in entitlements(self.facts, self.at.date(), None, {}):
+            order = next(order for order in self.orders if order.id == found.order)
+            line = order.line(found.line)
+            assert line is not None
+            assert found.quantity <= line.delivered
 
     @invariant()
     def bundles_stay_together_until_they_are_sent(self) -> None:

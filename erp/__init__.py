@@ -1,0 +1,1 @@
+"""The ERP: one port, and an adapter for each system behind it."""

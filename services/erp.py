@@ -1,0 +1,27 @@
+"""The ERP's callbacks: a signed event becomes a command of the order it is about."""
+
+from collections.abc import Mapping
+
+from domain.erp import command_of
+from domain.errors import Invalid, NotFound, NotSignedIn
+from erp.webhook import Forged, callback
+from services.commands import Answer
+from services.office import Office
+
+
+class Callbacks:
+    def __init__(self, office: Office, secret: str) -> None:
+        self._office = office
+        self._secret = secret
+
+    async def take(self, body: bytes, headers: Mapping[str, str]) -> Answer:
+        """Do what the event reports, once however often it comes. Raises NotFound, NotSignedIn, Invalid."""
+        if not self._secret:
+            raise NotFound("No ERP calls back here: DEALWRIGHT_ERP_SECRET is not set.")
+        try:
+            report = callback(self._secret, body, headers)
+        except Forged as error:
+            raise NotSignedIn(f"The signature does not hold: {error}.") from None
+        except ValueError as error:
+            raise Invalid.field("event", str(error)[:500]) from None
+        return await self._office.path.ask(command_of(report))
