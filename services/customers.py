@@ -1,11 +1,11 @@
 """The customer seen whole: contracts, orders, assets, subscriptions, entitlements, revenue, open approvals."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import date, datetime
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from domain.customers.contracts import Contents, Ending, contents
+from domain.customers.contracts import Contents, Contract, Ending, contents
 from domain.customers.entitlements import Entitlement, entitlements
 from domain.customers.facts import Fact, Kind, awaits_acceptance, by_line
 from domain.customers.holdings import Asset, Subscription, assets, subscriptions
@@ -16,7 +16,7 @@ from domain.orders.order import Order, Phase, is_to_come
 from domain.orders.split import Coterm
 from domain.people import Person
 from domain.permissions import allows
-from domain.values import Value, short_id
+from domain.values import Amount, Value, short_id
 from services.commands import Caller
 from services.office import Office, authorise
 from services.revenue import RevenueMonth, with_remaining
@@ -24,8 +24,19 @@ from storage import brought_about, facts, orders, revenue
 from storage.customers import CustomerSummary, OpenApproval, found, listed, open_approvals, orders_of, statuses
 from storage.orders import OrderSummary
 
+MOST_LISTED = 100
+"""Of assets, subscriptions and entitlements; all of them stand in the contracts and entitlements of their own."""
 SHOWN_MONTHS = 12
 """So many months before this one, and after it."""
+
+
+class Worth(Value):
+    """A contract, and what stands in it is worth in each currency."""
+
+    contract: Contract
+    value: dict[str, Amount]
+    subscriptions: int
+    assets: int
 
 
 class Whole(Value):
@@ -38,10 +49,12 @@ class Whole(Value):
     order_counts: dict[str, int]
     orders: list[OrderSummary]
     """Those that are open or to come first, then the newest of the others."""
-    contracts: list[Contents]
+    contracts: list[Worth]
     assets: list[Asset]
+    """The newest; `counts` says how many there are of each kind."""
     subscriptions: list[Subscription]
     entitlements: list[Entitlement]
+    counts: dict[str, int]
     approvals: list[OpenApproval]
     revenue: list[RevenueMonth] | None
     """For those who may see it."""
@@ -71,11 +84,12 @@ class Customers:
             money = await self._revenue(session, id, known_at) if allows(person, "revenue.read") else None
         there = [fact for fact in known if fact.on <= day]
         own, running = assets(there), subscriptions(there)
+        entitled = entitlements(there, day, None, self._office.sla_hours)
         return Whole(
             id=id, name=name, on=day, known_at=known_at, order_counts=counts, orders=shown, approvals=waiting,
-            contracts=[contents(contract, running, own) for contract in made if _in(contract.id, there)],
-            assets=own, subscriptions=running, revenue=money,
-            entitlements=entitlements(known, day, known_at, self._office.sla_hours),
+            contracts=_worths(made, running, own), assets=own[-MOST_LISTED:], subscriptions=running[-MOST_LISTED:],
+            entitlements=entitled[-MOST_LISTED:], revenue=money,
+            counts={"assets": len(own), "subscriptions": len(running), "entitlements": len(entitled)},
         )  # fmt: skip
 
     async def contracts(self, person: Person, id: str) -> list[Contents]:
@@ -166,8 +180,18 @@ async def _order(session: AsyncSession, id: str, lock: bool = False) -> Order:
     return order
 
 
-def _in(contract: str, known: list[Fact]) -> bool:
-    return any(fact.contract == contract for fact in known)
+def _worths(made: Iterable[Contract], running: Iterable[Subscription], own: Iterable[Asset]) -> list[Worth]:
+    """Contracts that hold something by then."""
+    by_contract: dict[str | None, tuple[list[Subscription], list[Asset]]] = {}
+    for subscription in running:
+        by_contract.setdefault(subscription.contract, ([], []))[0].append(subscription)
+    for asset in own:
+        by_contract.setdefault(asset.contract, ([], []))[1].append(asset)
+    found = [contents(contract, *by_contract[contract.id]) for contract in made if contract.id in by_contract]
+    return [
+        Worth(contract=one.contract, value=one.value, subscriptions=len(one.subscriptions), assets=len(one.assets))
+        for one in found
+    ]
 
 
 def _acceptances(

@@ -56,6 +56,7 @@ async def test_a_customer_is_seen_whole(api: Api) -> None:
     (contract,) = whole["contracts"]
     assert (contract["contract"]["id"], contract["contract"]["ends"]) == ("C-1-renewable", "2027-03-02")
     assert contract["value"] == {"EUR": "623.73"}  # 4 pumps of 284.33, and 510 for the seats
+    assert whole["counts"] == {"assets": 1, "subscriptions": 1, "entitlements": 2}
     (asset,) = whole["assets"]
     assert (asset["quantity"], asset["serials"], asset["price"], asset["shipment"]) == (
         "4", ["A1", "A2"], "113.73", "D-1",
