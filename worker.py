@@ -150,6 +150,9 @@ def notify_worker(client: Client, house: House) -> Worker:
     return _carrier(client, NOTIFY_QUEUE, NotificationDelivery, delivering.deliver)
 
 
+ADAPTERS: dict[str, type[Outbox] | type[Webhook]] = {"outbox": Outbox, "webhook": Webhook}
+
+
 def erp_of(settings: Settings) -> Erp:
     if settings.erp == "webhook":
         return Webhook(settings.erp_url, settings.erp_secret.get_secret_value())
@@ -204,7 +207,7 @@ async def ensure_standing_runs(client: Client) -> None:
 
 async def ensure_sync(client: Client, house: House) -> None:
     """Where an ERP is connected, one run carries documents to it and its reports back."""
-    if not erp_of(house.settings).carries:
+    if not ADAPTERS[house.settings.erp].carries:
         return
     with suppress(WorkflowAlreadyStartedError):
         await client.start_workflow(
@@ -252,7 +255,7 @@ async def serve(queues: list[str], stop: asyncio.Event) -> None:
             reading = Reading(mailbox(house.settings), house.links, house.replies)
             await stack.enter_async_context(mailbox_door(reading))
         for queue in queues:
-            if queue == "erp" and not erp_of(house.settings).carries:
+            if queue == "erp" and not ADAPTERS[house.settings.erp].carries:
                 continue
             await stack.enter_async_context(WORKERS[queue](client, house))
         log.info("worker_up", queues=queues)
