@@ -24,8 +24,8 @@ log = structlog.get_logger()
 STRETCH = timedelta(minutes=5)
 PAUSE, POLL = 0.5, timedelta(seconds=10)
 BATCH, AT_ONCE = 50, 8
-CLAIM = timedelta(minutes=2)
-"""How long a document belongs to whoever took it: longer than any call may take."""
+CLAIM = timedelta(seconds=45)
+"""How long a document belongs to whoever took it: longer than looking it up and sending it may take."""
 LATER = timedelta(days=1)
 """What the ERP will answer later is asked again after so long."""
 
@@ -70,6 +70,8 @@ class Syncing:
     async def _carry(self, due: Due) -> bool | None:
         """True when the ERP answered, False when it must be tried again, None when somebody else has it."""
         async with self._slots:
+            if activity.in_activity():  # a call may take as long as half of what the engine waits for a sign of life
+                activity.heartbeat()
             async with self._database.writing() as session:
                 if not await documents.claim(session, due, self._clock() + CLAIM):
                     return None
