@@ -72,11 +72,11 @@ class Syncing:
         async with self._slots:
             if activity.in_activity():  # a call may take as long as half of what the engine waits for a sign of life
                 activity.heartbeat()
+            await self._in_turn()
             async with self._database.writing() as session:
                 if not await documents.claim(session, due, self._clock() + CLAIM):
                     return None
             try:
-                await self._in_turn()
                 return await self._put(due)
             except Refused as verdict:
                 await self._tell([_answer(due, "rejected", reason=str(verdict))])

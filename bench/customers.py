@@ -1,12 +1,9 @@
 """A customer with ten and with a thousand orders seen whole, and revenue over a hundred thousand entries."""
 
 import statistics
-import tempfile
 import time
-from contextlib import ExitStack
 from datetime import date
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -14,6 +11,7 @@ from rich.table import Table
 from sqlalchemy import event, insert, text
 
 from api.app import create
+from bench.both import on_both
 from bench.report import Report, ratio
 from composition import House, build
 from console.app import mount
@@ -21,10 +19,8 @@ from domain.customers.facts import Fact, Kind, Terms
 from domain.customers.proration import months_after
 from domain.quotes import Billing, Recognition
 from services.samples import SYSTEM, load
-from storage.migrate import migrate
 from storage.tables import ContractRow, FactRow, OrderRow, RevenueRow
 from tests.conftest import some_settings
-from tests.databases import postgres, programs
 from tests.support import NOW
 
 FEW, MANY, ENTRIES, VISITS = 10, 1_000, 100_000, 15
@@ -131,13 +127,4 @@ async def measure(report: Report, name: str, url: str) -> None:
 
 
 async def run(report: Report) -> None:
-    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
-        file = Path(folder) / "customers.db"
-        migrate(f"sqlite:///{file}")
-        await measure(report, "SQLite", f"sqlite+aiosqlite:///{file}")
-        if programs() is None:
-            report.say("PostgreSQL is not installed here: its figures are left out")
-            return
-        (Path(folder) / "server").mkdir()
-        server = stack.enter_context(postgres(Path(folder) / "server"))
-        await measure(report, "PostgreSQL", server.fresh())
+    await on_both(report, measure)

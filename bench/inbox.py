@@ -1,11 +1,8 @@
 """The inbox with a hundred and with a hundred thousand approvals waiting, on both databases."""
 
 import statistics
-import tempfile
 import time
-from contextlib import ExitStack
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -13,16 +10,15 @@ from rich.progress import track
 from rich.table import Table
 from sqlalchemy import event, insert, text
 
+from bench.both import on_both
 from bench.report import Report, ratio
 from composition import House, build
 from console.app import mount
 from domain.people import Person
 from services.samples import load
 from storage.database import Database
-from storage.migrate import migrate
 from storage.tables import ApprovalRow, QuoteRow, RunRow, SeatRow
 from tests.conftest import some_settings
-from tests.databases import postgres, programs
 from tests.support import NOW, a_quote
 
 FEW, MANY, BATCH, VISITS = 100, 100_000, 2_000, 30
@@ -104,13 +100,4 @@ async def measure(report: Report, name: str, url: str) -> None:
 
 
 async def run(report: Report) -> None:
-    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
-        file = Path(folder) / "inbox.db"
-        migrate(f"sqlite:///{file}")
-        await measure(report, "SQLite", f"sqlite+aiosqlite:///{file}")
-        if programs() is None:
-            report.say("PostgreSQL is not installed here: its figures are left out")
-            return
-        (Path(folder) / "server").mkdir()
-        server = stack.enter_context(postgres(Path(folder) / "server"))
-        await measure(report, "PostgreSQL", server.fresh())
+    await on_both(report, measure)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 HEIGHT, STEP, BAR, TOP, BOTTOM = 200, 46, 30, 22, 34
 
@@ -25,7 +25,7 @@ def bars(title: str, given: Sequence[Bar]) -> Markup:
     most = max(max(abs(bar.value) for bar in given), Decimal("0.01"))
     low = min(min(bar.value for bar in given), Decimal(0))
     span = HEIGHT - TOP - BOTTOM
-    scale = Decimal(span) / (max(most, Decimal(0)) - low)
+    scale = Decimal(span) / (most - low)
     zero = TOP + float(most * scale)
     width = len(given) * STEP + 16
     drawn = [_bar(n, bar, zero, float(scale)) for n, bar in enumerate(given)]
@@ -44,6 +44,6 @@ def _bar(n: int, bar: Bar, zero: float, scale: float) -> Markup:
         '<g class="{kind}"><title>{label}: {told}</title><rect x="{x}" y="{y}" width="{w}" height="{h}" rx="3"/>'
         '<text x="{middle}" y="{base}">{label}</text></g>'
     ).format(
-        kind=kind, label=escape(bar.label), told=escape(bar.told), x=f"{x:.1f}", y=f"{y:.1f}", w=BAR,
+        kind=kind, label=bar.label, told=bar.told, x=f"{x:.1f}", y=f"{y:.1f}", w=BAR,
         h=f"{max(tall, 0.5):.1f}", middle=f"{x + BAR / 2:.1f}", base=HEIGHT - 12,
     )  # fmt: skip

@@ -1,5 +1,6 @@
 """Pages of customers, of revenue, and of the figures of orders."""
 
+import re
 from collections import defaultdict
 from collections.abc import Sequence
 from datetime import date
@@ -19,6 +20,7 @@ from console.view import Reader, page
 from domain.customers.proration import months_after
 from domain.customers.revenue import month_of
 from domain.errors import Refusal
+from domain.orders.payload import day_of
 from domain.permissions import allows
 from services.figures import Week, as_csv
 from services.revenue import RevenueMonth
@@ -27,14 +29,9 @@ from storage.revenue import By
 
 router = APIRouter()
 Day = Annotated[str, Query(pattern=r"^(\d{4}-\d{2}-\d{2})?$")]
+NO_MONTH = date.max.replace(day=1)
+"""What cannot be read is refused as a month that is not over."""
 Month = Annotated[str, Query(pattern=f"^$|{MONTH}")]
-
-
-def day_of(text: str) -> date | None:
-    try:
-        return date.fromisoformat(text) if text else None
-    except ValueError:
-        return None
 
 
 @router.get("/customers")
@@ -108,7 +105,7 @@ async def revenue_export(
 @router.post("/periods/close")
 async def close(request: Request, house: AHouse, me: Me, month: Short = "", key: Short = "") -> Response:
     try:
-        await house.revenue.close(caller(me, key), day_of(f"{month}-01") or date.max.replace(day=1))
+        await house.revenue.close(caller(me, key), first_day(month) if re.match(MONTH, month) else NO_MONTH)
     except Refusal as error:
         return said(request, me, error.sentence, "bad", "/revenue", 409)
     return RedirectResponse("/revenue", 303)

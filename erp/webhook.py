@@ -65,9 +65,6 @@ class Webhook:
         return {**message.headers, "webhook-id": id, "webhook-timestamp": str(int(now.timestamp())),
                 "webhook-signature": signature}  # fmt: skip
 
-    async def close(self) -> None:
-        await self._http.aclose()
-
 
 def _read(answer: httpx.Response) -> Answer:
     """What the answer means. A verdict is JSON: pages of a gateway on the way say nothing of the order."""

@@ -180,18 +180,13 @@ async def _order(session: AsyncSession, id: str, lock: bool = False) -> Order:
     return order
 
 
-def _worths(made: Iterable[Contract], running: Iterable[Subscription], own: Iterable[Asset]) -> list[Worth]:
+def _worths(made: Iterable[Contract], running: list[Subscription], own: list[Asset]) -> list[Worth]:
     """Contracts that hold something by then."""
-    by_contract: dict[str | None, tuple[list[Subscription], list[Asset]]] = {}
-    for subscription in running:
-        by_contract.setdefault(subscription.contract, ([], []))[0].append(subscription)
-    for asset in own:
-        by_contract.setdefault(asset.contract, ([], []))[1].append(asset)
-    found = [contents(contract, *by_contract[contract.id]) for contract in made if contract.id in by_contract]
+    found = (contents(contract, running, own) for contract in made)
     return [
         Worth(contract=one.contract, value=one.value, subscriptions=len(one.subscriptions), assets=len(one.assets))
-        for one in found
-    ]
+        for one in found if one.subscriptions or one.assets
+    ]  # fmt: skip
 
 
 def _acceptances(

@@ -1,12 +1,10 @@
 """What the back office is asked, as a list and as a spreadsheet."""
 
-import csv
-import io
 from collections.abc import AsyncIterator, Iterable
 
 from domain.people import Person
 from services.office import Office, authorise
-from services.records import spreadsheet_safe
+from services.records import csv_of, spreadsheet_safe
 from storage import orders
 from storage.orders import ErpDocument
 
@@ -30,11 +28,11 @@ class Documents:
 
     async def _rows(self, status: str | None) -> AsyncIterator[str]:
         after: tuple[str, int] | None = None
-        yield _as_csv([COLUMNS])
+        yield csv_of([COLUMNS])
         while True:
             async with self._office.database.reading() as session:
                 page = await orders.documents(session, status, after, EXPORTED_AT_ONCE)
-            yield _as_csv(row for document in page for row in _lines(document))
+            yield csv_of(row for document in page for row in _lines(document))
             if len(page) < EXPORTED_AT_ONCE:
                 return
             after = page[-1].order, page[-1].version
@@ -43,12 +41,6 @@ class Documents:
 EXPORTED_AT_ONCE = 500
 IN_LINE = ("line", "product", "name", "quantity", "net_total")
 COLUMNS = ["order", "version", "kind", "status", "reference", "customer", "currency", "city", "country", *IN_LINE]
-
-
-def _as_csv(rows: Iterable[list[str]]) -> str:
-    text = io.StringIO()
-    csv.writer(text).writerows(rows)
-    return text.getvalue()
 
 
 def _lines(document: ErpDocument) -> Iterable[list[str]]:

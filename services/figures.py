@@ -1,7 +1,5 @@
 """The figures that are kept of orders: on time, not in stock, refused, and what is to come week by week."""
 
-import csv
-import io
 from datetime import date, timedelta
 
 from domain.errors import Invalid
@@ -10,7 +8,7 @@ from domain.orders.ledger import ZERO
 from domain.people import Person
 from domain.values import Amount, Value
 from services.office import Office, authorise
-from services.records import spreadsheet_safe
+from services.records import csv_of, spreadsheet_safe
 from storage import figures
 from storage.figures import Future, OnTime, Waiting
 
@@ -72,11 +70,8 @@ def _weeks(orders: list[Future]) -> list[Week]:
 
 def as_csv(found: OrderFigures) -> str:
     """Everything in one list: what, of what, how much."""
-    text = io.StringIO()
-    rows = csv.writer(text)
-    rows.writerow(("figure", "of", "value"))
-    rows.writerows((name, f"{found.first} – {found.last}", count) for name, count in found.on_time)
+    kept: list[tuple[object, ...]] = [(name, f"{found.first} – {found.last}", count) for name, count in found.on_time]
     for name, waiting in (("not_in_stock", found.not_in_stock), ("refused", found.refused)):
-        rows.writerows((name, spreadsheet_safe(one.order), one.since.isoformat()) for one in waiting)
-    rows.writerows((f"week_{week.currency}", week.begins, week.net_total) for week in found.weeks)
-    return text.getvalue()
+        kept += [(name, spreadsheet_safe(one.order), one.since.isoformat()) for one in waiting]
+    kept += [(f"week_{week.currency}", week.begins, week.net_total) for week in found.weeks]
+    return csv_of([("figure", "of", "value"), *kept])

@@ -1,9 +1,10 @@
 """Any CSV export as subjects of a policy: streamed, so that its length costs no memory."""
 
 import csv
+import io
 import json
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import date
 from decimal import Decimal
@@ -114,6 +115,12 @@ def _lines_of(file: Path | None) -> Iterator[Any]:
         yield lambda id: [json.loads(cells) for (cells,) in store.execute(query, (id,))]
     finally:
         store.close()
+
+
+def csv_of(rows: Iterable[Iterable[object]]) -> str:
+    text = io.StringIO()
+    csv.writer(text).writerows(rows)
+    return text.getvalue()
 
 
 def spreadsheet_safe(text: str) -> str:

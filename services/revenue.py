@@ -1,7 +1,5 @@
 """Finance's questions: what is recognised and what remains, by month, as known when; and closing months."""
 
-import csv
-import io
 from collections.abc import Iterable
 from datetime import date, datetime
 
@@ -13,7 +11,7 @@ from domain.people import Person
 from domain.values import Amount, Value
 from services.commands import Caller
 from services.office import Office, authorise
-from services.records import spreadsheet_safe
+from services.records import csv_of, spreadsheet_safe
 from storage import facts, revenue
 from storage.revenue import Booked, By, Sums
 
@@ -99,10 +97,5 @@ COLUMNS = tuple(RevenueMonth.model_fields)
 
 def as_csv(months: Iterable[RevenueMonth]) -> str:
     """A row for each month; amounts as numbers, texts safe to open."""
-    text = io.StringIO()
-    rows = csv.writer(text)
-    rows.writerow(COLUMNS)
-    for month in months:
-        rows.writerow([month.month, spreadsheet_safe(month.of), month.currency, month.sold, month.recognised,
-                       month.remaining])  # fmt: skip
-    return text.getvalue()
+    rows = ((m.month, spreadsheet_safe(m.of), m.currency, m.sold, m.recognised, m.remaining) for m in months)
+    return csv_of([COLUMNS, *rows])

@@ -45,13 +45,13 @@ async def _contracted(
     session: AsyncSession, order: Order, found: list[Fact], at: datetime, grouping: Grouping
 ) -> list[Fact]:
     """Everything in its contract; orders of one customer that become active at once do so one after the other."""
-    customer, today = found[0].customer, found[0].on
-    await facts.make_contracts(
-        session, contracts_of(cotermed(found, "own", [], {}, grouping, today, at).facts, grouping)
-    )
+    customer, today, coterm = found[0].customer, found[0].on, order.slot.coterm
+    by_itself = cotermed(found, "own", [], {}, grouping, today, at).facts
+    await facts.make_contracts(session, contracts_of(by_itself, grouping))
     await facts.contracts(session, customer, lock=True)
-    coterm = order.slot.coterm
-    known = await facts.of_customer(session, customer) if coterm != "own" else []
+    if coterm == "own":
+        return by_itself
+    known = await facts.of_customer(session, customer)
     made = cotermed(found, coterm, subscriptions(known), terms_by_line(known), grouping, today, at)
     everything = [*made.facts, *made.extended]
     await facts.make_contracts(session, contracts_of(everything, grouping))

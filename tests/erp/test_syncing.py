@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -38,7 +38,6 @@ class Sync:
     def __init__(self, api: Api, counterpart: Platform) -> None:
         self.api, self.counterpart, self.feed = api, counterpart, Feed(counterpart.url)
         bench = api.bench
-        self.sender = bench.house.office.path._sender
         self.syncing = Syncing(bench.house.database, self.feed, "webhook", _Inline(bench.engine), bench.clock, 1_000)  # type: ignore[arg-type]
 
     async def send(self) -> tuple[int, int]:
@@ -144,8 +143,6 @@ async def test_many_orders_go_at_once_and_one_in_trouble_holds_up_nobody(api: Ap
 
 async def call(api: Api, subject: str, kind: str, age: timedelta = timedelta(0), secret: str = SECRET,
                forge: str = "", id: str = "E-1", **data: Any) -> tuple[int, dict[str, Any]]:  # fmt: skip
-    from datetime import UTC, datetime
-
     body = json.dumps({"specversion": "1.0", "id": id, "source": "erp", "type": f"dealwright.order.{kind}",
                        "subject": subject, "data": data})  # fmt: skip
     at = datetime.now(UTC) - age
