@@ -28,12 +28,12 @@ Reader = Annotated[Person, needs("customers.read")]
 Finance = Annotated[Person, needs("revenue.read")]
 AsOf = Annotated[date | None, Query(description="The day asked about; today without it.")]
 KnownAt = Annotated[AwareDatetime | None, Query(description="As it was known at this instant; now without it.")]
-MONTH = r"^[0-9]{4}-(0[1-9]|1[0-2])$"
+MONTH = r"^[12][0-9]{3}-(0[1-9]|1[0-2])$"
 Month = Annotated[str, Query(pattern=MONTH, description="YYYY-MM", examples=["2026-03"])]
 
 
 def first_day(month: str) -> date:
-    return date.fromisoformat(f"{month}-01") if month >= "0001" else date.min
+    return date.fromisoformat(f"{month}-01")
 
 
 @router.get("/customers", responses=answers(401, 403, 422))

@@ -105,7 +105,7 @@ async def revenue_export(
 @router.post("/periods/close")
 async def close(request: Request, house: AHouse, me: Me, month: Short = "", key: Short = "") -> Response:
     try:
-        await house.revenue.close(caller(me, key), first_day(month) if re.match(MONTH, month) else NO_MONTH)
+        await house.revenue.close(caller(me, key), first_day(month) if re.fullmatch(MONTH, month) else NO_MONTH)
     except Refusal as error:
         return said(request, me, error.sentence, "bad", "/revenue", 409)
     return RedirectResponse("/revenue", 303)

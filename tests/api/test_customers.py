@@ -102,6 +102,7 @@ async def test_what_is_learned_later_was_not_known_before(api: Api) -> None:
 async def test_a_closed_month_stays_and_later_news_count_in_the_open_one(api: Api) -> None:
     id = await active(api, PUMPS)
     api.bench.clock.forward(days=40)
+    await done(api, "freyja", "periods/0000-03/close", 422)
     await done(api, "freyja", "periods/2026-03/close")
     for month, code, problem in (
         ("2026-03", 409, "closed already"), ("2026-05", 409, "Close 2026-04 first"), ("2026-04", 422, "not over yet"),
