@@ -158,7 +158,10 @@ def welcome(stack: Stack, samples: bool) -> Panel:
     grid.add_row("Temporal UI", stack.ui_url)
     grid.add_row("Mailbox", f"{stack.api_url}/mailbox")
     if samples:
-        who = "rita (rep), dora, fabio, omar (approvers), adam (admin), dina (orders), bruno (back office), otto (ops)"
+        who = (
+            "rita (rep), dora, fabio, omar (approvers), adam (admin), dina (orders), bruno (back office), "
+            "freyja (finance), otto (ops)"
+        )
         grid.add_row("Sign in as", who)
         grid.add_row("Password", "dealwright-demo")
         grid.add_row("Next", "Sign in as rita, open a quote, submit it; then as dora approve it from the inbox.")
