@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check format bench tour lock clean
+.PHONY: help setup run erp test check format bench tour lock clean
 
 help: ## Show what there is
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
@@ -18,6 +18,9 @@ $(VENV)/.ready: requirements.lock pyproject.toml console/build_htmx.py
 
 run: setup ## Start everything: engine with UI, database, worker, API, console, sample company
 	$(BIN)/dealwright dev $(ARGS)
+
+erp: setup ## Install, prepare and start a real Tryton; Dealwright with it: make run ARGS="--erp tryton"
+	$(BIN)/dealwright erp start $(ARGS)
 
 tour: setup ## Play the whole story against a throw-away stack
 	$(BIN)/dealwright tour

@@ -9,17 +9,17 @@ import threading
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import typer
 from pydantic import ValidationError
-from rich.console import Console
 from rich.panel import Panel
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 import logs
+from cli_erp import ErpPort, erp, prepared
 from composition import House, build
 from domain.approvals.compare import Backtest, differences, effect
 from domain.approvals.evaluation import evaluate
@@ -36,6 +36,7 @@ from settings import Settings, settings
 from stack import CannotStart, Ports, Stack
 from storage import migrate as migrations_
 from storage import trail
+from terminal import DEFAULT_HOME, HomeOption, Json, errors, fail, progress, screen
 from workflows.search import register_attributes
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Approvals, orders and deals on durable workflows.")
@@ -43,20 +44,10 @@ imports = typer.Typer(no_args_is_help=True, help="Bring data over from other sys
 policy = typer.Typer(no_args_is_help=True, help="Check, publish and export approval policies.")
 audit = typer.Typer(no_args_is_help=True, help="The audit trail.")
 users = typer.Typer(no_args_is_help=True, help="Accounts, passwords and API keys.")
-for name, group in (("import", imports), ("policy", policy), ("audit", audit), ("users", users)):
+for name, group in (("import", imports), ("policy", policy), ("audit", audit), ("users", users), ("erp", erp)):
     app.add_typer(group, name=name)
 
-screen, errors = Console(), Console(stderr=True)
 T = TypeVar("T")
-Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
-HomeOption = Annotated[Path, typer.Option(help="Where everything is kept.")]
-DEFAULT_HOME = Path(".home")
-
-
-def fail(sentence: str) -> typer.Exit:
-    """One clear line, and an exit code that is not 0."""
-    errors.print(f"[bold red]error[/] {sentence}", highlight=False, soft_wrap=True)
-    return typer.Exit(1)
 
 
 def found_settings(home: Path) -> Settings:
@@ -100,13 +91,9 @@ def refusing() -> Iterator[None]:
         raise fail(refusal.sentence) from None
 
 
-@contextmanager
-def progress(text: str) -> Iterator[Callable[[str], None]]:
-    """A line that moves while something takes long."""
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
-    with Progress(*columns, console=errors, transient=True) as bar:
-        task = bar.add_task(text)
-        yield lambda step: bar.update(task, description=f"{text}: {step}"[:100])
+class WhichErp(StrEnum):
+    OUTBOX = "outbox"
+    TRYTON = "tryton"
 
 
 @app.command()
@@ -118,12 +105,14 @@ def dev(
     mail_port: Annotated[int, typer.Option(help="The mail catcher")] = Ports.mail,
     replies_port: Annotated[int, typer.Option(help="The mail server for replies")] = Ports.replies,
     samples: Annotated[bool, typer.Option(help="Load the sample company into an empty database")] = True,
+    erp: Annotated[WhichErp, typer.Option(help="Where orders go")] = WhichErp.OUTBOX,
+    erp_port: ErpPort = Ports.erp,
 ) -> None:
     """Run everything in one terminal: engine with UI, database, worker, API, console. Ctrl-C stops all of it."""
     home = home.resolve()
     home.mkdir(parents=True, exist_ok=True)
-    ports = Ports(api_port, temporal_port, ui_port, mail_port, replies_port)
-    stack = Stack(home, ports)
+    ports = Ports(api_port, temporal_port, ui_port, mail_port, replies_port, erp_port)
+    stack = Stack(home, ports, erp=prepared(home, erp_port) if erp is WhichErp.TRYTON else None)
     stop = threading.Event()
     for name in (signal.SIGINT, signal.SIGTERM):
         signal.signal(name, lambda *_: stop.set())
@@ -157,6 +146,8 @@ def welcome(stack: Stack, samples: bool) -> Panel:
     grid.add_row("API", f"{stack.api_url}/docs")
     grid.add_row("Temporal UI", stack.ui_url)
     grid.add_row("Mailbox", f"{stack.api_url}/mailbox")
+    if stack.erp:
+        grid.add_row("Tryton", f"{stack.erp.url}: `dealwright erp sales` and `dealwright erp ship ORDER`")
     if samples:
         who = (
             "rita (rep), dora, fabio, omar (approvers), adam (admin), dina (orders), bruno (back office), "

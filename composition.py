@@ -132,7 +132,7 @@ def build(settings: Settings, runtime: Runtime | None = None) -> House:
         orders=orders,
         returns=Returns(office, orders),
         documents=Documents(office),
-        callbacks=Callbacks(office, settings.erp_secret.get_secret_value()),
+        callbacks=Callbacks(office, settings.erp_secret.get_secret_value() if settings.erp == "webhook" else ""),
         customers=Customers(office),
         revenue=Revenue(office),
         figures=Figures(office),

@@ -34,14 +34,19 @@ class Settings(BaseSettings):
         "platinum": 1,
     }
     """The levels of service that quotes can promise, and within how many hours each answers."""
-    erp: Literal["outbox", "webhook"] = "outbox"
-    """Where orders go: documents that a back office answers here, or an integration platform."""
+    erp: Literal["outbox", "webhook", "tryton"] = "outbox"
+    """Where orders go: documents that a back office answers here, an integration platform, or Tryton."""
     erp_url: str = ""
-    """Where the platform takes CloudEvents."""
+    """Where the platform takes CloudEvents, or Tryton's address with the name of its database."""
     erp_secret: SecretStr = SecretStr("")
-    """Signs what goes there and what comes back, as Standard Webhooks say: `whsec_` and base64."""
+    """Signs what goes to the platform and what comes back, as Standard Webhooks say: `whsec_` and base64. Or the
+    password of Tryton's user."""
+    erp_user: str = "dealwright"
+    """Tryton's user for us."""
+    erp_shop: str = "Dealwright"
+    """The web shop in Tryton whose orders are ours."""
     erp_per_second: float = Field(default=20, gt=0, le=1_000)
-    """So many calls to the ERP a second, at most."""
+    """So many documents to the ERP a second, at most."""
     company_currency: str = Field(default="EUR", pattern=r"^[A-Z]{3}$")
     smtp_host: str = "127.0.0.1"
     smtp_port: int = 1025
@@ -78,8 +83,8 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _whole(self) -> "Settings":
-        if self.erp == "webhook" and not (self.erp_url and self.erp_secret.get_secret_value()):
-            raise ValueError("DEALWRIGHT_ERP=webhook needs DEALWRIGHT_ERP_URL and DEALWRIGHT_ERP_SECRET")
+        if self.erp != "outbox" and not (self.erp_url and self.erp_secret.get_secret_value()):
+            raise ValueError(f"DEALWRIGHT_ERP={self.erp} needs DEALWRIGHT_ERP_URL and DEALWRIGHT_ERP_SECRET")
         return self
 
 

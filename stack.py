@@ -18,6 +18,7 @@ from pathlib import Path
 
 import httpx
 
+from erp.tryton.install import Server
 from notify.catcher import catcher
 from storage.migrate import migrate
 from workflows.search import TYPES
@@ -57,12 +58,13 @@ class Ports:
     ui: int = 8233
     mail: int = 1025
     replies: int = 1026
+    erp: int = 8000
 
     @classmethod
     def free(cls) -> "Ports":
         """Ports nobody uses now, for a stack of one's own. Never those the system lends to outgoing connections."""
         candidates = iter(random.sample(range(*NEVER_LENT), 1000))
-        return cls(*itertools.islice((port for port in candidates if not taken(port)), 5))
+        return cls(*itertools.islice((port for port in candidates if not taken(port)), 6))
 
 
 @dataclass
@@ -111,6 +113,8 @@ class Stack:
     database_url: str = ""
     settings: dict[str, str] = field(default_factory=dict)
     """Further settings for the processes, over those of the stack."""
+    erp: Server | None = None
+    """A Tryton that runs with it."""
     children: dict[str, Child] = field(default_factory=dict)
 
     @property
@@ -146,7 +150,7 @@ class Stack:
             "DEALWRIGHT_SECRET": keys["secret"],
             "DEALWRIGHT_AUDIT_KEY": keys["audit_key"],
         }
-        return {**found, **self.settings}
+        return {**found, **(self.erp.settings if self.erp else {}), **self.settings}
 
     def _secrets(self) -> dict[str, str]:
         """Made once per home, readable by its owner only, beside the database and not in it."""
@@ -175,6 +179,8 @@ class Stack:
         }  # fmt: skip
         if self.outer_engine:
             del commands["engine"]
+        if self.erp:
+            commands = {"erp": self.erp.command, **commands}
         for name, command in commands.items():
             self.children[name] = Child(name, command, environment, self.home / f"{name}.log")
 
@@ -183,6 +189,8 @@ class Stack:
                   "replies": self.ports.replies}  # fmt: skip
         if self.outer_engine:
             del wanted["temporal"], wanted["ui"]
+        if self.erp:
+            wanted["erp"] = self.erp.port
         for name, port in wanted.items():
             if why := taken(port):
                 raise CannotStart(f"Port {port} is taken ({why}). Stop what uses it, or choose another: --{name}-port")

@@ -46,6 +46,8 @@ from activities.syncing import Syncing
 from composition import House, build, now
 from erp.outbox import Outbox
 from erp.port import Erp
+from erp.tryton.adapter import Tryton
+from erp.tryton.rpc import Rpc
 from erp.webhook import Webhook
 from inbound.mailbox import Mailbox, Reading, mailbox_door
 from inbound.server import mail_door
@@ -150,12 +152,17 @@ def notify_worker(client: Client, house: House) -> Worker:
     return _carrier(client, NOTIFY_QUEUE, NotificationDelivery, delivering.deliver)
 
 
-ADAPTERS: dict[str, type[Outbox] | type[Webhook]] = {"outbox": Outbox, "webhook": Webhook}
+OUTBOX = "outbox"
+"""Nothing is carried anywhere: documents wait for people."""
 
 
 def erp_of(settings: Settings) -> Erp:
-    if settings.erp == "webhook":
-        return Webhook(settings.erp_url, settings.erp_secret.get_secret_value())
+    secret = settings.erp_secret.get_secret_value()
+    match settings.erp:
+        case "webhook":
+            return Webhook(settings.erp_url, secret)
+        case "tryton":
+            return Tryton(Rpc(settings.erp_url, settings.erp_user, secret), settings.erp_shop)
     return Outbox()
 
 
@@ -207,7 +214,7 @@ async def ensure_standing_runs(client: Client) -> None:
 
 async def ensure_sync(client: Client, house: House) -> None:
     """Where an ERP is connected, one run carries documents to it and its reports back."""
-    if not ADAPTERS[house.settings.erp].carries:
+    if house.settings.erp == OUTBOX:
         return
     with suppress(WorkflowAlreadyStartedError):
         await client.start_workflow(
@@ -255,7 +262,7 @@ async def serve(queues: list[str], stop: asyncio.Event) -> None:
             reading = Reading(mailbox(house.settings), house.links, house.replies)
             await stack.enter_async_context(mailbox_door(reading))
         for queue in queues:
-            if queue == "erp" and not ADAPTERS[house.settings.erp].carries:
+            if queue == "erp" and house.settings.erp == OUTBOX:
                 continue
             await stack.enter_async_context(WORKERS[queue](client, house))
         log.info("worker_up", queues=queues)

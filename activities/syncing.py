@@ -2,9 +2,10 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
+from functools import reduce
 
 import structlog
 from temporalio import activity
@@ -14,7 +15,7 @@ from activities.sending import Sender
 from domain.erp import Report, command_of
 from domain.errors import CommandIdReused
 from domain.runs import Command, Head
-from erp.port import Erp, Refused, Unavailable, Unknown
+from erp.port import Answer, Erp, Outcome, Refused, Trouble, Unavailable, Unknown
 from storage import erp as documents
 from storage import record
 from storage.database import Database
@@ -64,44 +65,40 @@ class Syncing:
         """One batch of what should have been sent by now; one document in trouble holds no other up."""
         async with self._database.reading() as session:
             batch = await documents.due(session, self._clock(), BATCH)
-        outcomes = await asyncio.gather(*(self._carry(due) for due in batch))
-        return Synced(sent=outcomes.count(True), failed=outcomes.count(False))
+        parts = [batch[n : n + self._erp.batch] for n in range(0, len(batch), self._erp.batch)]
+        done = await asyncio.gather(*(self._carry(part) for part in parts))
+        return reduce(Synced.plus, done, Synced())
 
-    async def _carry(self, due: Due) -> bool | None:
-        """True when the ERP answered, False when it must be tried again, None when somebody else has it."""
+    async def _carry(self, part: Sequence[Due]) -> Synced:
+        """What nobody else has meanwhile."""
         async with self._slots:
             if activity.in_activity():  # a call may take as long as half of what the engine waits for a sign of life
                 activity.heartbeat()
-            await self._in_turn()
+            await self._in_turn(len(part))
             async with self._database.writing() as session:
-                if not await documents.claim(session, due, self._clock() + CLAIM):
-                    return None
+                until = self._clock() + CLAIM
+                ours = [due for due in part if await documents.claim(session, due, until)]
             try:
-                return await self._put(due)
-            except Refused as verdict:
-                await self._tell([_answer(due, "rejected", reason=str(verdict))])
-                return True
-            except (Unavailable, Unknown) as error:
-                await self._failed(due, str(error))
-            except Exception as error:  # one document in trouble must not hold up the others
-                log.exception("erp_failed", order=due.document.order)
-                await self._failed(due, f"{type(error).__name__}: {error}")
-            return False
+                outcomes = await self._erp.put([due.document for due in ours]) if ours else []
+            except Exception as error:  # documents in trouble must not hold up the others
+                log.exception("erp_failed", orders=[due.document.order for due in ours])
+                outcomes = [Unavailable(f"{type(error).__name__}: {error}")] * len(ours)
+            return await self._took(list(zip(ours, outcomes, strict=True)))
 
-    async def _put(self, due: Due) -> bool:
-        """What is there already is not sent again: an answer may have been lost."""
-        document = due.document
-        entry = await self._erp.find(document.order)
-        if entry and entry.version >= document.version:
-            await self._tell([_answer(due, "accepted", reference=entry.reference)])
-            return True
-        answer = await self._erp.put(document)
-        if answer.later:
-            async with self._database.writing() as session:
-                await documents.again(session, document, self._clock() + LATER)
-        else:
-            await self._tell([_answer(due, "accepted", reference=answer.reference)])
-        return True
+    async def _took(self, outcomes: Sequence[tuple[Due, Outcome]]) -> Synced:
+        """Tell the orders what became of their documents, or remember to try again."""
+        told = [report for due, outcome in outcomes if (report := _answer(due, outcome))]
+        if told:
+            await self._tell(told)
+        failed = 0
+        for due, outcome in outcomes:
+            if isinstance(outcome, Answer) and outcome.later:
+                async with self._database.writing() as session:
+                    await documents.again(session, due.document, self._clock() + LATER)
+            elif isinstance(outcome, Unavailable | Unknown):
+                failed += 1
+                await self._failed(due, str(outcome))
+        return Synced(sent=len(outcomes) - failed, failed=failed)
 
     async def _failed(self, due: Due, error: str) -> None:
         attempts = due.attempts + 1
@@ -110,11 +107,11 @@ class Syncing:
             next_at = self._clock() + documents.pause(attempts)
             await documents.again(session, due.document, next_at, attempts, error)
 
-    async def _in_turn(self) -> None:
-        """No more calls a second than were agreed with the ERP's people."""
+    async def _in_turn(self, documents: int) -> None:
+        """No more documents a second than were agreed with the ERP's people."""
         now = time.monotonic()
         turn = max(now, self._next_call)
-        self._next_call = turn + self._every
+        self._next_call = turn + self._every * documents
         await asyncio.sleep(turn - now)
 
     # --- back -------------------------------------------------------------------------------------------------------
@@ -125,7 +122,7 @@ class Syncing:
             cursor = await documents.cursor(session, self._adapter)
         try:
             found = await self._erp.reports(cursor)
-        except (Unavailable, Unknown, Refused) as error:
+        except Trouble as error:
             log.warning("erp_away", error=str(error))
             return Synced(failed=1)
         if found.cursor == cursor and not found.reports:
@@ -152,9 +149,14 @@ class Syncing:
             await self._sender.send_soon(command, head)
 
 
-def _answer(due: Due, kind: str, **told: str) -> Report:
-    """The ERP's answer to one version of a document."""
+def _answer(due: Due, outcome: Outcome) -> Report | None:
+    """The ERP's answer to one version of a document, where it gave one."""
     document = due.document
-    id = f"v{document.version}.{document.asked_at:%Y%m%d%H%M%S%f}"
-    given = {"id": id, "order": document.order, "kind": kind, "version": document.version, **told}
-    return Report.model_validate(given)
+    given = {"id": f"v{document.version}.{document.asked_at:%Y%m%d%H%M%S%f}", "order": document.order,
+             "version": document.version}  # fmt: skip
+    match outcome:
+        case Answer(later=False):
+            return Report.model_validate({**given, "kind": "accepted", "reference": outcome.reference})
+        case Refused():
+            return Report.model_validate({**given, "kind": "rejected", "reason": str(outcome)})
+    return None

@@ -35,13 +35,17 @@ class Document(Value):
 class Entry(Value):
     """How an order stands in the ERP."""
 
+    order: str
     reference: str
     """The ERP's own number for it."""
     version: int
-    """The last one that it knows of."""
+    """The last one that it knows of; 0 while it has not taken the order over."""
     cancelled: bool = False
+    """Nothing of it will be sent any more."""
     quantities: dict[str, Decimal] = {}
-    """By line."""
+    """On order, by line."""
+    shipped: dict[str, Decimal] = {}
+    """Sent off, by line."""
 
 
 class Answer(Value):

@@ -1,13 +1,15 @@
 """What every ERP is asked, and the three ways it can fail.
 
-The order's id is the key of its document in the ERP, for ever: whoever sends looks it up first."""
+The order's id is the key of its document in the ERP, for ever: an adapter that can looks it up before it sends."""
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from domain.erp import Answer, Document, Entry, Report
 from domain.values import Value
 
-__all__ = ["Answer", "Document", "Entry", "Erp", "Refused", "Report", "Reports", "Unavailable", "Unknown"]
+__all__ = ["Answer", "Document", "Entry", "Erp", "Outcome", "Refused", "Report", "Reports", "Trouble", "Unavailable",
+           "Unknown"]  # fmt: skip
 
 
 class Reports(Value):
@@ -16,30 +18,61 @@ class Reports(Value):
     reports: list[Report]
 
 
-class Refused(Exception):
+class Trouble(Exception):
+    """Why an ERP did not do what it was asked."""
+
+
+class Refused(Trouble):
     """A verdict: sending it again is useless. The text is the ERP's own words."""
 
 
-class Unavailable(Exception):
+class Unavailable(Trouble):
     """It was not taken, and may be later."""
 
 
-class Unknown(Exception):
+class Unknown(Trouble):
     """It was sent and no answer came: it must be looked up before it is sent again."""
 
 
+Outcome = Answer | Trouble
+"""What became of one document. Trouble is a value here, since others beside it may be well."""
+
+
 class Erp(Protocol):
-    """An adapter. Every call may raise Unavailable; those that write may raise Refused and Unknown as well."""
+    """An adapter. Only `find`, `listed` and `reports` raise, and nothing but Trouble."""
 
-    carries: bool
-    """Whether it reaches anything; otherwise documents wait for people."""
+    compares: bool
+    """Whether it can tell what the ERP has, so that drift from our orders can be found."""
+    batch: int
+    """How many documents it takes at once when many wait."""
 
-    async def find(self, order: str) -> Entry | None: ...
+    async def put(self, documents: Sequence[Document]) -> list[Outcome]:
+        """Make each order so, with its customer and products before it. Safe to repeat. Outcomes in their order."""
+        ...
 
-    async def put(self, document: Document) -> Answer:
-        """Make the order so, with its customer and products before it. Safe to repeat."""
+    async def find(self, orders: Sequence[str]) -> dict[str, Entry]:
+        """How these orders stand there, as far as they do."""
+        ...
+
+    async def listed(self, after: str) -> tuple[str, list[Entry]]:
+        """Some of all orders there and where to go on; none at the end. It begins with an empty place."""
         ...
 
     async def reports(self, cursor: str) -> Reports:
         """What happened since; the cursor is empty the first time."""
         ...
+
+
+class Blind:
+    """For adapters whose other side cannot be asked anything."""
+
+    compares = False
+
+    async def find(self, orders: Sequence[str]) -> dict[str, Entry]:
+        return {}
+
+    async def listed(self, after: str) -> tuple[str, list[Entry]]:
+        return after, []
+
+    async def reports(self, cursor: str) -> Reports:
+        return Reports(cursor=cursor, reports=[])

@@ -3,7 +3,7 @@
 It has nothing to look orders up in: whoever receives tells messages apart by `webhook-id`, which is the same again."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from standardwebhooks import Webhook as Signer
 from standardwebhooks import WebhookVerificationError
 
-from erp.port import Answer, Document, Entry, Refused, Report, Reports, Unavailable, Unknown
+from erp.port import Answer, Blind, Document, Outcome, Refused, Report, Trouble, Unavailable, Unknown
 
 SENT = {
     "order": "dealwright.order.placed",
@@ -33,21 +33,24 @@ class Forged(Exception):
     """A callback that nobody vouches for: its signature is wrong, missing, or too old."""
 
 
-class Webhook:
-    carries = True
+class Webhook(Blind):
+    batch = 1
 
     def __init__(self, url: str, secret: str, seconds: float = 20) -> None:
         self._url = url
         self._signer = Signer(secret)
         self._http = httpx.AsyncClient(timeout=seconds, follow_redirects=False)
 
-    async def find(self, order: str) -> Entry | None:
-        return None
+    async def put(self, documents: Sequence[Document]) -> list[Outcome]:
+        return [await self._outcome(document) for document in documents]
 
-    async def reports(self, cursor: str) -> Reports:
-        return Reports(cursor=cursor, reports=[])
+    async def _outcome(self, document: Document) -> Outcome:
+        try:
+            return await self._post(document)
+        except Trouble as trouble:
+            return trouble
 
-    async def put(self, document: Document) -> Answer:
+    async def _post(self, document: Document) -> Answer:
         told = {"customer_id": document.customer, "version": document.version, **document.body}
         about = {"id": document.key, "source": SOURCE, "type": SENT[document.kind], "subject": document.order}
         message = to_structured_event(CloudEvent({**about, "time": datetime.now(UTC)}, told))

@@ -1,0 +1,158 @@
+"""Whom and what a sale is about: parties, addresses and products, made where Tryton does not have them yet."""
+
+import json
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from datetime import timedelta
+from decimal import ROUND_HALF_EVEN, Decimal
+from typing import Any
+
+from erp.port import Document, Refused
+from erp.tryton.rpc import Rpc
+
+PARTY, ADDRESS, PRODUCT = "party.party", "party.address", "product.product"
+UNIT = "u"
+
+
+def described(version: int) -> str:
+    """How a sale, or an amendment of it, says which version of the order it is."""
+    return f"Dealwright, version {version}"
+
+
+class Catalogue:
+    def __init__(self, rpc: Rpc, shop: str) -> None:
+        self._rpc = rpc
+        self._shop_name = shop
+        self._shop = 0
+        self._currencies: dict[str, tuple[int, Decimal]] = {}
+        self._price_digits = 4
+
+    async def sales(self, documents: Sequence[Document]) -> list[dict[str, Any]]:
+        """Drafts of sales for orders. Raises Refused, naming what Tryton does not have."""
+        await self._basics()
+        parties = await self._parties({document.customer: document.customer_name for document in documents})
+        products = await self._products([line for document in documents for line in document.body["lines"]])
+        return [await self._sale(document, parties[document.customer], products) for document in documents]
+
+    async def _sale(self, document: Document, party: int, products: Mapping[str, tuple[int, int]]) -> dict[str, Any]:
+        body = document.body
+        if body["currency"] not in self._currencies:
+            raise Refused(f"Tryton has no currency {body['currency']}")
+        currency, minor = self._currencies[body["currency"]]
+        address = await self.address(party, body["ship_to"] or {})
+        lines = [
+            {"type": "line", "sequence": n, "note": line["line"], "description": line["name"],
+             "product": products[line["product"]][0], "unit": products[line["product"]][1],
+             "quantity": float(line["quantity"]), "unit_price": self._price(line, minor)}
+            for n, line in enumerate(body["lines"], 1) if Decimal(line["quantity"])
+        ]  # fmt: skip
+        return {
+            "web_shop": self._shop, "web_id": document.order, "reference": body.get("quote") or document.order,
+            "description": described(document.version), "currency": currency, "comment": body.get("note") or "",
+            "party": party, "invoice_address": address, "shipment_address": address, "lines": [["create", lines]],
+        }  # fmt: skip
+
+    def _price(self, line: Mapping[str, Any], minor: Decimal) -> Decimal:
+        return unit_price(Decimal(line["net_total"]), Decimal(line["quantity"]), self._price_digits, minor)
+
+    async def _basics(self) -> None:
+        """What does not change while we run."""
+        if self._shop:
+            return
+        shops = await self._rpc.search("web.shop", [["name", "=", self._shop_name]], ["name"])
+        if not shops:
+            raise Refused(f"Tryton has no web shop {self._shop_name!r}")
+        for one in await self._rpc.search("currency.currency", [], ["code", "digits"]):
+            self._currencies[one["code"]] = one["id"], Decimal(1).scaleb(-one["digits"])
+        told = (await self._rpc.model("sale.line", "fields_get", ["unit_price"]))["unit_price"]["digits"]
+        self._price_digits = (json.loads(told) if isinstance(told, str) else told)[1]
+        self._shop = shops[0]["id"]
+
+    # --- parties ----------------------------------------------------------------------------------------------------
+
+    async def _parties(self, names: Mapping[str, str]) -> dict[str, int]:
+        """By our code for them; a name that changed is changed."""
+        found = {
+            one["code"]: one for one in await self._rpc.search(PARTY, [["code", "in", list(names)]], ["code", "name"])
+        }
+        for code, name in names.items():
+            if code not in found:
+                found[code] = await self._new_party(code, name)
+            elif found[code]["name"] != name:
+                await self._rpc.model(PARTY, "write", [found[code]["id"]], {"name": name})
+        return {code: one["id"] for code, one in found.items()}
+
+    async def _new_party(self, code: str, name: str) -> dict[str, Any]:
+        with suppress(Refused):  # somebody may have made it meanwhile: codes of parties are unique
+            await self._rpc.create(PARTY, {"code": code, "name": name, "addresses": []})
+        found = await self._rpc.search(PARTY, [["code", "=", code]], ["code", "name"])
+        if not found:
+            raise Refused(f"Tryton did not take the customer {code}")
+        return found[0]
+
+    async def address(self, party: int, place: Mapping[str, Any]) -> int:
+        """The party's address that reads so, made if there is none."""
+        city = ", ".join(part for part in (place.get("city"), place.get("region")) if part)
+        told: dict[str, Any] = {
+            "party_name": place.get("name") or None, "street": place.get("street") or None,
+            "postal_code": place.get("postal_code") or None, "city": city or None,
+        }  # fmt: skip
+        told["country"] = await self._country(place.get("country") or "")
+        fields = [name for name in told if name != "country"]
+        for known in await self._rpc.search(ADDRESS, [["party", "=", party]], ["country", *fields]):
+            if all((known[name] or None) == value for name, value in told.items()):
+                return int(known["id"])
+        (id,) = await self._rpc.create(ADDRESS, {"party": party, **told})
+        return id
+
+    async def _country(self, code: str) -> int | None:
+        if not code:
+            return None
+        named = ["OR", ["code", "=", code], ["name", "=", code]]
+        found = await self._rpc.search("country.country", [named], ["code"], 1)
+        return int(found[0]["id"]) if found else None
+
+    # --- products ---------------------------------------------------------------------------------------------------
+
+    async def _products(self, lines: Sequence[Mapping[str, Any]]) -> dict[str, tuple[int, int]]:
+        """Product and unit by our code; of two with one code, made in a race, the older."""
+        named = {line["product"]: line for line in lines}
+        found = await self._salable(list(named))
+        if missing := [line for code, line in named.items() if code not in found]:
+            await self._new_products(missing)
+            found = await self._salable(list(named))
+        return found
+
+    async def _salable(self, codes: list[str]) -> dict[str, tuple[int, int]]:
+        found: dict[str, tuple[int, int]] = {}
+        here = [["code", "in", codes], ["salable", "=", True]]
+        for one in await self._rpc.search(PRODUCT, here, ["code", "sale_uom"], order=[["id", "ASC"]]):
+            found.setdefault(one["code"], (one["id"], one["sale_uom"]))
+        return found
+
+    async def _new_products(self, lines: Sequence[Mapping[str, Any]]) -> None:
+        units = await self._rpc.search("product.uom", [["symbol", "=", UNIT]], ["symbol"], 1)
+        accounting = [["accounting", "=", True]]
+        known = await self._rpc.search("product.category", accounting, ["account_revenue"], order=[["id", "ASC"]])
+        categories = [one["id"] for one in known if one["account_revenue"]]
+        if not units or not categories:
+            raise Refused("Tryton has no unit “u”, or no accounting category that knows an account for revenue")
+        shared = {
+            "default_uom": units[0]["id"], "sale_uom": units[0]["id"], "salable": True, "list_price": Decimal(0),
+            "account_category": categories[0], "lead_time": timedelta(0), "products": [["create", [{}]]],
+        }  # fmt: skip
+        await self._rpc.create("product.template", *(
+            {"code": line["product"], "name": line["name"] or line["product"],
+             "type": "goods" if line["ships"] else "service", **shared}
+            for line in lines
+        ))  # fmt: skip
+
+
+def unit_price(net: Decimal, quantity: Decimal, digits: int, minor: Decimal) -> Decimal:
+    """A price for one, with which Tryton comes to the same total. Raises Refused where its prices are too coarse."""
+    price = (net / quantity).quantize(Decimal(1).scaleb(-digits), ROUND_HALF_EVEN)
+    if (price * quantity).quantize(minor, ROUND_HALF_EVEN) != net.quantize(minor, ROUND_HALF_EVEN):
+        raise Refused(
+            f"Prices with {digits} decimals do not come to {net}: Tryton needs `price_decimal = 8` for products"
+        )
+    return price

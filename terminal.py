@@ -1,0 +1,30 @@
+"""How the command line speaks: tables and JSON on one stream, progress and errors on the other."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+screen, errors = Console(), Console(stderr=True)
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+HomeOption = Annotated[Path, typer.Option(help="Where everything is kept.")]
+DEFAULT_HOME = Path(".home")
+
+
+def fail(sentence: str) -> typer.Exit:
+    """One clear line, and an exit code that is not 0."""
+    errors.print(f"[bold red]error[/] {sentence}", highlight=False, soft_wrap=True)
+    return typer.Exit(1)
+
+
+@contextmanager
+def progress(text: str) -> Iterator[Callable[[str], None]]:
+    """A line that moves while something takes long."""
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Progress(*columns, console=errors, transient=True) as bar:
+        task = bar.add_task(text)
+        yield lambda step: bar.update(task, description=f"{text}: {step}"[:100])
