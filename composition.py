@@ -17,6 +17,7 @@ from services.commands import CommandPath
 from services.customers import Customers
 from services.delegations import Delegations
 from services.documents import Documents
+from services.drift import Drifts
 from services.erp import Callbacks
 from services.figures import Figures
 from services.links import ByLink
@@ -81,6 +82,7 @@ class House:
     returns: Returns
     documents: Documents
     callbacks: Callbacks
+    drifts: Drifts
     customers: Customers
     revenue: Revenue
     figures: Figures
@@ -132,6 +134,7 @@ def build(settings: Settings, runtime: Runtime | None = None) -> House:
         orders=orders,
         returns=Returns(office, orders),
         documents=Documents(office),
+        drifts=Drifts(office, engine.client, settings.erp_compares),
         callbacks=Callbacks(office, settings.erp_secret.get_secret_value() if settings.erp == "webhook" else ""),
         customers=Customers(office),
         revenue=Revenue(office),

@@ -81,6 +81,16 @@ class Settings(BaseSettings):
     local_activity_slots: int = Field(default=100, ge=1)
     """How many records one worker stores at once."""
 
+    @property
+    def erp_carries(self) -> bool:
+        """Whether documents are sent anywhere; otherwise they wait for people."""
+        return self.erp != "outbox"
+
+    @property
+    def erp_compares(self) -> bool:
+        """Whether the ERP can tell what it has."""
+        return self.erp == "tryton"
+
     @model_validator(mode="after")
     def _whole(self) -> "Settings":
         if self.erp != "outbox" and not (self.erp_url and self.erp_secret.get_secret_value()):

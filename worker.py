@@ -3,7 +3,7 @@
 import asyncio
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack, suppress
 from datetime import timedelta
 from typing import Annotated, Any
@@ -32,6 +32,7 @@ from activities.contracts import (
     APPROVALS_QUEUE,
     COMMAND_SWEEP,
     ERP_QUEUE,
+    ERP_RECONCILIATION,
     ERP_SYNC,
     NOTIFICATION_DELIVERY,
     NOTIFY_QUEUE,
@@ -58,6 +59,7 @@ from workflows import ids
 from workflows.approval_round import ApprovalRound
 from workflows.approver_replacement import ApproverReplacement
 from workflows.command_sweep import CommandSweep
+from workflows.erp_reconciliation import ErpReconciliation
 from workflows.erp_sync import ErpSync
 from workflows.notification_delivery import NotificationDelivery
 from workflows.order_fulfilment import OrderFulfilment
@@ -71,6 +73,8 @@ PASSED_THROUGH = ("domain", "activities", "workflows", "babel", "yaml")
 SWEEP_EVERY = timedelta(seconds=20)
 WAITING_CACHED = 500
 """Orders mostly wait for months: only those that something happens to are worth their memory."""
+COMPARED_AT = timedelta(hours=3)
+"""Orders are compared with the ERP's at this time of the day, UTC."""
 STANDING_EVERY = timedelta(seconds=60)
 LETTERS_YIELD = 10  # a letter may be a moment late; whoever clicked is waiting
 
@@ -149,11 +153,7 @@ def orders_worker(client: Client, house: House) -> Worker:
 
 def notify_worker(client: Client, house: House) -> Worker:
     delivering = Delivering(house.database, Mail(smtp(house.settings)), Chat(), now, house.links)
-    return _carrier(client, NOTIFY_QUEUE, NotificationDelivery, delivering.deliver)
-
-
-OUTBOX = "outbox"
-"""Nothing is carried anywhere: documents wait for people."""
+    return _carrier(client, NOTIFY_QUEUE, (NotificationDelivery,), (delivering.deliver,))
 
 
 def erp_of(settings: Settings) -> Erp:
@@ -170,16 +170,19 @@ def erp_worker(client: Client, house: House) -> Worker:
     settings = house.settings
     adapter, rate = erp_of(settings), settings.erp_per_second
     syncing = Syncing(house.database, adapter, settings.erp, house.sender, now, rate)
-    return _carrier(client, ERP_QUEUE, ErpSync, syncing.sync)
+    acts = (syncing.sync, syncing.reconciling.reconcile)
+    return _carrier(client, ERP_QUEUE, (ErpSync, ErpReconciliation), acts)
 
 
-def _carrier(client: Client, queue: str, workflow: type[Any], activity: Callable[..., Any]) -> Worker:
-    """For one run that carries things for ever by one long activity."""
+def _carrier(
+    client: Client, queue: str, workflows: Sequence[type[Any]], activities: Sequence[Callable[..., Any]]
+) -> Worker:
+    """For a run that carries things for ever by one long activity."""
     return Worker(
         client,
         task_queue=queue,
-        workflows=[workflow],
-        activities=[activity],
+        workflows=workflows,
+        activities=activities,
         workflow_runner=RUNNER,
         workflow_task_poller_behavior=PollerBehaviorSimpleMaximum(2),
         activity_task_poller_behavior=PollerBehaviorSimpleMaximum(2),
@@ -214,13 +217,22 @@ async def ensure_standing_runs(client: Client) -> None:
 
 async def ensure_sync(client: Client, house: House) -> None:
     """Where an ERP is connected, one run carries documents to it and its reports back."""
-    if house.settings.erp == OUTBOX:
+    if not house.settings.erp_carries:
         return
     with suppress(WorkflowAlreadyStartedError):
         await client.start_workflow(
             ERP_SYNC, Synced(), id=ids.ERP_SYNC, task_queue=ERP_QUEUE,
             static_summary=f"Carries orders to the ERP ({house.settings.erp}) and its reports back",
         )  # fmt: skip
+    if not house.settings.erp_compares:
+        return
+    schedule = Schedule(
+        action=ScheduleActionStartWorkflow(ERP_RECONCILIATION, id=ids.RECONCILIATION, task_queue=ERP_QUEUE),
+        spec=ScheduleSpec(intervals=[ScheduleIntervalSpec(every=timedelta(days=1), offset=COMPARED_AT)]),
+        policy=SchedulePolicy(overlap=ScheduleOverlapPolicy.SKIP),
+    )
+    with suppress(ScheduleAlreadyRunningError):
+        await client.create_schedule(ids.RECONCILIATION, schedule)
 
 
 async def keep_standing(client: Client, house: House, stop: asyncio.Event) -> None:
@@ -262,7 +274,7 @@ async def serve(queues: list[str], stop: asyncio.Event) -> None:
             reading = Reading(mailbox(house.settings), house.links, house.replies)
             await stack.enter_async_context(mailbox_door(reading))
         for queue in queues:
-            if queue == "erp" and house.settings.erp == OUTBOX:
+            if queue == "erp" and not house.settings.erp_carries:
                 continue
             await stack.enter_async_context(WORKERS[queue](client, house))
         log.info("worker_up", queues=queues)

@@ -4,8 +4,8 @@ from domain.runs import Command, Head, Proposal
 from domain.values import Value
 
 __all__ = [
-    "DELIVER", "OPENING", "RECORD", "REPLACE", "SWEEP", "SYNC_ERP", "Delivered", "Head", "Opening", "Proposal",
-    "Replaced", "Split", "Swept", "Synced",
+    "DELIVER", "OPENING", "RECONCILE", "RECORD", "REPLACE", "SWEEP", "SYNC_ERP", "Delivered", "Head", "Opening",
+    "Proposal", "Reconciled", "Replaced", "Split", "Swept", "Synced",
 ]  # fmt: skip
 
 RECORD = "record"
@@ -14,6 +14,7 @@ SWEEP = "sweep_commands"
 REPLACE = "replace_approver"
 OPENING = "order_opening"
 SYNC_ERP = "sync_erp"
+RECONCILE = "reconcile_erp"
 
 APPROVAL_ROUND = "ApprovalRound"
 NOTIFICATION_DELIVERY = "NotificationDelivery"
@@ -24,6 +25,7 @@ ORDER_FULFILMENT = "OrderFulfilment"
 ORDER_RETURN = "OrderReturn"
 ORDER_SPLIT = "OrderSplit"
 ERP_SYNC = "ErpSync"
+ERP_RECONCILIATION = "ErpReconciliation"
 
 APPROVALS_QUEUE = "dealwright-approvals"
 ORDERS_QUEUE = "dealwright-orders"
@@ -47,6 +49,13 @@ class Synced(Value):
 
     def plus(self, other: "Synced") -> "Synced":
         return Synced(sent=self.sent + other.sent, failed=self.failed + other.failed, read=self.read + other.read)
+
+
+class Reconciled(Value):
+    """How many orders were compared with the ERP's, and in how many things they differ."""
+
+    compared: int = 0
+    drift: int = 0
 
 
 class Swept(Value):

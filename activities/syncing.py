@@ -11,6 +11,7 @@ import structlog
 from temporalio import activity
 
 from activities.contracts import SYNC_ERP, Synced
+from activities.reconciling import Reconciling
 from activities.sending import Sender
 from domain.erp import Report, command_of
 from domain.errors import CommandIdReused
@@ -43,6 +44,7 @@ class Syncing:
         self._clock = clock
         self._every = 1 / per_second
         self._next_call = 0.0
+        self.reconciling = Reconciling(database, erp, clock, self._tell)
         self._slots = asyncio.Semaphore(AT_ONCE)
 
     @activity.defn(name=SYNC_ERP)
@@ -52,6 +54,7 @@ class Syncing:
         while time.monotonic() < until and not activity.is_worker_shutdown():
             activity.heartbeat()
             done = await self.send_due()
+            await self.reconciling.mend()
             if time.monotonic() - polled >= POLL.total_seconds():
                 done, polled = done.plus(await self.read_reports()), time.monotonic()
             total = total.plus(done)

@@ -11,12 +11,14 @@ from api.orders import Desk, OrderOut, Reader, Version, out, told
 from api.problems import answers
 from api.quotes import ON_COMMAND
 from api.requests import AHouse, Cursor, Done, Limit, Page, PathId, answered, keys_of, needs, needs_caller, paged
+from domain.drift import Drift
 from domain.errors import Invalid
 from domain.orders.split import Slot
 from domain.people import Person
 from domain.quotes import Quantity
 from domain.values import Amount, Id, StorableText, Text, Word
 from services.commands import Caller
+from storage.drift import DriftFound
 from storage.orders import ErpDocument
 from storage.returns import ReturnSummary
 
@@ -83,6 +85,37 @@ async def event(request: Request, house: AHouse) -> Response:
     """A CloudEvent of the ERP, signed as Standard Webhooks say: `dealwright.order.accepted`, `rejected`, `shipment`,
     `delivery`, `backorder` or `picked`, about the order in its `subject`. Its id makes it one."""
     return answered(await house.callbacks.take(await request.body(), request.headers))
+
+
+Mender = Annotated[Caller, needs_caller("erp.mend")]
+
+
+@router.get("/erp/drift", responses=answers(401, 403, 422))
+async def drift(
+    house: AHouse, person: Annotated[Person, needs("erp.read")], limit: Limit = 50, cursor: Cursor = None
+) -> Page[DriftFound]:
+    """In what the ERP differed from our orders when they were compared last: once a day, and when somebody asked."""
+    found = await house.drifts.listed(person, drift_place(cursor), limit + 1)
+    return paged(found, limit, lambda each: (each.order, each.kind, each.line))
+
+
+def drift_place(cursor: str | None) -> tuple[str, str, str] | None:
+    keys = keys_of(cursor, 3)
+    return (keys[0], keys[1], keys[2]) if keys else None
+
+
+@router.post("/erp/drift/compare", status_code=202, responses=answers(401, 403, 409))
+async def compare(house: AHouse, caller: Mender) -> Response:
+    """Compare every order with the ERP now; the run `erp-reconciliation` does it."""
+    await house.drifts.compare(caller)
+    return Response(status_code=202)
+
+
+@router.post("/erp/drift/{id}/mend", status_code=202, responses=answers(401, 403, 404, 422))
+async def mend(house: AHouse, caller: Mender, id: PathId) -> list[Drift]:
+    """Make the ERP and this order equal: what it lacks is sent again, what it knows better is told again. Answers what
+    there was to mend; what is left of it, and why, stands in the list afterwards."""
+    return await house.drifts.mend(caller, id)
 
 
 class Goods(BaseModel):

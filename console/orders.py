@@ -2,13 +2,14 @@
 
 import re
 from decimal import Decimal, InvalidOperation
+from itertools import groupby
 from typing import Annotated, Any, Literal, get_args
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import RedirectResponse, Response, StreamingResponse
 from pydantic import TypeAdapter, ValidationError
 
-from api.backoffice import document_place
+from api.backoffice import document_place, drift_place
 from api.requests import AHouse, PathId, cursor_of, keys_of
 from composition import now
 from console.pages import PAGE, Me, Short, Words, caller, said
@@ -83,6 +84,36 @@ async def documents(
 async def export(house: AHouse, me: Me, status: Literal["waiting", "accepted", "rejected", ""] = "") -> Response:
     rows = house.documents.as_csv(me, status or None)
     return StreamingResponse(rows, media_type="text/csv; charset=utf-8", headers=AS_FILE)
+
+
+@router.get("/drift")
+async def drift(
+    request: Request, house: AHouse, me: Me, cursor: Annotated[str | None, Query(max_length=400)] = None
+) -> Response:
+    found = await house.drifts.listed(me, drift_place(cursor), PAGE + 1)
+    last = found[PAGE - 1] if len(found) > PAGE else None
+    more = cursor_of(last.order, last.kind, last.line) if last else None
+    by_order = {order: list(rows) for order, rows in groupby(found[:PAGE], key=lambda each: each.order)}
+    facts: dict[str, Any] = {"found": by_order, "more": more, "may_mend": allows(me, "erp.mend")}
+    return page(request, "drift.html", me, compares=house.drifts.compares, **facts)
+
+
+@router.post("/drift/compare")
+async def compare(request: Request, house: AHouse, me: Me, key: Short = "") -> Response:
+    try:
+        await house.drifts.compare(caller(me, key))
+    except Refusal as error:
+        return said(request, me, error.sentence, "bad", "/drift", 409)
+    return said(request, me, Reader(me).say("They are being compared. Look again in a moment."), "good", "/drift", 200)
+
+
+@router.post("/drift/{id}/mend")
+async def mend(request: Request, house: AHouse, me: Me, id: PathId, key: Short = "") -> Response:
+    try:
+        await house.drifts.mend(caller(me, key), id)
+    except Refusal as error:
+        return said(request, me, error.sentence, "bad", "/drift", 409)
+    return RedirectResponse("/drift", 303)
 
 
 AS_FILE = {"Content-Disposition": "attachment; filename=documents.csv"}

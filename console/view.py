@@ -79,6 +79,15 @@ class Reader:
     def hours(self, hours: Decimal) -> str:
         return format_timedelta(timedelta(hours=float(hours)), locale=self.locale)
 
+    def drift(self, kind: str) -> str:
+        """In what an order differs from the ERP's."""
+        say = self.say
+        return {
+            "missing": say("The ERP does not have it"), "unknown": say("Only the ERP has it"),
+            "version": say("The ERP has an older version"), "cancelled": say("Cancelled on one side only"),
+            "quantity": say("Quantity"), "shipped": say("Sent off"), "delivered": say("Arrived"),
+        }[kind]  # fmt: skip
+
     def status(self, status: str) -> str:
         return self.say(status.replace("_", " ").capitalize())
 

@@ -19,7 +19,8 @@ class Document(Value):
 
     order: Id
     version: int
-    kind: Literal["order", "change", "cancel"]
+    kind: Literal["order", "change", "cancel", "restate"]
+    """The last says again how the whole order shall be, where the ERP was found to have it otherwise."""
     customer: str
     customer_name: str
     asked_at: Instant
@@ -46,6 +47,7 @@ class Entry(Value):
     """On order, by line."""
     shipped: dict[str, Decimal] = {}
     """Sent off, by line."""
+    delivered: dict[str, Decimal] = {}
 
 
 class Answer(Value):

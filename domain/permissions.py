@@ -61,6 +61,7 @@ TABLE: dict[str, dict[Role, Reach]] = {
     "orders.return": {R.ORDER_DESK: Reach.ALL, R.BACK_OFFICE: Reach.ALL},
     "erp.read": dict.fromkeys((R.ORDER_DESK, R.BACK_OFFICE, R.OPS, R.ADMIN), Reach.ALL),
     "erp.report": {R.BACK_OFFICE: Reach.ALL},
+    "erp.mend": {R.BACK_OFFICE: Reach.ALL, R.OPS: Reach.ALL},
     "delegations.read": {R.APPROVER: Reach.SELF, R.APPROVALS_ADMIN: Reach.ALL, R.OPS: Reach.ALL},
     "delegations.write": {R.APPROVER: Reach.SELF, R.APPROVALS_ADMIN: Reach.ALL},
     "inbox.read": {R.APPROVER: Reach.SELF},

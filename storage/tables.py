@@ -238,6 +238,23 @@ class ErpCursorRow(SQLModel, table=True):
     cursor: str = Field(default="", sa_type=Text)
 
 
+class ErpDriftRow(SQLModel, table=True):
+    """One thing in which an order differs between us and the ERP, as it was found when they were last compared."""
+
+    __tablename__ = "erp_drift"
+
+    order: str = Field(primary_key=True, max_length=200)
+    kind: str = Field(primary_key=True, max_length=16)
+    line: str = Field(primary_key=True, max_length=64)
+    ours: str = ""
+    theirs: str = ""
+    found_at: datetime = moment()
+    mend_at: datetime | None = moment(null=True)
+    """Since when somebody wants it mended."""
+    words: str = Field(default="", sa_type=Text)
+    """Why that did not succeed."""
+
+
 class FactRow(SQLModel, table=True):
     """What really happened to the lines of a customer's orders; appended, never changed."""
 

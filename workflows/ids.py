@@ -3,3 +3,4 @@
 DELIVERY = "notification-delivery"
 SWEEP = "command-sweep"
 ERP_SYNC = "erp-sync"
+RECONCILIATION = "erp-reconciliation"

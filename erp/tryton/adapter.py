@@ -39,8 +39,10 @@ class Tryton:
     async def put(self, documents: Sequence[Document]) -> list[Outcome]:
         outcomes = await self._take_over([document for document in documents if document.kind == "order"])
         for document in documents:
-            if document.kind != "order":
+            if document.kind in ("change", "cancel"):
                 outcomes[document.key] = await self._alter(document)
+            elif document.kind == "restate":
+                outcomes[document.key] = await self._restate(document)
         return [outcomes[document.key] for document in documents]
 
     async def _take_over(self, documents: list[Document]) -> dict[str, Outcome]:
@@ -111,6 +113,15 @@ class Tryton:
             SALE, [["web_shop.name", "=", self._shop], ["web_id", "in", list(orders)]], fields
         )
 
+    async def _restate(self, document: Document) -> Outcome:
+        try:
+            known = (await self._sales([document.order])).get(document.order)
+        except Trouble as trouble:
+            return trouble
+        if known and known["state"] in (*TAKEN, "cancelled"):
+            return await self._alter(document)
+        return (await self._take_over([document]))[document.key]
+
     # --- changes ----------------------------------------------------------------------------------------------------
 
     async def _alter(self, document: Document) -> Outcome:
@@ -129,14 +140,14 @@ class Tryton:
         sale = found[0]
         if sale["state"] not in TAKEN:
             raise Unavailable(f"Tryton's sale is still {sale['state']}")
-        if _version(sale) < document.version:
+        if _version(sale) < document.version or document.kind == "restate":
             await self._amend(sale, document)
         await self._rpc.model(SALE, "process", [sale["id"]])  # what an attempt before may not have come to
         return Answer(reference=sale["number"])
 
     async def _amend(self, sale: Found, document: Document) -> None:
         lines, wanted = _lines(sale), wanted_of(document, sale)
-        if unknown := [name for name in wanted if name not in lines]:
+        if unknown := [name for name, quantity in wanted.items() if quantity and name not in lines]:
             raise Refused(f"Tryton adds no line to an order that is under way: {', '.join(sorted(unknown))}")
         locked = await self._moved(sale, UNDER_WAY)
         for name, quantity in wanted.items():
@@ -147,10 +158,11 @@ class Tryton:
              "unit_price": line["unit_price"], "quantity": float(wanted[name])}
             for name, line in lines.items() if name in wanted and quantity_of(line["quantity"]) != wanted[name]
         ]  # fmt: skip
-        if document.kind == "change" and document.body.get("ship_to"):
+        if document.kind != "cancel" and document.body.get("ship_to"):
             address = await self._catalogue.address(sale["party"], document.body["ship_to"])
-            acts.append({"action": "party", "party": sale["party"], "invoice_address": sale["invoice_address"],
-                         "shipment_address": address})  # fmt: skip
+            if address != sale["shipment_address"]:
+                acts.append({"action": "party", "party": sale["party"], "invoice_address": sale["invoice_address"],
+                             "shipment_address": address})  # fmt: skip
         await self._validated(sale["id"], described(document.version), acts)
 
     async def _validated(self, sale: int, description: str, acts: list[Found]) -> None:
@@ -173,8 +185,8 @@ class Tryton:
         return str(sales[-1]["id"]) if sales else after, await self._entries(sales)
 
     async def _entries(self, sales: list[Found]) -> list[Entry]:
-        moved = await self._moved_of(sales, SHIPPED)
-        return [_entry(sale, moved) for sale in sales]
+        shipped, delivered = await self._moved_of(sales, SHIPPED), await self._moved_of(sales, ("done",))
+        return [_entry(sale, shipped, delivered) for sale in sales]
 
     async def _moved(self, sale: Found, states: Sequence[str]) -> dict[str, Decimal]:
         """How much of each line is in shipments that came so far."""
@@ -225,11 +237,12 @@ def wanted_of(document: Document, sale: Found) -> dict[str, Decimal]:
     return dict.fromkeys(_lines(sale), ZERO) | told if document.kind == "cancel" else told
 
 
-def _entry(sale: Found, moved: Mapping[int, Decimal]) -> Entry:
+def _entry(sale: Found, shipped: Mapping[int, Decimal], delivered: Mapping[int, Decimal]) -> Entry:
     lines = _lines(sale)
     quantities = {name: quantity_of(line["quantity"]) for name, line in lines.items()}
     return Entry(
         order=sale["web_id"], reference=sale["number"] or "", version=_version(sale),
         cancelled=sale["state"] == "cancelled" or not any(quantities.values()), quantities=quantities,
-        shipped={name: moved[line["id"]] for name, line in lines.items() if line["id"] in moved},
+        shipped={name: shipped[line["id"]] for name, line in lines.items() if line["id"] in shipped},
+        delivered={name: delivered[line["id"]] for name, line in lines.items() if line["id"] in delivered},
     )  # fmt: skip

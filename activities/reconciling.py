@@ -1,0 +1,121 @@
+"""Compares our orders with the ERP's, and mends what somebody wants mended."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from datetime import datetime
+
+import structlog
+from temporalio import activity
+
+from activities.contracts import RECONCILE, Reconciled
+from domain.drift import OURS_TO_MEND, Drift, catching_up, drift
+from domain.erp import Entry, Report
+from erp.port import Erp, Trouble
+from storage import drift as drifts
+from storage.database import Database
+
+log = structlog.get_logger()
+AT_ONCE = 100
+SETTLE = 15.0
+"""So long what looks different may still be on its way, in seconds."""
+Tell = Callable[[Iterable[Report]], Awaitable[None]]
+
+
+class Reconciling:
+    def __init__(
+        self, database: Database, erp: Erp, clock: Callable[[], datetime], tell: Tell, settle: float = SETTLE
+    ) -> None:
+        self._database = database
+        self._erp = erp
+        self._clock = clock
+        self._tell = tell
+        self._settle = settle
+
+    @activity.defn(name=RECONCILE)
+    async def reconcile(self) -> Reconciled:
+        """What differs now, and still did a moment later."""
+        compared, suspects = await self._differing()
+        if suspects:
+            await asyncio.sleep(self._settle)
+        found = [each for order in suspects for each in await self._still(order)]
+        async with self._database.writing() as session:
+            await drifts.put(session, found, self._clock())
+        log.info("erp_compared", orders=compared, drift=len(found))
+        return Reconciled(compared=compared, drift=len(found))
+
+    async def _differing(self) -> tuple[int, list[str]]:
+        """How many of our orders were compared, and those of either side that differ."""
+        compared, suspects, after = 0, list[str](), ""
+        while True:
+            _alive()
+            async with self._database.reading() as session:
+                page = await drifts.standings(session, self._clock(), after, AT_ONCE)
+            if not page:
+                break
+            entries = await self._erp.find([ours.order for ours in page])
+            suspects += [ours.order for ours in page if drift(ours, entries.get(ours.order))]
+            compared, after = compared + len(page), page[-1].order
+        return compared, [*suspects, *await self._strangers()]
+
+    async def _strangers(self) -> list[str]:
+        """Orders that the ERP has and we never asked it to take over."""
+        place, found = "", list[str]()
+        while True:
+            _alive()
+            place, entries = await self._erp.listed(place)
+            if not entries:
+                return found
+            running = [entry.order for entry in entries if not entry.cancelled]
+            async with self._database.reading() as session:
+                found += sorted(await drifts.strangers(session, running))
+
+    async def _still(self, order: str) -> list[Drift]:
+        _alive()
+        theirs = (await self._erp.find([order])).get(order)
+        return await self._between(order, theirs)
+
+    async def _between(self, order: str, theirs: Entry | None) -> list[Drift]:
+        async with self._database.reading() as session:
+            ours = await drifts.standings(session, self._clock(), only=[order])
+            stranger = order in await drifts.strangers(session, [order])
+        if ours:
+            return drift(ours[0], theirs)
+        if stranger and theirs and not theirs.cancelled:
+            return [Drift(order=order, kind="unknown", theirs=theirs.reference)]
+        return []
+
+    # --- mending ----------------------------------------------------------------------------------------------------
+
+    async def mend(self) -> None:
+        """What somebody wants mended: our side of it is sent again, what the ERP knows better is told again."""
+        async with self._database.reading() as session:
+            orders = await drifts.wanted(session, AT_ONCE)
+        for order in orders:
+            try:
+                await self._mend(order)
+            except Trouble as trouble:  # it is tried again, while it is wanted
+                log.warning("erp_away", order=order, error=str(trouble))
+
+    async def _mend(self, order: str) -> None:
+        words = ""
+        async with self._database.reading() as session:
+            asked = await drifts.asked(session, order, self._clock())
+        theirs = (await self._erp.find([order])).get(order)
+        if asked:
+            differing = {each.kind for each in drift(asked.standing, theirs)}
+            if differing & set(OURS_TO_MEND):
+                (outcome,) = await self._erp.put([asked.document])
+                words = str(outcome) if isinstance(outcome, Trouble) else ""
+            if theirs and differing & {"shipped", "delivered"}:
+                await self._tell(catching_up(asked.standing, theirs, f"again.{self._clock():%Y%m%d%H%M%S%f}"))
+                await asyncio.sleep(self._settle / 10)
+        left = await self._still(order)
+        if any(each.kind == "unknown" for each in left):
+            words = "We have no such order: cancel it in the ERP, or restore ours."
+        async with self._database.writing() as session:
+            await drifts.mended(session, order, left, words, self._clock())
+
+
+def _alive() -> None:
+    if activity.in_activity():
+        activity.heartbeat()
