@@ -3,22 +3,26 @@
 The version stands in descriptions: of the sale, which nothing else writes, and of each amendment that changed it. A
 line's id is the note of its line. Tryton adds no lines to a sale under way, so neither do changes."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from decimal import Decimal
 from typing import Any
 
 from domain.values import plain_number
 from erp.port import Answer, Document, Entry, Outcome, Refused, Reports, Trouble, Unavailable
-from erp.tryton.catalogue import Catalogue, described
+from erp.tryton.catalogue import Catalogue, described, described_any
 from erp.tryton.rpc import Rpc, quantity_of
 from erp.tryton.shipments import SHIPPED, UNDER_WAY, Shipments
 
 SALE, LINE, MOVE, AMENDMENT = "sale.sale", "sale.line", "stock.move", "sale.amendment"
 TAKEN = ("processing", "done")
+THERE = (*TAKEN, "cancelled")
 PAGE = 200
 ZERO = Decimal(0)
 Found = dict[str, Any]
 """A record as Tryton tells it; what belongs to it stands under names that end with a dot."""
+Act = Callable[[list[Document]], Awaitable[dict[str, Outcome]]]
 WHOLE = ["web_id", "state", "number", "description", "party", "invoice_address", "shipment_address",
          "lines.note", "lines.type", "lines.quantity", "lines.product", "lines.unit", "lines.unit_price",
          "amendments.description", "amendments.state", "shipments.state"]  # fmt: skip
@@ -37,27 +41,36 @@ class Tryton:
     # --- out --------------------------------------------------------------------------------------------------------
 
     async def put(self, documents: Sequence[Document]) -> list[Outcome]:
-        outcomes = await self._take_over([document for document in documents if document.kind == "order"])
+        by_kind: defaultdict[str, list[Document]] = defaultdict(list)
         for document in documents:
-            if document.kind in ("change", "cancel"):
-                outcomes[document.key] = await self._alter(document)
-            elif document.kind == "restate":
-                outcomes[document.key] = await self._restate(document)
+            by_kind[document.kind].append(document)
+        try:
+            known = await self._sales([document.order for document in by_kind["restate"]])
+        except Trouble as trouble:
+            return [trouble] * len(documents)
+        for document in by_kind["restate"]:
+            there = known.get(document.order, _NOTHING)["state"] in THERE
+            by_kind["change" if there else "order"].append(document)
+        outcomes = await self._in_halves(by_kind["order"], self._take_over)
+        outcomes |= await self._in_halves(by_kind["change"] + by_kind["cancel"], self._alter)
         return [outcomes[document.key] for document in documents]
 
-    async def _take_over(self, documents: list[Document]) -> dict[str, Outcome]:
+    async def _in_halves(self, documents: list[Document], act: Act) -> dict[str, Outcome]:
         """All at once; where Tryton refuses, in halves, until it is known which it means."""
         if not documents:
             return {}
         try:
-            sales = await self._placed(documents)
+            return await act(documents)
         except Refused as verdict:
             half = len(documents) // 2
-            if half:
-                return {**await self._take_over(documents[:half]), **await self._take_over(documents[half:])}
-            return {documents[0].key: verdict}
+            if not half:
+                return {documents[0].key: verdict}
+            return {**await self._in_halves(documents[:half], act), **await self._in_halves(documents[half:], act)}
         except Trouble as trouble:
             return {document.key: trouble for document in documents}
+
+    async def _take_over(self, documents: Sequence[Document]) -> dict[str, Outcome]:
+        sales = await self._placed(documents)
         outcomes: dict[str, Outcome] = {}
         for document in documents:
             sale = sales[document.order]
@@ -69,12 +82,11 @@ class Tryton:
         """Sales under way, from wherever an attempt before, or one beside this, has left them."""
         orders = [document.order for document in documents]
         sales = await self._sales(orders)
-        if left := [sale["id"] for sale in sales.values() if sale["state"] in ("draft", "quotation")]:
-            await self._rpc.model(SALE, "cancel", left)
-            await self._rpc.model(SALE, "delete", left)
+        meant = {document.order: described(document.version) for document in documents}
+        if await self._forget(sale for sale in sales.values() if sale["description"] != meant[sale["web_id"]]):
             sales = await self._sales(orders)
         verdict, before = None, None
-        while not all(order in sales and sales[order]["state"] in (*TAKEN, "cancelled") for order in orders):
+        while not all(sales.get(order, _NOTHING)["state"] in THERE for order in orders):
             if before == (stands := _standing(sales)):
                 await self._forget(sales.values())
                 raise verdict or Unavailable("Tryton takes the order no further")
@@ -98,80 +110,89 @@ class Tryton:
         if confirmed:
             await self._rpc.model(SALE, "process", confirmed)
 
-    async def _forget(self, sales: Iterable[Found]) -> None:
-        """What Tryton refused does not stay there as a draft."""
+    async def _forget(self, sales: Iterable[Found]) -> bool:
+        """What is of no use any more does not stay there as a draft; whether there was any."""
         left = [sale["id"] for sale in sales if sale["state"] in ("draft", "quotation")]
         if left:
-            await self._rpc.model(SALE, "cancel", left)
-            await self._rpc.model(SALE, "delete", left)
+            with suppress(Refused):  # done already, by a request that came twice
+                await self._rpc.model(SALE, "cancel", left)
+            with suppress(Refused):
+                await self._rpc.model(SALE, "delete", left)
+        return bool(left)
 
     async def _sales(self, orders: Sequence[str]) -> dict[str, Found]:
-        return {sale["web_id"]: sale for sale in await self._look_up(orders, ["web_id", "state", "number"])}
+        found = await self._look_up(orders, ["web_id", "state", "number", "description"])
+        return {sale["web_id"]: sale for sale in found}
 
     async def _look_up(self, orders: Sequence[str], fields: list[str]) -> list[Found]:
+        if not orders:
+            return []
         return await self._rpc.search(
             SALE, [["web_shop.name", "=", self._shop], ["web_id", "in", list(orders)]], fields
         )
 
-    async def _restate(self, document: Document) -> Outcome:
-        try:
-            known = (await self._sales([document.order])).get(document.order)
-        except Trouble as trouble:
-            return trouble
-        if known and known["state"] in (*TAKEN, "cancelled"):
-            return await self._alter(document)
-        return (await self._take_over([document]))[document.key]
-
     # --- changes ----------------------------------------------------------------------------------------------------
 
-    async def _alter(self, document: Document) -> Outcome:
-        try:
-            return await self._altered(document)
-        except Trouble as trouble:
-            return trouble
+    async def _alter(self, documents: Sequence[Document]) -> dict[str, Outcome]:
+        """By amendments with absolute quantities, so that each does the same however often it takes effect."""
+        sales = {
+            sale["web_id"]: sale for sale in await self._look_up([document.order for document in documents], WHOLE)
+        }
+        outcomes = {document.key: answer for document in documents if (answer := _beforehand(document, sales))}
+        to_do = [document for document in documents if document.key not in outcomes]
+        locked = await self._moved_of([sales[document.order] for document in to_do], UNDER_WAY)
+        told = []
+        for document in to_do:
+            sale = sales[document.order]
+            if not _stands(sale, document):
+                try:
+                    told.append(await self._amendment(document, sale, locked))
+                except Refused as verdict:
+                    outcomes[document.key] = verdict
+        to_do = [document for document in to_do if document.key not in outcomes]
+        if told:
+            try:
+                await self._validated(told)
+            except Refused:  # a request that came twice is refused the second time
+                again = {sale["web_id"]: sale for sale in await self._look_up([each.order for each in to_do], WHOLE)}
+                if not all(_stands(again[document.order], document) for document in to_do):
+                    raise
+        if to_do:  # also what an attempt before may not have come to
+            await self._rpc.model(SALE, "process", [sales[document.order]["id"] for document in to_do])
+        return outcomes | {document.key: Answer(reference=sales[document.order]["number"]) for document in to_do}
 
-    async def _altered(self, document: Document) -> Answer:
-        """An amendment with absolute quantities, so that it does the same however often it takes effect."""
-        found = await self._look_up([document.order], WHOLE)
-        if not found or found[0]["state"] == "cancelled":
-            if document.kind == "cancel":
-                return Answer()
-            raise Refused(_CANCELLED if found else f"Tryton has no order {document.order}")
-        sale = found[0]
-        if sale["state"] not in TAKEN:
-            raise Unavailable(f"Tryton's sale is still {sale['state']}")
-        if _version(sale) < document.version or document.kind == "restate":
-            await self._amend(sale, document)
-        await self._rpc.model(SALE, "process", [sale["id"]])  # what an attempt before may not have come to
-        return Answer(reference=sale["number"])
-
-    async def _amend(self, sale: Found, document: Document) -> None:
+    async def _amendment(self, document: Document, sale: Found, locked: Mapping[int, Decimal]) -> Found:
         lines, wanted = _lines(sale), wanted_of(document, sale)
         if unknown := [name for name, quantity in wanted.items() if quantity and name not in lines]:
             raise Refused(f"Tryton adds no line to an order that is under way: {', '.join(sorted(unknown))}")
-        locked = await self._moved(sale, UNDER_WAY)
-        for name, quantity in wanted.items():
-            if quantity < locked.get(name, ZERO):
-                raise Refused(f"{plain_number(locked[name])} of line {name} are already picked or sent in Tryton")
-        acts = [
-            {"action": "line", "line": line["id"], "product": line["product"], "unit": line["unit"],
-             "unit_price": line["unit_price"], "quantity": float(wanted[name])}
-            for name, line in lines.items() if name in wanted and quantity_of(line["quantity"]) != wanted[name]
-        ]  # fmt: skip
+        acts = []
+        for name, line in lines.items():
+            quantity, least = wanted.get(name, quantity_of(line["quantity"])), locked.get(line["id"], ZERO)
+            if quantity < least:
+                raise Refused(f"{plain_number(least)} of line {name} are already picked or sent in Tryton")
+            if quantity != quantity_of(line["quantity"]):
+                kept = {field: line[field] for field in ("product", "unit", "unit_price")}
+                acts.append({"action": "line", "line": line["id"], "quantity": float(quantity), **kept})
         if document.kind != "cancel" and document.body.get("ship_to"):
             address = await self._catalogue.address(sale["party"], document.body["ship_to"])
             if address != sale["shipment_address"]:
                 acts.append({"action": "party", "party": sale["party"], "invoice_address": sale["invoice_address"],
                              "shipment_address": address})  # fmt: skip
-        await self._validated(sale["id"], described(document.version), acts)
+        return {"sale": sale["id"], "description": described(document.version), "lines": [["create", acts]]}
 
-    async def _validated(self, sale: int, description: str, acts: list[Found]) -> None:
-        ours = [["sale", "=", sale], ["description", "=", description], ["state", "=", "draft"]]
+    async def _validated(self, amendments: Sequence[Found]) -> None:
+        """Made and put into effect; drafts that an attempt before left go first, those of doubled requests after."""
+        sales = [amendment["sale"] for amendment in amendments]
+        await self._drop_drafts(sales)
+        ids = await self._rpc.create(AMENDMENT, *amendments)
+        await self._rpc.model(AMENDMENT, "validate_amendment", ids)
+        await self._drop_drafts(sales)
+
+    async def _drop_drafts(self, sales: Sequence[int]) -> None:
+        ours = [["sale", "in", list(sales)], ["description", "like", described_any()], ["state", "=", "draft"]]
         if left := await self._rpc.model(AMENDMENT, "search", ours):
-            await self._rpc.model(AMENDMENT, "delete", left)
-        told = {"sale": sale, "description": description, "lines": [["create", acts]]}
-        (id,) = await self._rpc.create(AMENDMENT, told)
-        await self._rpc.model(AMENDMENT, "validate_amendment", [id])
+            with suppress(Refused):
+                await self._rpc.model(AMENDMENT, "delete", left)
 
     # --- how it stands ----------------------------------------------------------------------------------------------
 
@@ -188,11 +209,6 @@ class Tryton:
         shipped, delivered = await self._moved_of(sales, SHIPPED), await self._moved_of(sales, ("done",))
         return [_entry(sale, shipped, delivered) for sale in sales]
 
-    async def _moved(self, sale: Found, states: Sequence[str]) -> dict[str, Decimal]:
-        """How much of each line is in shipments that came so far."""
-        moved = await self._moved_of([sale], states)
-        return {name: moved.get(line["id"], ZERO) for name, line in _lines(sale).items()}
-
     async def _moved_of(self, sales: Iterable[Found], states: Sequence[str]) -> dict[int, Decimal]:
         shipments = [one["id"] for sale in sales for one in sale["shipments."] if one["state"] in states]
         return await self._shipments.moved(shipments)
@@ -204,6 +220,29 @@ class Tryton:
 
 
 _CANCELLED = "The order was cancelled in Tryton"
+_NOTHING: Found = {"state": ""}
+
+
+def _beforehand(document: Document, sales: Mapping[str, Found]) -> Outcome | None:
+    """What can be said of a change without making it."""
+    sale = sales.get(document.order, _NOTHING)
+    if sale["state"] in TAKEN:
+        return None
+    if sale["state"] in ("", "cancelled"):
+        if document.kind == "cancel":
+            return Answer()
+        return Refused(_CANCELLED if sale["state"] else f"Tryton has no order {document.order}")
+    return Unavailable(f"Tryton's sale is still {sale['state']}")
+
+
+def _stands(sale: Found, document: Document) -> bool:
+    """Whether the sale is as the document says. Of a restated order the version alone says too little."""
+    if _version(sale) < document.version:
+        return False
+    lines, wanted = _lines(sale), wanted_of(document, sale)
+    return document.kind != "restate" or all(
+        quantity_of(line["quantity"]) == wanted.get(name, ZERO) for name, line in lines.items()
+    )
 
 
 def _standing(sales: Mapping[str, Found]) -> dict[str, tuple[int, str]]:
@@ -220,7 +259,7 @@ def _lines(sale: Found) -> dict[str, Found]:
 
 def _version(sale: Found) -> int:
     """The last one that took effect."""
-    if sale["state"] not in (*TAKEN, "cancelled"):
+    if sale["state"] not in THERE:
         return 0
     amended = [amendment["description"] for amendment in sale["amendments."] if amendment["state"] == "validated"]
     return max((_version_in(words) for words in (sale["description"], *amended)), default=0)

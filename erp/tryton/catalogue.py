@@ -19,6 +19,11 @@ def described(version: int) -> str:
     return f"Dealwright, version {version}"
 
 
+def described_any() -> str:
+    """The pattern of all of them."""
+    return "Dealwright, version %"
+
+
 class Catalogue:
     def __init__(self, rpc: Rpc, shop: str) -> None:
         self._rpc = rpc
@@ -32,14 +37,25 @@ class Catalogue:
         await self._basics()
         parties = await self._parties({document.customer: document.customer_name for document in documents})
         products = await self._products([line for document in documents for line in document.body["lines"]])
-        return [await self._sale(document, parties[document.customer], products) for document in documents]
+        return [
+            self._sale(document, parties[document.customer], address, products)
+            for document, address in zip(documents, await self._addresses(documents, parties), strict=True)
+        ]
 
-    async def _sale(self, document: Document, party: int, products: Mapping[str, tuple[int, int]]) -> dict[str, Any]:
+    async def _addresses(self, documents: Sequence[Document], parties: Mapping[str, int]) -> list[int]:
+        """Where each goes; many go to the same place."""
+        places = [(parties[document.customer], document.body["ship_to"] or {}) for document in documents]
+        known = {(party, str(place)): (party, place) for party, place in places}
+        ids = {key: await self.address(party, place) for key, (party, place) in known.items()}
+        return [ids[party, str(place)] for party, place in places]
+
+    def _sale(
+        self, document: Document, party: int, address: int, products: Mapping[str, tuple[int, int]]
+    ) -> dict[str, Any]:
         body = document.body
         if body["currency"] not in self._currencies:
             raise Refused(f"Tryton has no currency {body['currency']}")
         currency, minor = self._currencies[body["currency"]]
-        address = await self.address(party, body["ship_to"] or {})
         lines = [
             {"type": "line", "sequence": n, "note": line["line"], "description": line["name"],
              "product": products[line["product"]][0], "unit": products[line["product"]][1],

@@ -1,0 +1,178 @@
+"""Orders by the real worker into the real Tryton over a bad line, and its shipments back."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from erp.tryton.install import DATABASE, HOST, Server
+from erp.tryton.rpc import quantity_of
+from services.samples import load
+from stack import Ports, Stack
+from tests.conftest import Live, house_of
+from tests.e2e.conftest import LIMITS, until
+from tests.erp.proxy import Proxy, bad_line
+from tests.erp.tryton import needs_tryton, tryton
+from tests.support import a_line, a_quote
+
+pytestmark = [pytest.mark.e2e, needs_tryton]
+WAVES, EACH = 200, 4
+PATIENCE = 400
+
+
+@dataclass
+class Land:
+    live: Live
+    server: Server
+    line: Proxy
+
+
+@pytest.fixture(scope="module")
+async def land(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Land]:
+    home: Path = tmp_path_factory.mktemp("tryton")
+    async with tryton(home / "erp") as server, bad_line(HOST, server.port) as line:
+        url = f"http://{HOST}:{line.port}/{DATABASE}"
+        settings = {**LIMITS, **server.settings, "DEALWRIGHT_ERP_URL": url, "DEALWRIGHT_ERP_PER_SECOND": "1000"}
+        stack = Stack(home / "home", Ports.free(), settings=settings)
+        started = stack.running()
+        await asyncio.to_thread(started.__enter__)
+        house = house_of(stack)
+        try:
+            await load(house.office, house.access)
+            yield Land(Live(stack, house), server, line)
+        finally:
+            await house.close()
+            await asyncio.to_thread(started.__exit__, None, None, None)
+
+
+async def must(live: Live, who: str, method: str, path: str, **body: Any) -> Any:
+    answer = await live.call(who, method, path, json=body or None)
+    assert answer.is_success, (path, answer.text)
+    return answer.json() if answer.content else None
+
+
+async def placed(live: Live) -> list[str]:
+    quote = a_quote("T-1", lines=[a_line(quantity=str(WAVES * EACH), list_price="0.35")]).model_dump(mode="json")
+    await must(live, "rita", "PUT", "/v1/quotes/T-1", **quote)
+    await must(live, "rita", "POST", "/v1/quotes/T-1/submit")
+    await must(live, "rita", "POST", "/v1/quotes/T-1/accept", on="2026-01-02")
+    answer = await must(live, "rita", "POST", "/v1/quotes/T-1/orders", way="even", waves=WAVES)
+    return [order["id"] for order in answer["orders"]]
+
+
+async def statuses(live: Live) -> Counter[str]:
+    found: Counter[str] = Counter()
+    cursor = ""
+    while True:
+        page = await must(live, "dina", "GET", f"/v1/orders?limit=200&quote=T-1{cursor}")
+        found.update(order["status"] for order in page["items"])
+        if not page["next_cursor"]:
+            return found
+        cursor = f"&cursor={page['next_cursor']}"
+
+
+async def waiting(live: Live) -> int:
+    return len((await must(live, "bruno", "GET", "/v1/erp/documents?status=waiting&limit=200"))["items"])
+
+
+async def test_over_a_bad_line_each_order_is_there_once_in_its_last_version(land: Land) -> None:
+    live = land.live
+    ids = await placed(live)
+
+    async def begun() -> bool:
+        return (await statuses(live))["active"] >= WAVES // 2
+
+    await until(begun, "half of the orders taken over", PATIENCE)
+    live.stack.children["worker"].kill()
+    await asyncio.to_thread(live.stack.revive)
+
+    async def all_begun() -> bool:
+        return (await statuses(live))["active"] == WAVES
+
+    await until(all_begun, lambda: f"all orders taken over ({land.line.met})", PATIENCE)
+    for id in ids[:60]:
+        await must(live, "dina", "POST", f"/v1/orders/{id}/amend", lines={"1": "3"})
+    for id in ids[60:80]:
+        await must(live, "dina", "POST", f"/v1/orders/{id}/cancel")
+    for id in ids[80:100]:
+        await must(live, "dina", "POST", f"/v1/orders/{id}/amend", lines={"1": "2"})
+
+    async def all_answered() -> bool:
+        return await waiting(live) == 0
+
+    await until(all_answered, lambda: f"every change answered ({land.line.met})", PATIENCE)
+    assert set(land.line.met) >= {"cut before", "cut during", "cut after", "delay", "duplicate", "html 400", "500"}
+    land.line.rate = 0
+    await agree(land, ids)
+
+
+async def agree(land: Land, ids: list[str]) -> None:
+    """As Tryton itself tells it, and as both are compared."""
+    fields = ["web_id", "state", "lines.quantity", "amendments.state"]
+    sales = await land.server.rpc().search("sale.sale", [["web_id", "!=", None]], fields)
+    assert sorted(sale["web_id"] for sale in sales) == sorted(ids)
+    wanted = dict.fromkeys(ids, EACH) | dict.fromkeys(ids[:60], 3) | dict.fromkeys(ids[60:80], 0)
+    wanted |= dict.fromkeys(ids[80:100], 2)
+    for sale in sales:
+        (line,) = sale["lines."]
+        assert (quantity_of(line["quantity"]), sale["state"] in ("processing", "done")) == (
+            wanted[sale["web_id"]],
+            True,
+        )
+    moves = await land.server.rpc().search("stock.move", [["sale.web_id", "in", ids]], ["quantity", "sale.web_id"])
+    on_the_way: Counter[str] = Counter()
+    for move in moves:
+        on_the_way[move["sale."]["web_id"]] += int(move["quantity"])
+    assert {id: on_the_way[id] for id in ids} == wanted
+    await compared(land.live)
+    assert (await must(land.live, "bruno", "GET", "/v1/erp/drift"))["items"] == []
+
+
+async def compared(live: Live) -> None:
+    """Have them compared, and wait until that is done."""
+    client = await live.house.engine.client(lazy=False)
+
+    async def ended() -> int:
+        return (await client.count_workflows('WorkflowType="ErpReconciliation" AND ExecutionStatus="Completed"')).count
+
+    before = await ended()
+    assert (await live.call("bruno", "POST", "/v1/erp/drift/compare")).status_code == 202
+
+    async def done() -> bool:
+        return await ended() > before
+
+    await until(done, "the comparison", PATIENCE)
+
+
+async def test_what_tryton_sends_in_parts_arrives_and_what_it_loses_is_found_and_mended(land: Land) -> None:
+    live, ids = land.live, ["T-1-150", "T-1-151"]
+    land.line.rate = 0
+    await land.server.warehouse().ship(ids[0])
+
+    async def fulfilled() -> bool:
+        return bool((await must(live, "dina", "GET", f"/v1/orders/{ids[0]}"))["status"] == "fulfilled")
+
+    await until(fulfilled, "the shipment")
+    rpc = land.server.warehouse()._rpc
+    (sale,) = await rpc.search("sale.sale", [["web_id", "=", ids[1]]], ["shipments"])
+    await rpc.model("stock.shipment.out", "cancel", sale["shipments"])
+    (line,) = await rpc.search("sale.line", [["sale", "=", sale["id"]]], ["product", "unit", "unit_price"])
+    told = {"action": "line", "line": line["id"], "quantity": 1.0, "product": line["product"], "unit": line["unit"],
+            "unit_price": line["unit_price"]}  # fmt: skip
+    (amendment,) = await rpc.create("sale.amendment", {"sale": sale["id"], "lines": [["create", [told]]]})
+    await rpc.model("sale.amendment", "validate_amendment", [amendment])
+    await compared(live)
+    (drift,) = (await must(live, "bruno", "GET", "/v1/erp/drift"))["items"]
+    assert (drift["order"], drift["kind"], drift["ours"], drift["theirs"]) == (ids[1], "quantity", "4", "1")
+    await must(live, "bruno", "POST", f"/v1/erp/drift/{ids[1]}/mend")
+
+    async def mended() -> bool:
+        return not (await must(live, "bruno", "GET", "/v1/erp/drift"))["items"]
+
+    await until(mended, "the mending")
+    (line,) = await rpc.search("sale.line", [["sale", "=", sale["id"]]], ["quantity"])
+    assert quantity_of(line["quantity"]) == 4
