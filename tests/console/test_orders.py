@@ -1,11 +1,14 @@
 """From the customer's yes to the last delivery by clicks, in a real Chromium at both sizes."""
 
 import re
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from playwright.async_api import Browser, Locator, Page, expect
 
+from domain.drift import Drift
+from storage import drift as drifts
 from tests.conftest import Live
 from tests.console.conftest import SIZES, Visitor
 from tests.console.test_pages import NUMBERS, accessible
@@ -251,3 +254,24 @@ async def test_board_and_order_work_without_javascript(browser: Browser, live: L
     await page.get_by_role("button", name="Move").click()
     await expect(page.locator(".facts.head")).to_contain_text("2031")
     await context.close()
+
+
+async def test_the_back_office_sees_what_the_erp_has_otherwise_and_has_it_mended(visitor: Visitor) -> None:
+    """Bruno reads Portuguese."""
+    order = f"{visitor.size}-1"
+    found = [Drift(order=order, kind="quantity", line="1", ours="6", theirs="4"),
+             Drift(order=order, kind="shipped", line="1", ours="0", theirs="4"),
+             Drift(order=f"X-{visitor.size}", kind="unknown", theirs="SO-77")]  # fmt: skip
+    async with visitor.live.house.database.writing() as session:
+        await drifts.put(session, found, datetime.now(UTC))
+    await visitor.sign_in("bruno")
+    await visitor.go("/documents")
+    await visitor.page.get_by_role("link", name="Comparação com o ERP").click()
+    await expect(visitor.page.locator("main")).to_contain_text("Só o ERP o tem")
+    await accessible(visitor)
+    await visitor.shot("drift")
+    await visitor.page.get_by_role("button", name="Corrigir").click()
+    await expect(visitor.page.locator("main")).to_contain_text("sendo corrigido")
+    assert visitor.troubles == []
+    async with visitor.live.house.database.writing() as session:
+        await drifts.put(session, [], datetime.now(UTC))
