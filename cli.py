@@ -508,6 +508,41 @@ def users_revoke(prefix: str, home: HomeOption = DEFAULT_HOME) -> None:
 
 
 @app.command()
+def doctor(
+    home: HomeOption = DEFAULT_HOME,
+    mend: Annotated[bool, typer.Option("--mend", help="Mend what a program can mend")] = False,
+    as_json: Json = False,
+) -> None:
+    """Compare database, engine and ERP: after a backup was restored, what differs? Exit 0 only if nothing does."""
+    from doctor import BY_HAND, Doctor
+
+    async def visit(house: House) -> tuple[list[Any], list[Any], list[Any]]:
+        with progress("Examining") as say:
+            ill = Doctor(house, await house.engine.client(lazy=False), say)
+            found = await ill.examine()
+            recovered = await ill.mend(found) if mend else []
+            left = await ill.examine() if mend and found else found
+        return found, recovered, left
+
+    found, recovered, left = with_house(home, visit)
+    if as_json:
+        told = {"found": found, "recovered": recovered, "left": left}
+        screen.print_json(data={name: [each.model_dump(mode="json") for each in of] for name, of in told.items()})
+    else:
+        table = Table("What", "Of", "", title="Differences")
+        for finding in found:
+            table.add_row(finding.words, finding.of, finding.detail)
+        screen.print(table if found else "Database and engine agree, and so does the ERP as far as it was compared.")
+        for command in recovered:
+            screen.print(f"Given again out of a history: {command.verb} by {command.actor} on {command.run}")
+        if left and (only_people := sum(finding.kind in BY_HAND for finding in left)):
+            errors.print(f"{only_people} of them no program can mend.")
+    if left:
+        hint = "" if mend else " Mend them: dealwright doctor --mend"
+        raise fail(f"{len(left)} difference(s).{hint}")
+
+
+@app.command()
 def replay(
     folder: Annotated[Path | None, typer.Argument(help="Stored histories; without it, the live namespace")] = None,
     home: HomeOption = DEFAULT_HOME,

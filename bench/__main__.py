@@ -1,14 +1,14 @@
-"""`python -m bench [inbox|approvals|policies|replacement|orders|customers]`: print the figures."""
+"""`python -m bench [inbox|approvals|policies|replacement|orders|customers|erp]`: print the figures."""
 
 import asyncio
 import sys
 
 import logs
-from bench import approvals, customers, inbox, orders, policies, replacement
+from bench import approvals, customers, erp, inbox, orders, policies, replacement
 from bench.report import Report
 
 AREAS = {"inbox": inbox.run, "approvals": approvals.run, "policies": policies.run, "replacement": replacement.run,
-         "orders": orders.run, "customers": customers.run}  # fmt: skip
+         "orders": orders.run, "customers": customers.run, "erp": erp.run}  # fmt: skip
 
 
 def main() -> None:

@@ -1,6 +1,6 @@
 """Orders of a quote: the ledger of its lines, the orders' lists, and what the back office is asked to take."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
@@ -65,6 +65,13 @@ async def ledger(session: AsyncSession, quote: str, lock: bool = False) -> dict[
     query = select(LedgerRow).where(LedgerRow.quote == quote).order_by(col(LedgerRow.line))
     rows = (await session.exec(query.with_for_update() if lock else query)).all()
     return {row.line: LineLedger.model_validate(row.body) for row in rows}
+
+
+async def ledgers(session: AsyncSession) -> AsyncIterator[tuple[str, LineLedger]]:
+    """Every line of every quote that was ordered from."""
+    rows = await session.stream(select(LedgerRow.quote, LedgerRow.body))
+    async for quote, body in rows:
+        yield quote, LineLedger.model_validate(body)
 
 
 async def open_ledger(session: AsyncSession, quote: str, entries: Iterable[LineLedger]) -> None:

@@ -1,6 +1,6 @@
 """Command rows, and `record`: the compare-and-set that makes what a workflow decided what happened."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
@@ -9,10 +9,12 @@ from sqlalchemy import Row, bindparam, insert, select, update
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.audit import Entry
+from domain.erp import ERP
 from domain.errors import CommandIdReused
 from domain.people import Role
 from domain.permissions import VERB_ACTS, allows
 from domain.runs import PARKED, Act, CannotSettle, Command, Head, Outcome, Proposal, RunState, is_expiry
+from domain.values import Value
 from storage import people, trail
 from storage.database import Database, execute
 from storage.tables import CommandRow, EventRow, RunRow
@@ -33,6 +35,8 @@ ANSWER = (
     .values({name: bindparam(name) for name in ("answered", "outcome", "answered_at")})
 )
 PARK = update(COMMANDS).where(COMMANDS.c.id == bindparam("of")).values(parked=True)
+MANY = 500
+"""Ids in one question."""
 FOLLOWING = "following"
 """Where a transaction keeps what it wrote down for other runs."""
 OUTCOMES = select(COMMANDS.c.id, COMMANDS.c.outcome).where(
@@ -59,12 +63,23 @@ class Run:
         return Head(run=self.id, kind=self.kind, state=self.state, settled=settled or [])
 
 
+class Standing(Value):
+    """How far a run is, as recorded."""
+
+    seq: int
+    running: bool
+
+
 class Projector(Protocol):
     """Brings a run's lists and messages up to date, in the transaction that records its new state, and returns that.
 
     Raises CannotSettle, before it wrote anything, when the record forbids the last act."""
 
     async def __call__(self, session: AsyncSession, run: Run, proposal: Proposal, at: datetime) -> RunState: ...
+
+
+def batched(items: Sequence[str], size: int) -> Iterator[Sequence[str]]:
+    return (items[n : n + size] for n in range(0, len(items), size))
 
 
 def command_of(row: CommandRow | Row[Any]) -> Command:
@@ -255,6 +270,36 @@ async def _permitted(session: AsyncSession, command: Command) -> bool:
     if command.on_behalf_of is not None:
         return False
     return command.payload.get("authority") is None or person.has(Role.APPROVALS_ADMIN)
+
+
+async def standings(session: AsyncSession, also: Iterable[str] = ()) -> dict[str, Standing]:
+    """Every run that runs, and these."""
+    found = {}
+    columns = select(RUNS.c.id, RUNS.c.seq, RUNS.c.running)
+    for row in await execute(session, columns.where(RUNS.c.running.is_(True))):
+        found[row.id] = Standing(seq=row.seq, running=True)
+    for some in batched(sorted(set(also) - found.keys()), MANY):
+        for row in await execute(session, columns.where(RUNS.c.id.in_(some))):
+            found[row.id] = Standing(seq=row.seq, running=row.running)
+    return found
+
+
+async def known(session: AsyncSession, commands: Sequence[str]) -> set[str]:
+    """Those of these commands that were written down."""
+    found: set[str] = set()
+    for some in batched(commands, MANY):
+        found |= {row.id for row in await execute(session, select(COMMANDS.c.id).where(COMMANDS.c.id.in_(some)))}
+    return found
+
+
+async def write_down_again(session: AsyncSession, command: Command, at: datetime) -> bool:
+    """Store a command that only a history remembers, unvouched for. False when it stands, or its actor may not do it;
+    what one run tells another comes again by itself."""
+    from_erp = command.actor == ERP and VERB_ACTS.get(command.verb) == "erp.report"
+    if await known(session, [command.id]) or not (from_erp or await _permitted(session, command)):
+        return False
+    await _add(session, command, at, verified=False)
+    return True
 
 
 async def unanswered(session: AsyncSession, before: datetime, limit: int) -> list[tuple[Command, Head]]:

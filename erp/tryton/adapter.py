@@ -95,6 +95,7 @@ class Tryton:
                 await self._go_on(documents, sales)
             except Refused as refused:
                 verdict = refused
+                self._catalogue.forget()
             sales = await self._sales(orders)
         return sales
 

@@ -12,6 +12,7 @@ from erp.tryton.rpc import Rpc
 
 PARTY, ADDRESS, PRODUCT = "party.party", "party.address", "product.product"
 UNIT = "u"
+MOST_KNOWN = 20_000
 
 
 def described(version: int) -> str:
@@ -31,9 +32,19 @@ class Catalogue:
         self._shop = 0
         self._currencies: dict[str, tuple[int, Decimal]] = {}
         self._price_digits = 4
+        self._known_parties: dict[str, dict[str, Any]] = {}
+        self._known_products: dict[str, tuple[int, int]] = {}
+        self._known_addresses: dict[tuple[int, str], int] = {}
+
+    def forget(self) -> None:
+        """What was looked up may be otherwise by now."""
+        for known in (self._known_parties, self._known_products, self._known_addresses):
+            known.clear()
 
     async def sales(self, documents: Sequence[Document]) -> list[dict[str, Any]]:
         """Drafts of sales for orders. Raises Refused, naming what Tryton does not have."""
+        if len(self._known_parties) + len(self._known_products) + len(self._known_addresses) > MOST_KNOWN:
+            self.forget()
         await self._basics()
         parties = await self._parties({document.customer: document.customer_name for document in documents})
         products = await self._products([line for document in documents for line in document.body["lines"]])
@@ -45,9 +56,11 @@ class Catalogue:
     async def _addresses(self, documents: Sequence[Document], parties: Mapping[str, int]) -> list[int]:
         """Where each goes; many go to the same place."""
         places = [(parties[document.customer], document.body["ship_to"] or {}) for document in documents]
-        known = {(party, str(place)): (party, place) for party, place in places}
-        ids = {key: await self.address(party, place) for key, (party, place) in known.items()}
-        return [ids[party, str(place)] for party, place in places]
+        known = self._known_addresses
+        for party, place in places:
+            if (party, str(place)) not in known:
+                known[party, str(place)] = await self.address(party, place)
+        return [known[party, str(place)] for party, place in places]
 
     def _sale(
         self, document: Document, party: int, address: int, products: Mapping[str, tuple[int, int]]
@@ -88,15 +101,17 @@ class Catalogue:
 
     async def _parties(self, names: Mapping[str, str]) -> dict[str, int]:
         """By our code for them; a name that changed is changed."""
-        found = {
-            one["code"]: one for one in await self._rpc.search(PARTY, [["code", "in", list(names)]], ["code", "name"])
-        }
+        known = self._known_parties
+        if asked := [code for code in names if code not in known]:
+            found = await self._rpc.search(PARTY, [["code", "in", asked]], ["code", "name"])
+            known |= {one["code"]: one for one in found}
         for code, name in names.items():
-            if code not in found:
-                found[code] = await self._new_party(code, name)
-            elif found[code]["name"] != name:
-                await self._rpc.model(PARTY, "write", [found[code]["id"]], {"name": name})
-        return {code: one["id"] for code, one in found.items()}
+            if code not in known:
+                known[code] = await self._new_party(code, name)
+            elif known[code]["name"] != name:
+                await self._rpc.model(PARTY, "write", [known[code]["id"]], {"name": name})
+                known[code] = {**known[code], "name": name}
+        return {code: known[code]["id"] for code in names}
 
     async def _new_party(self, code: str, name: str) -> dict[str, Any]:
         with suppress(Refused):  # somebody may have made it meanwhile: codes of parties are unique
@@ -132,12 +147,14 @@ class Catalogue:
 
     async def _products(self, lines: Sequence[Mapping[str, Any]]) -> dict[str, tuple[int, int]]:
         """Product and unit by our code; of two with one code, made in a race, the older."""
-        named = {line["product"]: line for line in lines}
-        found = await self._salable(list(named))
-        if missing := [line for code, line in named.items() if code not in found]:
+        known = self._known_products
+        asked = {line["product"]: line for line in lines if line["product"] not in known}
+        if asked:
+            known |= await self._salable(list(asked))
+        if missing := [line for code, line in asked.items() if code not in known]:
             await self._new_products(missing)
-            found = await self._salable(list(named))
-        return found
+            known |= await self._salable(list(asked))
+        return known
 
     async def _salable(self, codes: list[str]) -> dict[str, tuple[int, int]]:
         found: dict[str, tuple[int, int]] = {}

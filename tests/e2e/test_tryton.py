@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from doctor import Doctor
 from erp.tryton.install import DATABASE, HOST, Server
 from erp.tryton.rpc import quantity_of
 from services.samples import load
@@ -176,3 +177,4 @@ async def test_what_tryton_sends_in_parts_arrives_and_what_it_loses_is_found_and
     await until(mended, "the mending")
     (line,) = await rpc.search("sale.line", [["sale", "=", sale["id"]]], ["quantity"])
     assert quantity_of(line["quantity"]) == 4
+    assert await Doctor(live.house, await live.house.engine.client(lazy=False)).examine() == []

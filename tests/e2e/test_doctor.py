@@ -1,0 +1,169 @@
+"""Copies that are older than what they stand beside: every difference is named and mended."""
+
+import asyncio
+import shutil
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from doctor import Doctor, Finding
+from stack import Ports, Stack
+from tests.conftest import Live, house_of
+from tests.e2e.conftest import LIMITS, Player, prepared, until
+from tests.support import a_line, a_quote
+
+pytestmark = pytest.mark.e2e
+ROUNDS = 6
+
+
+def _copy(name: str, source: Path, target: Path) -> None:
+    for file in source.glob(f"{name}.db*"):
+        shutil.copy(file, target / file.name)
+
+
+def _drop(name: str, home: Path) -> None:
+    for file in home.glob(f"{name}.db*"):
+        file.unlink()
+
+
+class Hospital:
+    """A stack of its own whose database or engine can be put back to an older copy."""
+
+    def __init__(self, stack: Stack) -> None:
+        self.stack = stack
+        self.live = Live(stack, house_of(stack))
+        self.player = Player(self.live)
+
+    async def stopped(self) -> None:
+        await self.live.house.close()
+        await asyncio.to_thread(self.stack.stop)
+
+    async def started(self) -> None:
+        await asyncio.to_thread(self.stack.revive)
+        await asyncio.to_thread(self.stack.wait_ready)
+        self.live.house = house_of(self.stack)
+
+    async def copied(self, name: str, aside: Path) -> None:
+        await self.stopped()
+        _copy(name, self.stack.home, aside)
+        await self.started()
+
+    async def put_back(self, name: str, aside: Path) -> None:
+        await self.stopped()
+        _drop(name, self.stack.home)
+        _copy(name, aside, self.stack.home)
+        await self.started()
+
+    async def doctor(self) -> Doctor:
+        return Doctor(self.live.house, await self.live.house.engine.client(lazy=False))
+
+    async def seen(self) -> list[Finding]:
+        return await (await self.doctor()).examine()
+
+    async def mended(self) -> list[str]:
+        """What was taken out of histories. Nothing differs afterwards."""
+        found = await self.seen()
+        recovered = await (await self.doctor()).mend(found)
+
+        async def healthy() -> bool:
+            return not await self.seen()
+
+        await until(healthy, "health", seconds=60)
+        return sorted(f"{command.run} {command.verb} by {command.actor}" for command in recovered)
+
+    async def status(self, id: str) -> str:
+        return str((await self.live.call("rita", "GET", f"/v1/quotes/{id}")).json()["status"])
+
+    async def an_order(self) -> str:
+        """Waiting for somebody to say that it goes live."""
+        body = a_quote("D-1", lines=[a_line(quantity="4", list_price="1")]).model_dump(mode="json")
+        call = self.live.call
+        for method, path, told in (
+            ("PUT", "/v1/quotes/D-1", body), ("POST", "/v1/quotes/D-1/submit", None),
+        ):  # fmt: skip
+            assert (await call("rita", method, path, json=told)).is_success
+        await self.player.surely("dora", f"/v1/approvals/{(await self.player.approvals('D-1'))[1]['first']}/approve", "d1",
+                                 {"digest": (await self.player.approvals("D-1"))[0]})  # fmt: skip
+        await self.player.surely("fabio", f"/v1/approvals/{(await self.player.approvals('D-1'))[1]['second']}/approve",
+                                 "d2", {"digest": (await self.player.approvals("D-1"))[0]})  # fmt: skip
+        assert (await call("rita", "POST", "/v1/quotes/D-1/accept", json={"on": "2026-01-02"})).is_success
+        way = {"way": "whole", "slot": {"trigger": {"start": "manual"}}}
+        return str((await call("rita", "POST", "/v1/quotes/D-1/orders", json=way)).json()["orders"][0]["id"])
+
+    async def approve(self, id: str, who: str, rule: str) -> None:
+        digest, approvals = await self.player.approvals(id)
+        assert (
+            await self.player.surely(who, f"/v1/approvals/{approvals[rule]}/approve", f"{who}-{id}", {"digest": digest})
+            == 200
+        )
+
+
+@pytest.fixture(scope="module")
+async def hospital(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Hospital]:
+    stack = Stack(tmp_path_factory.mktemp("hospital") / "home", Ports.free(), settings=LIMITS)
+    started = stack.running()
+    await asyncio.to_thread(started.__enter__)
+    made = Hospital(stack)
+    try:
+        await prepared(made.live.house)
+        yield made
+    finally:
+        await made.live.house.close()
+        await asyncio.to_thread(started.__exit__, None, None, None)
+
+
+async def test_a_database_put_back_to_an_older_copy_is_given_what_histories_remember(
+    hospital: Hospital, tmp_path: Path
+) -> None:
+    for n in range(ROUNDS):
+        assert await hospital.player.submit(f"R-{n}") == 200
+    order = await hospital.an_order()
+    assert await hospital.seen() == []
+    await hospital.copied("dealwright", tmp_path)
+    for n in range(3):
+        await hospital.approve(f"R-{n}", "dora", "first")
+    await hospital.approve("R-0", "fabio", "second")
+    assert await hospital.player.surely("dina", f"/v1/orders/{order}/hold", "hold", {"reason": "credit"}) == 200
+    assert await hospital.player.submit("R-new") == 200
+    await hospital.put_back("dealwright", tmp_path)
+    assert await hospital.status("R-0") == "in_approval"
+    found = {(finding.of, finding.kind) for finding in await hospital.seen()}
+    assert found == {
+        *((f"quote:R-{n}:approval:1", "database_behind") for n in range(3)),
+        (f"order:{order}", "database_behind"), ("quote:R-new:approval:1", "orphan"),
+    }  # fmt: skip
+    assert await hospital.mended() == [
+        f"order:{order} hold by dina", "quote:R-0:approval:1 approve by dora", "quote:R-0:approval:1 approve by fabio",
+        "quote:R-1:approval:1 approve by dora", "quote:R-2:approval:1 approve by dora",
+    ]  # fmt: skip
+    assert await hospital.status("R-0") == "approved"
+    held = (await hospital.live.call("dina", "GET", f"/v1/orders/{order}")).json()
+    assert (held["status"], held["order"]["holds"][0]["reason"]) == ("held", "credit")
+    trail = (await hospital.live.call("rita", "GET", "/v1/quotes/R-0/audit")).json()["items"]
+    assert [entry["verified"] for entry in trail if entry["verb"] == "approve"] == [False, False]
+
+
+async def test_an_engine_put_back_to_an_older_copy_goes_on_from_the_record(hospital: Hospital, tmp_path: Path) -> None:
+    await hospital.copied("temporal", tmp_path)
+    for n in range(3, ROUNDS):
+        await hospital.approve(f"R-{n}", "dora", "first")
+    await hospital.approve("R-3", "fabio", "second")
+    assert await hospital.player.submit("R-late") == 200
+    await hospital.put_back("temporal", tmp_path)
+    found = {(finding.of, finding.kind) for finding in await hospital.seen()}
+    assert found >= {
+        ("quote:R-3:approval:1", "engine_runs_on"), ("quote:R-4:approval:1", "engine_behind"),
+        ("quote:R-late:approval:1", "engine_lost"),
+    }  # fmt: skip
+    assert await hospital.mended() == []
+    assert await hospital.status("R-3") == "approved"
+    await hospital.approve("R-late", "dora", "first")
+
+
+async def test_an_engine_that_lost_everything_is_filled_from_the_record(hospital: Hospital) -> None:
+    await hospital.stopped()
+    _drop("temporal", hospital.stack.home)
+    await hospital.started()
+    assert any(finding.kind == "engine_lost" for finding in await hospital.seen())
+    assert await hospital.mended() == []
