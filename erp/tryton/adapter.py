@@ -79,25 +79,28 @@ class Tryton:
         return outcomes
 
     async def _placed(self, documents: Sequence[Document]) -> dict[str, Found]:
-        """Sales under way, from wherever an attempt before, or one beside this, has left them."""
+        """Sales under way, from wherever an attempt before, or one beside this, has left them.
+
+        Tryton itself refuses an order that it has, so they are made first, and looked up to see what became of it."""
         orders = [document.order for document in documents]
-        sales = await self._sales(orders)
         meant = {document.order: described(document.version) for document in documents}
-        if await self._forget(sale for sale in sales.values() if sale["description"] != meant[sale["web_id"]]):
-            sales = await self._sales(orders)
+        sales: dict[str, Found] = {}
         verdict, before = None, None
-        while not all(sales.get(order, _NOTHING)["state"] in THERE for order in orders):
-            if before == (stands := _standing(sales)):
-                await self._forget(sales.values())
-                raise verdict or Unavailable("Tryton takes the order no further")
-            before = stands
+        while True:
             try:
                 await self._go_on(documents, sales)
             except Refused as refused:
                 verdict = refused
                 self._catalogue.forget()
             sales = await self._sales(orders)
-        return sales
+            if await self._forget(sale for sale in sales.values() if sale["description"] != meant[sale["web_id"]]):
+                sales = await self._sales(orders)
+            if all(sales.get(order, _NOTHING)["state"] in THERE for order in orders):
+                return sales
+            if before == (stands := _standing(sales)):
+                await self._forget(sales.values())
+                raise verdict or Unavailable("Tryton takes the order no further")
+            before = stands
 
     async def _go_on(self, documents: Sequence[Document], sales: Mapping[str, Found]) -> None:
         drafts, quotations, confirmed = (_in(sales, state) for state in ("draft", "quotation", "confirmed"))
