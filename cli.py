@@ -19,7 +19,7 @@ from rich.panel import Panel
 from rich.table import Table
 
 import logs
-from cli_erp import ErpPort, erp, prepared
+from cli_erp import ErpPort, erp, installed, prepared
 from composition import House, build
 from domain.approvals.compare import Backtest, differences, effect
 from domain.approvals.evaluation import evaluate
@@ -160,11 +160,14 @@ def welcome(stack: Stack, samples: bool) -> Panel:
 
 
 @app.command()
-def tour(home: Annotated[Path | None, typer.Option(help="Keep the throw-away stack here")] = None) -> None:
+def tour(
+    home: Annotated[Path | None, typer.Option(help="Keep the throw-away stack here")] = None,
+    erp: Annotated[WhichErp, typer.Option(help="Who takes the orders over")] = WhichErp.OUTBOX,
+) -> None:
     """Play the whole story against a throw-away stack, checking every step; exit 0 only if all of it held."""
     from tour import play
 
-    if not play(home, screen):
+    if not play(home, screen, installed(DEFAULT_HOME, Ports.free().erp) if erp is WhichErp.TRYTON else None):
         raise typer.Exit(1)
 
 

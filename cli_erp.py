@@ -26,6 +26,11 @@ T = TypeVar("T")
 
 def prepared(home: Path, port: int) -> Server:
     """Tryton's database of this home, made if it is not there; it does not run yet."""
+    return installed(home, port).server(home.resolve() / "erp" / "data", port)
+
+
+def installed(home: Path, port: int) -> Installation:
+    """Tryton's programs and template, made if they are not there."""
     installation = Installation(home.resolve() / "erp")
     if why := taken(port):
         raise fail(f"Port {port} is taken ({why}). Stop what uses it, or choose another: --erp-port")
@@ -34,7 +39,7 @@ def prepared(home: Path, port: int) -> Server:
             installation.prepare(port, say)
     except CannotPrepare as error:
         raise fail(str(error)) from None
-    return installation.server(home.resolve() / "erp" / "data", port)
+    return installation
 
 
 @erp.command()

@@ -20,11 +20,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 
 import logs
 from composition import House, build
+from doctor import Doctor
 from domain.approvals.exchange import read_policy, write_policy
 from domain.approvals.round import Round, RoundStatus
 from domain.audit import flaws
 from domain.orders.order import Order
 from domain.runs import Outcome
+from erp.tryton.install import Installation
 from notify.catcher import Caught, caught
 from services.importing import Imports
 from services.samples import SYSTEM, load
@@ -487,19 +489,27 @@ async def steer_orders(story: Story) -> None:
     must([line["line"] for line in left["orders"][0]["lines"]] == ["3"], "what was cancelled can be ordered again")
 
 
+async def ordered(story: Story, quote: str, lines: list[dict[str, Any]], customer: str = "C-9") -> str:
+    """A new quote, accepted, as one order that starts at once."""
+    told = {"customer": {"id": customer, "name": "Fjörður"}, "currency": "EUR", "owner": "rita", "lines": lines}
+    await story.call("rita", "PUT", f"/v1/quotes/{quote}", 201, json=told)
+    await story.call("rita", "POST", f"/v1/quotes/{quote}/submit")
+    await story.call("rita", "POST", f"/v1/quotes/{quote}/accept", json={"on": datetime.now(UTC).date().isoformat()})
+    await story.call("rita", "POST", f"/v1/quotes/{quote}/orders", 201, json={"way": "whole"})
+    return f"{quote}-1"
+
+
+GATEWAYS: list[dict[str, Any]] = [
+    {"id": "1", "product": "GW", "quantity": "10", "list_price": "33.45", "sla": "gold", "term_months": 24},
+    {"id": "2", "product": "CARE", "quantity": "5", "list_price": "10", "billing": "recurring",
+     "recognition": "ratable", "term_months": 12},
+    {"id": "3", "product": "SETUP", "quantity": "1", "list_price": "500", "recognition": "milestone"},
+]  # fmt: skip
+
+
 async def repair_refused(story: Story) -> None:
     """The back office refuses an order in its own words; it is repaired, asked again, and taken over."""
-    lines = [
-        {"id": "1", "product": "GW", "quantity": "10", "list_price": "33.45", "sla": "gold", "term_months": 24},
-        {"id": "2", "product": "CARE", "quantity": "5", "list_price": "10", "billing": "recurring",
-         "recognition": "ratable", "term_months": 12},
-        {"id": "3", "product": "SETUP", "quantity": "1", "list_price": "500", "recognition": "milestone"},
-    ]  # fmt: skip
-    quote = {"customer": {"id": "C-9", "name": "Fjörður"}, "currency": "EUR", "owner": "rita", "lines": lines}
-    await story.call("rita", "PUT", "/v1/quotes/Q-4001", 201, json=quote)
-    await story.call("rita", "POST", "/v1/quotes/Q-4001/submit")
-    await story.call("rita", "POST", "/v1/quotes/Q-4001/accept", json={"on": datetime.now(UTC).date().isoformat()})
-    await story.call("rita", "POST", "/v1/quotes/Q-4001/orders", 201, json={"way": "whole"})
+    await ordered(story, "Q-4001", GATEWAYS)
     await order_is(story, "Q-4001-1", "activating")
     await story.call("bruno", "POST", "/v1/erp/documents/Q-4001-1/refuse", json={"reason": "No such address"})
     refused = await order_is(story, "Q-4001-1", "fallout")
@@ -515,8 +525,11 @@ async def repair_refused(story: Story) -> None:
 async def what_follows(story: Story) -> None:
     """From what was delivered: a contract, entitlements on three days, and revenue by month that adds up."""
     today = datetime.now(UTC).date()
-    goods = {"id": "D1", "lines": {"1": "4"}, "serials": {"1": ["GW-1", "GW-2"]}}
-    await story.call("bruno", "POST", "/v1/orders/Q-4001-1/deliveries", json=goods)
+    if story.stack.erp:
+        await sent_by_tryton(story, "Q-4001-1", {"1": Decimal(4)}, delivered="4")
+    else:
+        goods = {"id": "D1", "lines": {"1": "4"}, "serials": {"1": ["GW-1", "GW-2"]}}
+        await story.call("bruno", "POST", "/v1/orders/Q-4001-1/deliveries", json=goods)
     await story.call("dina", "POST", "/v1/orders/Q-4001-1/milestones/done")
     (contract,) = await story.call("dina", "GET", "/v1/customers/C-9/contracts")
     must(contract["value"] == {"EUR": "733.80"}, f"four gateways and the care are 733.80, not {contract['value']}")
@@ -530,6 +543,78 @@ async def what_follows(story: Story) -> None:
     must(earned == Decimal("1233.80"), f"in the end 1233.80 should be recognised, not {earned}")
     must(months[-1]["remaining"] == "200.70", "six gateways that never came should remain")
     await story.call("freyja", "POST", f"/v1/periods/{first}/close", 422)
+
+
+# --- the same with a real ERP -----------------------------------------------------------------------------------------
+
+
+async def sent_by_tryton(story: Story, id: str, only: dict[str, Decimal] | None, delivered: str) -> dict[str, Any]:
+    """Tryton's warehouse sends it off, and the order knows."""
+    assert story.stack.erp is not None
+    warehouse = story.stack.erp.warehouse()
+    try:
+        await warehouse.ship(id, only)
+    finally:
+        await warehouse.close()
+
+    async def known() -> dict[str, Any] | None:
+        shown: dict[str, Any] = await story.call("dina", "GET", f"/v1/orders/{id}")
+        return shown if shown["order"]["lines"][0]["delivered"] == delivered else None
+
+    found: dict[str, Any] = await story.eventually(known, f"{delivered} of {id} should have arrived")
+    return found
+
+
+async def into_tryton(story: Story) -> None:
+    """An order that starts is taken over by itself; two parts come, and between them the rest is a back order."""
+    one = "Q-3001-1"
+    await story.call("dina", "POST", f"/v1/orders/{one}/reschedule", json={"start": "now"})
+    taken = await order_is(story, one, "active")
+    must(taken["order"]["erp_reference"] != "", "Tryton should have given it a number")
+    part = await sent_by_tryton(story, one, {"1": Decimal(4)}, "4")
+    must(
+        (part["status"], part["order"]["lines"][0]["backordered"]) == ("partly_fulfilled", "6"), "six should be missing"
+    )
+    await sent_by_tryton(story, one, None, "10")
+    await order_is(story, one, "fulfilled")
+    await sums_are_right(story, "Q-3001", "473.46")
+
+
+async def change_in_tryton(story: Story) -> None:
+    """A change becomes an amendment of the sale there, and no more than that is sent."""
+    two, three = "Q-3001-2", "Q-3001-3"
+    await story.call("dina", "POST", f"/v1/orders/{three}/cancel", json={})
+    await order_is(story, three, "cancelled")
+    await story.call("dina", "POST", f"/v1/orders/{two}/reschedule", json={"start": "now"})
+    await order_is(story, two, "active")
+    await story.call("dina", "POST", f"/v1/orders/{two}/amend", json={"lines": {"2": "3"}})
+
+    async def changed() -> bool:
+        shown = await story.call("dina", "GET", f"/v1/orders/{two}")
+        return bool(shown["order"]["lines"][0]["share"]["quantity"] == "3")
+
+    await story.eventually(changed, "the change should have been made in Tryton")
+    await sent_by_tryton(story, two, None, "3")
+    await order_is(story, two, "fulfilled")
+    await sums_are_right(story, "Q-3001", "473.46")
+
+
+async def repair_for_tryton(story: Story) -> None:
+    """Tryton sells no half pieces: the order is repaired, asked again, and taken over."""
+    half = {"id": "1", "product": "GW", "quantity": "2.5", "list_price": "10"}
+    id = await ordered(story, "Q-4002", [half], "C-8")
+    refused = await order_is(story, id, "fallout")
+    must("2.5" in refused["order"]["erp_words"], "the refusal should be in Tryton's words")
+    await story.call("dina", "POST", f"/v1/orders/{id}/amend", json={"lines": {"1": "2"}})
+    await story.call("dina", "POST", f"/v1/orders/{id}/retry")
+    await order_is(story, id, "active")
+    await order_is(story, await ordered(story, "Q-4001", GATEWAYS), "active")
+
+
+async def nothing_differs(story: Story) -> None:
+    """Both are compared, order by order."""
+    found = await Doctor(story.house, await story.house.engine.client(lazy=False)).examine()
+    must(not found, f"database, engine and Tryton should agree: {found[:3]}")
 
 
 async def mail(story: Story) -> None:
@@ -553,7 +638,7 @@ async def audit(story: Story) -> None:
     must(len(entries) > 40, "the trail should hold the story")
 
 
-STEPS: list[Step] = [
+QUOTES: list[Step] = [
     ("Import the sample company and its quotes, twice", import_quotes),
     ("Preview: which approvals, and why", preview),
     ("Submit, twice with the same key", submit),
@@ -574,26 +659,40 @@ STEPS: list[Step] = [
     ("A draft policy is tried on what was submitted", backtest),
     ("Rules of Salesforce become a draft", leave_salesforce),
     ("The customer says yes; three orders by place and day", order),
+]
+BACK_OFFICE: list[Step] = [
     ("Orders are moved, held, cancelled and delivered in parts", steer_orders),
     ("An order is changed, undone, and changed with approval", change_order),
     ("A part is shipped, the rest late; one comes back", fulfil_orders),
     ("The back office refuses an order; it is repaired", repair_refused),
     ("Contract, entitlements and revenue follow what came", what_follows),
+]
+TRYTON: list[Step] = [
+    ("Tryton takes an order over, and sends it in two parts", into_tryton),
+    ("A change reaches Tryton, and no more is sent", change_in_tryton),
+    ("Tryton refuses an order; it is repaired", repair_for_tryton),
+    ("Contract, entitlements and revenue follow what came", what_follows),
+    ("Database, engine and Tryton agree", nothing_differs),
+]
+END: list[Step] = [
     ("Everybody has mail, in their language", mail),
     ("The audit chain holds", audit),
 ]
 
 
-def play(home: Path | None, screen: Console) -> bool:
-    """Play all steps; True if every one held."""
+def play(home: Path | None, screen: Console, tryton: Installation | None = None) -> bool:
+    """Play all steps, with a real ERP if there is one; True if every one held."""
     if home is not None:
-        return _play(home.resolve(), screen)
+        return _play(home.resolve(), screen, tryton)
     with tempfile.TemporaryDirectory(prefix="dealwright-tour-") as folder:
-        return _play(Path(folder), screen)
+        return _play(Path(folder), screen, tryton)
 
 
-def _play(home: Path, screen: Console) -> bool:
-    stack = Stack(home, Ports.free(), settings={"DEALWRIGHT_SIGN_INS_PER_MINUTE": "1000"})
+def _play(home: Path, screen: Console, tryton: Installation | None) -> bool:
+    ports = Ports.free()
+    erp = tryton.server(home / "erp", ports.erp) if tryton else None
+    stack = Stack(home, ports, settings={"DEALWRIGHT_SIGN_INS_PER_MINUTE": "1000"}, erp=erp)
+    steps = [*QUOTES, *(TRYTON if tryton else BACK_OFFICE), *END]
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description}"),
@@ -603,7 +702,7 @@ def _play(home: Path, screen: Console) -> bool:
     )
     try:
         with Progress(*columns, console=screen) as bar:
-            task = bar.add_task("Starting a stack", total=len(STEPS))
+            task = bar.add_task("Starting a stack", total=len(steps))
             with stack.running(lambda step: bar.update(task, description=f"Starting a stack: {step}")):
                 os.environ.update(stack.environment())
                 logs.configure(json=False, level=40)
@@ -612,19 +711,21 @@ def _play(home: Path, screen: Console) -> bool:
                     screen.print(f"[green]✓[/] {name}" if held else f"[red]✕[/] {name}")
                     bar.advance(task)
 
-                asyncio.run(_tell(stack, lambda name: bar.update(task, description=name), told))
+                asyncio.run(_tell(stack, steps, lambda name: bar.update(task, description=name), told))
     except (Broken, CannotStart) as error:
         screen.print(f"[bold red]The story broke:[/] {error}", highlight=False)
         return False
-    screen.print(f"[bold green]All {len(STEPS)} steps held.[/]")
+    screen.print(f"[bold green]All {len(steps)} steps held.[/]")
     return True
 
 
-async def _tell(stack: Stack, begin: Callable[[str], None], told: Callable[[str, bool], None]) -> None:
+async def _tell(
+    stack: Stack, steps: list[Step], begin: Callable[[str], None], told: Callable[[str, bool], None]
+) -> None:
     house = build(Settings())
     story = Story(stack, house)
     try:
-        for name, step in STEPS:
+        for name, step in steps:
             begin(name)
             try:
                 await step(story)

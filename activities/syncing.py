@@ -24,7 +24,7 @@ from storage.erp import Due
 
 log = structlog.get_logger()
 STRETCH = timedelta(minutes=5)
-PAUSE, POLL = 0.5, timedelta(seconds=10)
+PAUSE, POLL = 0.5, timedelta(seconds=5)
 BATCH, AT_ONCE = 50, 8
 CLAIM = timedelta(seconds=45)
 """How long a document belongs to whoever took it: longer than looking it up and sending it may take."""
