@@ -26,7 +26,7 @@ class Warehouse:
     async def close(self) -> None:
         await self._rpc.close()
 
-    async def sales(self, limit: int = 50) -> list[dict[str, Any]]:
+    async def sales(self, limit: int = 100) -> list[dict[str, Any]]:
         """The newest first."""
         fields = ["web_id", "number", "state", "shipment_state", "party.rec_name", "total_amount", "currency.code"]
         return await self._rpc.search("sale.sale", [["web_id", "!=", None]], fields, limit, order=[["id", "DESC"]])

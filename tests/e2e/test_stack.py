@@ -22,6 +22,7 @@ from storage import rounds
 from tests.conftest import ROOT, Live, installed
 from tests.databases import Postgres
 from tests.e2e.conftest import until
+from tests.erp.tryton import needs_tryton
 
 pytestmark = pytest.mark.e2e
 BIN = Path(sys.executable).parent
@@ -121,6 +122,11 @@ def test_dev_runs_everything_survives_a_restart_and_stops_cleanly(tmp_path: Path
 
 def test_the_tour_holds() -> None:
     assert "All 27 steps held" in dealwright("tour")
+
+
+@needs_tryton
+def test_the_tour_holds_with_a_real_erp() -> None:
+    assert "All 27 steps held" in dealwright("tour", "--erp", "tryton")
 
 
 def test_errors_are_one_clear_line(tmp_path: Path) -> None:

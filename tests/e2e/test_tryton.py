@@ -1,6 +1,7 @@
 """Orders by the real worker into the real Tryton over a bad line, and its shipments back."""
 
 import asyncio
+import subprocess
 from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -14,8 +15,9 @@ from erp.tryton.install import DATABASE, HOST, Server
 from erp.tryton.rpc import quantity_of
 from services.samples import load
 from stack import Ports, Stack
-from tests.conftest import Live, house_of
+from tests.conftest import ROOT, Live, house_of
 from tests.e2e.conftest import LIMITS, until
+from tests.e2e.test_stack import BIN
 from tests.erp.proxy import Proxy, bad_line
 from tests.erp.tryton import needs_tryton, tryton
 from tests.support import a_line, a_quote
@@ -35,7 +37,7 @@ class Land:
 @pytest.fixture(scope="module")
 async def land(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Land]:
     home: Path = tmp_path_factory.mktemp("tryton")
-    async with tryton(home / "erp") as server, bad_line(HOST, server.port) as line:
+    async with tryton(home / "erp" / "data") as server, bad_line(HOST, server.port) as line:
         url = f"http://{HOST}:{line.port}/{DATABASE}"
         settings = {**LIMITS, **server.settings, "DEALWRIGHT_ERP_URL": url, "DEALWRIGHT_ERP_PER_SECOND": "1000"}
         stack = Stack(home / "home", Ports.free(), settings=settings)
@@ -147,6 +149,22 @@ async def compared(live: Live) -> None:
         return await ended() > before
 
     await until(done, "the comparison", PATIENCE)
+
+
+async def test_the_warehouse_at_the_command_line(land: Land) -> None:
+    def erp(*words: str, expect: int = 0) -> str:
+        command = [str(BIN / "dealwright"), "erp", *words, "--home", str(land.server.home.parents[1])]
+        done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=60, check=False)
+        assert done.returncode == expect, done.stdout + done.stderr
+        return done.stdout + done.stderr
+
+    order = "T-1-140"
+    assert order in await asyncio.to_thread(erp, "sales", "--json")
+    assert "done" in await asyncio.to_thread(erp, "ship", order, "--only", "1=1")
+    assert '"1": "3"' in await asyncio.to_thread(erp, "parcels", order, "--json")
+    for wrong in ("1", "1=0", "1=x", "1=NaN"):
+        assert "--only" in await asyncio.to_thread(erp, "ship", order, "--only", wrong, expect=1)
+    assert "Nothing of T-9 waits" in await asyncio.to_thread(erp, "ship", "T-9", expect=1)
 
 
 async def test_what_tryton_sends_in_parts_arrives_and_what_it_loses_is_found_and_mended(land: Land) -> None:
