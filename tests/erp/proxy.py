@@ -5,17 +5,19 @@ import random
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from itertools import cycle
 
 FAULTS = ("cut before", "cut during", "cut after", "delay", "duplicate", "html 400", "500")
 PAGE = b"<html><body>Unable to get RPC method</body></html>"
 
 
 class Proxy:
-    """Every so many-th request meets a fault, by a seeded chance; none while `rate` is 0."""
+    """Requests meet faults by a seeded chance, each kind in its turn; none while `rate` is 0."""
 
     def __init__(self, host: str, port: int, rate: float, seed: int) -> None:
         self._target = host, port
         self._chance = random.Random(seed)
+        self._faults = cycle(FAULTS)
         self.rate = rate
         self.port = 0
         self.met: Counter[str] = Counter()
@@ -23,7 +25,7 @@ class Proxy:
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(ConnectionError, asyncio.IncompleteReadError):
             while request := await _message(reader):
-                fault = self._chance.choice(FAULTS) if self._chance.random() < self.rate else "none"
+                fault = next(self._faults) if self._chance.random() < self.rate else "none"
                 self.met[fault] += 1
                 answer = await self._through(request, fault)
                 if answer is None:
@@ -86,7 +88,7 @@ async def _message(reader: asyncio.StreamReader, until_closed: bool = False) -> 
 
 
 @asynccontextmanager
-async def bad_line(host: str, port: int, rate: float = 0.1, seed: int = 1) -> AsyncIterator[Proxy]:
+async def bad_line(host: str, port: int, rate: float = 0.07, seed: int = 1) -> AsyncIterator[Proxy]:
     proxy = Proxy(host, port, rate, seed)
     server = await asyncio.start_server(proxy.serve, "127.0.0.1", 0, limit=2**24)
     proxy.port = server.sockets[0].getsockname()[1]
