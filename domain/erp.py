@@ -8,7 +8,7 @@ from pydantic import Field
 
 from domain.orders.order import order_run
 from domain.runs import Command
-from domain.values import Amount, Id, Instant, StorableText, Value, Word
+from domain.values import Amount, Id, Instant, StorableText, Value, Word, short_id
 
 ERP = "erp"
 """Who acts when the ERP does."""
@@ -77,7 +77,6 @@ def command_of(report: Report) -> Command:
     told = report.model_dump(mode="json", exclude={"id", "order", "kind"}, exclude_defaults=True)
     if report.lines:
         told |= {"id": report.id, "lines": {line: str(quantity) for line, quantity in report.lines.items()}}
-    return Command(
-        id=f"erp:{report.order}:{report.kind}:{report.id}", run=order_run(report.order), actor=ERP, verb=report.kind,
-        channel="api", payload=told,
-    )  # fmt: skip
+    id = short_id("erp", report.order, report.kind, report.id)
+    run = order_run(report.order)
+    return Command(id=id, run=run, actor=ERP, verb=report.kind, channel="api", payload=told)

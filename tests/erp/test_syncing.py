@@ -10,7 +10,8 @@ import pytest
 from standardwebhooks import Webhook as Signer
 
 from activities.syncing import Syncing
-from domain.erp import Report
+from domain.erp import Report, command_of
+from domain.runs import read_command
 from erp.port import Reports
 from erp.webhook import Webhook
 from tests.api.test_order_changes import an_order, done, order
@@ -180,3 +181,11 @@ async def test_callbacks_that_cannot_be_change_nothing(api: Api, sync: Sync, wro
     answer, problem = await call(api, **given)
     assert answer == code, problem
     assert (await order(api, id))["order"]["lines"][0]["delivered"] == "0"
+
+
+def test_the_command_of_a_report_has_an_id_that_runs_can_read_however_long_those_of_order_and_report_are() -> None:
+    report = Report(id="v" * 64, order=f"{'4' * 62}-1", kind="accepted")
+    command, again = command_of(report), command_of(report.model_copy(update={"reference": "SO-2"}))
+    signal = command.model_dump(mode="json", exclude={"run", "verb"})
+    assert read_command(command.run, command.verb, ("accepted",), signal, 0).id == command.id == again.id
+    assert command_of(report.model_copy(update={"kind": "rejected"})).id != command.id
