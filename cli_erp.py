@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, TypeVar
 
 import typer
-from rich.table import Table
+from rich.table import Column, Table
 
 from domain.values import plain_number
 from erp.port import Trouble
@@ -104,7 +104,7 @@ def sales(home: HomeOption = DEFAULT_HOME, as_json: Json = False) -> None:
     ]  # fmt: skip
     if as_json:
         return screen.print_json(data=rows)
-    table = Table(*("Order", "Sale", "Customer", "State", "Shipments", "Total"))
+    table = Table(Column("Order", overflow="fold"), "Sale", "Customer", "State", "Shipments", "Total")
     for row in rows:
         table.add_row(*(str(value or "") for value in row.values()))
     return screen.print(table if rows else "Tryton has no orders of ours yet.")
