@@ -83,7 +83,8 @@ async def refuse_document(house: AHouse, caller: BackOffice, id: PathId, body: R
 @router.post("/erp/events", response_model=Done, responses=ON_COMMAND)
 async def event(request: Request, house: AHouse) -> Response:
     """A CloudEvent of the ERP, signed as Standard Webhooks say: `dealwright.order.accepted`, `rejected`, `shipment`,
-    `delivery`, `backorder` or `picked`, about the order in its `subject`. Its id makes it one."""
+    `delivery`, `backorder` or `picked`, about the order in its `subject`. Its data may name the `customer`: then it is
+    the order's. Its id makes it one."""
     return answered(await house.callbacks.take(await request.body(), request.headers))
 
 
@@ -104,7 +105,7 @@ def drift_place(cursor: str | None) -> tuple[str, str, str] | None:
     return (keys[0], keys[1], keys[2]) if keys else None
 
 
-@router.post("/erp/drift/compare", status_code=202, responses=answers(401, 403, 409))
+@router.post("/erp/drift/compare", status_code=202, responses=answers(401, 403, 409, 422))
 async def compare(house: AHouse, caller: Mender) -> Response:
     """Compare every order with the ERP now; the run `erp-reconciliation` does it."""
     await house.drifts.compare(caller)

@@ -62,6 +62,8 @@ class Report(Value):
 
     id: Id
     order: Id
+    customer: Annotated[StorableText, Field(max_length=100)] = ""
+    """Whose order it is there, where that is told."""
     kind: Literal["accepted", "rejected", "shipment", "delivery", "backorder", "picked"]
     lines: dict[Id, Annotated[Amount, Field(ge=0, lt=10**9)]] = {}
     on: date | None = None
@@ -74,7 +76,7 @@ class Report(Value):
 
 def command_of(report: Report) -> Command:
     """The command that tells the order; the ERP's own id for the event makes it one however often it is told."""
-    told = report.model_dump(mode="json", exclude={"id", "order", "kind"}, exclude_defaults=True)
+    told = report.model_dump(mode="json", exclude={"id", "order", "customer", "kind"}, exclude_defaults=True)
     if report.lines:
         told |= {"id": report.id, "lines": {line: str(quantity) for line, quantity in report.lines.items()}}
     id = short_id("erp", report.order, report.kind, report.id)

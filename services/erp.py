@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping
 
-from domain.erp import command_of
+from domain.erp import Report, command_of
 from domain.errors import Invalid, NotFound, NotSignedIn
 from erp.webhook import Forged, callback
 from services.commands import Answer
 from services.office import Office
+from storage import orders
 
 
 class Callbacks:
@@ -24,4 +25,14 @@ class Callbacks:
             raise NotSignedIn(f"The signature does not hold: {error}.") from None
         except ValueError as error:
             raise Invalid.field("event", str(error)[:500]) from None
+        await self._check_customer(report)
         return await self._office.path.ask(command_of(report))
+
+    async def _check_customer(self, report: Report) -> None:
+        """What happened to another customer's order did not happen to ours. Raises Invalid."""
+        if not report.customer:
+            return
+        async with self._office.database.reading() as session:
+            ours = await orders.customer_of(session, report.order)
+        if ours is not None and ours != report.customer:
+            raise Invalid.field("data.customer", f"{report.order} is not an order of {report.customer}")

@@ -125,6 +125,10 @@ async def load(session: AsyncSession, id: str, lock: bool = False) -> Order | No
     return Order.model_validate(row.state) if row else None
 
 
+async def customer_of(session: AsyncSession, id: str) -> str | None:
+    return (await session.exec(select(OrderRow.customer_id).where(OrderRow.id == id))).first()
+
+
 async def split_of(session: AsyncSession, id: str) -> OrderSplitRow | None:
     return await session.get(OrderSplitRow, id)
 

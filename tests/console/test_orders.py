@@ -51,6 +51,7 @@ async def test_a_yes_is_written_down_and_the_quote_ordered_by_place(visitor: Vis
     await visitor.shot("split")
     await page.get_by_role("button", name="Order it so").click()
     await expect(page.locator("h1 .pill")).to_have_text("Ordering")
+    await visitor.until(f"/v1/orders/{id}-1", lambda order: order["status"] == "scheduled")
     await page.get_by_role("link", name=f"{id}-1").click()
     await page.locator("form[action$='/hold'] input[name=reason]").fill("Credit check")
     await page.get_by_role("button", name="Hold").click()

@@ -71,6 +71,7 @@ def test_two_lines_cannot_share_an_id() -> None:
     ("changes", "field"),
     [
         ({"lines": [a_line(quantity="-1")]}, "lines.0.quantity"),
+        ({"lines": [a_line(list_price="-0.01")]}, "lines.0.list_price"),
         ({"lines": [a_line(quantity="0")]}, "lines.0.quantity"),
         ({"lines": [a_line(list_price="1e400")]}, "lines.0.list_price"),
         ({"lines": [a_line(list_price="NaN")]}, "lines.0.list_price"),

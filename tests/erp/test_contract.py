@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from domain.erp import Document
 from erp.outbox import Outbox
@@ -177,3 +179,19 @@ async def test_it_may_answer_at_once_or_later(mood: str, reference: str, later: 
         counterpart.moods = [mood]
         answer = await put(Webhook(counterpart.url, SECRET), a_document())
         assert (answer.reference, answer.later) == (reference, later)
+
+
+MOODS = ["cut before", "cut after", "500", "html 400", "html 200", "wrong type", "well"]
+
+
+@settings(max_examples=25)
+@given(moods=st.lists(st.sampled_from(MOODS), max_size=12))
+async def test_every_order_is_there_once_whatever_the_faults(moods: list[str]) -> None:
+    async with platform(SECRET) as counterpart:
+        adapter = Webhook(counterpart.url, SECRET, seconds=1)
+        counterpart.moods = list(moods)
+        waiting = [a_document(order=f"Q-1-{n}") for n in range(3)]
+        for _ in range(len(moods) + 1):
+            outcomes = await adapter.put(waiting)
+            waiting = [asked for asked, outcome in zip(waiting, outcomes, strict=True) if isinstance(outcome, Trouble)]
+        assert (waiting, sorted(counterpart.taken)) == ([], [f"Q-1-{n}:1" for n in range(3)])

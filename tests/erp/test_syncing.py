@@ -172,6 +172,7 @@ async def test_the_platform_calls_back_with_its_answer_and_what_it_sent(api: Api
         ({"age": timedelta(minutes=6)}, 401), ({"secret": "whsec_" + "QUFB" * 8}, 401), ({"forge": "v1,nonsense"}, 401),
         ({"forge": "v1"}, 401), ({"kind": "painted"}, 422), ({"lines": {"1": "-1"}}, 422), ({"subject": "X-9"}, 404),
         ({"lines": "all"}, 422), ({"lines": {"7": "1"}}, 409), ({"on": "2099-01-01"}, 409),
+        ({"customer": "C-2"}, 422),
     ],
 )  # fmt: skip
 async def test_callbacks_that_cannot_be_change_nothing(api: Api, sync: Sync, wrong: dict[str, Any], code: int) -> None:
