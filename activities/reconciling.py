@@ -18,7 +18,8 @@ log = structlog.get_logger()
 AT_ONCE = 100
 SETTLE = 15.0
 """So long what looks different may still be on its way, in seconds."""
-Tell = Callable[[Iterable[Report]], Awaitable[None]]
+Tell = Callable[[Iterable[Report]], Awaitable[int]]
+"""Tells orders what the ERP reports; how many had not been told."""
 
 
 class Reconciling:
@@ -100,15 +101,20 @@ class Reconciling:
         words = ""
         async with self._database.reading() as session:
             asked = await drifts.asked(session, order, self._clock())
+            stranger = order in await drifts.strangers(session, [order])
+        if asked is None and not stranger:
+            return  # something of it is on its way: what is left afterwards is mended then
         theirs = (await self._erp.find([order])).get(order)
         if asked:
             differing = {each.kind for each in drift(asked.standing, theirs)}
             if differing & set(OURS_TO_MEND):
                 (outcome,) = await self._erp.put([asked.document])
                 words = str(outcome) if isinstance(outcome, Trouble) else ""
-            if theirs and differing & {"shipped", "delivered"}:
-                await self._tell(catching_up(asked.standing, theirs, f"again.{self._clock():%Y%m%d%H%M%S%f}"))
-                await asyncio.sleep(self._settle / 10)
+            if theirs and (missed := catching_up(asked.standing, theirs)):
+                if await self._tell(missed):
+                    await self._mend(order)
+                    return
+                words = words or "The order did not take what the ERP reports: see its history."
         left = await self._still(order)
         if any(each.kind == "unknown" for each in left):
             words = "We have no such order: cancel it in the ERP, or restore ours."

@@ -133,8 +133,8 @@ class Syncing:
         await self._tell(found.reports, found.cursor)
         return Synced(read=len(found.reports))
 
-    async def _tell(self, reports: Iterable[Report], cursor: str | None = None) -> None:
-        """Write down what the orders must be told, and tell them."""
+    async def _tell(self, reports: Iterable[Report], cursor: str | None = None) -> int:
+        """Write down what the orders must be told, and tell them; how many had not been told."""
         told: list[tuple[Command, Head]] = []
         async with self._database.writing() as session:
             for report in reports:
@@ -150,6 +150,7 @@ class Syncing:
                 await documents.move_cursor(session, self._adapter, cursor)
         for command, head in told:
             await self._sender.send_soon(command, head)
+        return len(told)
 
 
 def _answer(due: Due, outcome: Outcome) -> Report | None:

@@ -6,7 +6,7 @@ from typing import Literal
 
 from domain.erp import Entry, Report
 from domain.orders.ledger import ZERO
-from domain.values import Id, Value, plain_number
+from domain.values import Id, Value, plain_number, short_id
 
 
 class Standing(Value):
@@ -60,8 +60,11 @@ def drift(ours: Standing, theirs: Entry | None) -> list[Drift]:
     return found
 
 
-def catching_up(ours: Standing, theirs: Entry, id: str) -> list[Report]:
-    """What arrived and was sent there and we do not know of, told once more: what arrives is sent with it."""
+def catching_up(ours: Standing, theirs: Entry) -> list[Report]:
+    """What arrived and was sent there and we do not know of, told once more: what arrives is sent with it.
+
+    The same difference has the same id, so that it is one however often it is told."""
+    id = short_id("again", ours, theirs)
     arrived, sent = {}, {}
     for line, shipped in ours.shipped.items():
         arrived[line] = max(ZERO, theirs.delivered.get(line, ZERO) - ours.delivered[line])

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
-from sqlalchemy import delete, insert, or_, update
+from sqlalchemy import delete, exists, insert, literal, or_, update
 from sqlmodel import col, func, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -11,11 +11,11 @@ from domain.drift import Drift, DriftKind, Standing
 from domain.erp import Document
 from domain.orders.documents import order_body
 from domain.orders.ledger import ZERO
-from domain.orders.order import Order, OrderStatus, Phase
+from domain.orders.order import Order, OrderStatus, Phase, order_run
 from domain.values import Instant, Value
 from storage import orders
 from storage.database import execute
-from storage.tables import ErpDocumentRow, ErpDriftRow, OrderRow
+from storage.tables import CommandRow, ErpDocumentRow, ErpDriftRow, OrderRow
 
 OVER = (OrderStatus.FULFILLED.value, OrderStatus.CANCELLED.value)
 COMPARED_AFTER = timedelta(days=30)
@@ -41,7 +41,7 @@ class Asked(Value):
 async def standings(
     session: AsyncSession, now: datetime, after: str = "", limit: int = 100, only: Sequence[str] | None = None
 ) -> list[Standing]:
-    """Orders by id that the ERP took over and is not being told about just now."""
+    """Orders by id that the ERP took over, and of which nothing is on its way to either side."""
     taken = func.max(ErpDocumentRow.version).filter(col(ErpDocumentRow.status) == "accepted")
     waiting = func.count().filter(col(ErpDocumentRow.status) == "waiting")
     known = (
@@ -50,7 +50,10 @@ async def standings(
     )  # fmt: skip
     recent = or_(col(OrderRow.status).not_in(OVER), col(OrderRow.changed_at) > now - COMPARED_AFTER)
     query = select(OrderRow.id, known.c.version).join(known, known.c.order == OrderRow.id)
-    query = query.where(OrderRow.id > after, recent).order_by(col(OrderRow.id)).limit(limit)
+    on_its_way = exists().where(
+        col(CommandRow.run) == literal(order_run("")) + OrderRow.id, col(CommandRow.answered).is_(False)
+    )
+    query = query.where(OrderRow.id > after, recent, ~on_its_way).order_by(col(OrderRow.id)).limit(limit)
     if only is not None:
         query = query.where(col(OrderRow.id).in_(only))
     versions: dict[str, int] = dict((await session.exec(query)).all())
@@ -112,7 +115,7 @@ async def wanted(session: AsyncSession, limit: int) -> list[str]:
 
 
 async def asked(session: AsyncSession, order: str, now: datetime) -> Asked | None:
-    """None for an order that we do not have, or that the ERP is being told about."""
+    """None for an order that we do not have, or of which something is on its way."""
     found = await standings(session, now, only=[order])
     row, state = await session.get(OrderRow, order), await orders.load(session, order)
     if not found or row is None or state is None:

@@ -15,7 +15,7 @@ from erp.tryton.catalogue import Catalogue, described, described_any
 from erp.tryton.rpc import Rpc, quantity_of
 from erp.tryton.shipments import SHIPPED, UNDER_WAY, Shipments
 
-SALE, LINE, MOVE, AMENDMENT = "sale.sale", "sale.line", "stock.move", "sale.amendment"
+SALE, AMENDMENT = "sale.sale", "sale.amendment"
 TAKEN = ("processing", "done")
 THERE = (*TAKEN, "cancelled")
 PAGE = 200
@@ -245,7 +245,7 @@ def _stands(sale: Found, document: Document) -> bool:
         return False
     lines, wanted = _lines(sale), wanted_of(document, sale)
     return document.kind != "restate" or all(
-        quantity_of(line["quantity"]) == wanted.get(name, ZERO) for name, line in lines.items()
+        quantity_of(line["quantity"]) == wanted[name] for name, line in lines.items()
     )
 
 
@@ -275,9 +275,9 @@ def _version_in(words: str | None) -> int:
 
 
 def wanted_of(document: Document, sale: Found) -> dict[str, Decimal]:
-    """The quantity that each line shall have, where the document says so."""
+    """The quantity that each line shall have, where the document says so; what says the whole names every line."""
     told = {line["line"]: Decimal(line["quantity"]) for line in document.body["lines"]}
-    return dict.fromkeys(_lines(sale), ZERO) | told if document.kind == "cancel" else told
+    return dict.fromkeys(_lines(sale), ZERO) | told if document.kind in ("cancel", "restate") else told
 
 
 def _entry(sale: Found, shipped: Mapping[int, Decimal], delivered: Mapping[int, Decimal]) -> Entry:

@@ -5,12 +5,14 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from sqlmodel import select
 
 from activities.reconciling import Reconciling
 from activities.syncing import Syncing
 from domain.drift import Standing, catching_up, drift
 from domain.erp import Answer, Document, Entry
 from erp.port import Outcome, Refused, Reports
+from storage.tables import CommandRow
 from tests.api.test_order_changes import done, order
 from tests.apiclient import Api
 from tests.erp.test_syncing import _Inline, waiting
@@ -137,6 +139,24 @@ async def test_what_was_sent_and_never_told_is_told_again(api: Api, compared: Co
     assert (line["shipped"], line["delivered"]) == ("5", "2")
 
 
+class _Silent:
+    """The engine is away: what is told stays written down."""
+
+    async def send_soon(self, *told: Any) -> None: ...
+
+
+async def test_what_is_on_its_way_is_not_told_twice_however_often_it_is_mended(api: Api, compared: Compared) -> None:
+    id = await compared.active()
+    compared.shelf.change(id, shipped={"1": Decimal(2)}, delivered={"1": Decimal(2)})
+    await compared.found()
+    compared.syncing._sender = _Silent()  # type: ignore[assignment]
+    for _ in range(3):  # the worker dies after each, or somebody asks again
+        assert ("delivered", "") in await compared.mend(id)
+    async with api.bench.house.database.reading() as session:
+        told = (await session.exec(select(CommandRow).where(CommandRow.verb == "delivery"))).all()
+    assert [(row.payload["lines"], row.answered) for row in told] == [({"1": "2"}, False)]
+
+
 async def test_an_order_that_only_the_erp_has_is_shown_to_people(api: Api, compared: Compared) -> None:
     await compared.active()
     compared.shelf.entries["X-9"] = Entry(order="X-9", reference="SO-9", version=1, quantities={"1": Decimal(1)})
@@ -211,5 +231,5 @@ def test_in_what_two_sides_differ(ours: Standing, theirs: Entry | None, kinds: l
 def test_catching_up_tells_what_is_missing_and_no_more(
     ours: tuple[int, int], theirs: tuple[int, int], told: list[tuple[str, int]]
 ) -> None:
-    reports = catching_up(a_standing(*ours), an_entry(*theirs), "again")
+    reports = catching_up(a_standing(*ours), an_entry(*theirs))
     assert [(report.kind, report.lines["1"]) for report in reports] == told
