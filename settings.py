@@ -10,7 +10,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="DEALWRIGHT_", extra="ignore")
 
-    database_url: str = "sqlite+aiosqlite:///dealwright.db"
+    database_url: str = "sqlite:///dealwright.db"
     temporal_address: str = "127.0.0.1:7233"
     temporal_namespace: str = "default"
     temporal_ui_url: str = "http://127.0.0.1:8233"

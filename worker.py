@@ -21,11 +21,9 @@ from temporalio.client import (
     SchedulePolicy,
     ScheduleSpec,
 )
-from temporalio.converter import StorageDriverStoreContext
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError
-from temporalio.worker import PollerBehaviorSimpleMaximum, Worker, WorkflowInstance, WorkflowInstanceDetails
-from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
+from temporalio.worker import PollerBehaviorSimpleMaximum, UnsandboxedWorkflowRunner, Worker, WorkflowRunner
 
 import logs
 from activities.contracts import (
@@ -69,7 +67,6 @@ from workflows.search import register_attributes
 
 log = structlog.get_logger()
 QUEUES = ("approvals", "orders", "notify", "erp")
-PASSED_THROUGH = ("domain", "activities", "workflows", "babel", "yaml")
 SWEEP_EVERY = timedelta(seconds=20)
 WAITING_CACHED = 500
 """Orders mostly wait for months: only those that something happens to are worth their memory."""
@@ -79,23 +76,9 @@ STANDING_EVERY = timedelta(seconds=60)
 LETTERS_YIELD = 10  # a letter may be a moment late; whoever clicked is waiting
 
 
-NOWHERE = StorageDriverStoreContext(target=None)
-
-
-class PlainPayloads(SandboxedWorkflowRunner):
-    """The sandbox, for a converter that treats every payload alike.
-
-    The SDK asks the sandbox for each payload which serialization context it has and where it is stored, compiling
-    code each time: a fifth of this worker's time. Ours has no codec, no contexts and no other storage."""
-
-    def create_instance(self, det: WorkflowInstanceDetails) -> WorkflowInstance:
-        instance = super().create_instance(det)
-        instance.get_serialization_context = lambda command_info: None  # type: ignore[method-assign]
-        instance.get_external_store_context = lambda command_info: NOWHERE  # type: ignore[method-assign]
-        return instance
-
-
-RUNNER = PlainPayloads(restrictions=SandboxRestrictions.default.with_passthrough_modules(*PASSED_THROUGH))
+RUNNER: WorkflowRunner = UnsandboxedWorkflowRunner()
+"""Replays and the tests of workflows run in the sandbox; here it cost a third of what a step costs (see
+docs/decisions/0015)."""
 
 
 def smtp(settings: Settings) -> SmtpServer:

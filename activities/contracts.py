@@ -1,11 +1,11 @@
 """Names and types that workflows and activities share: all of this folder that a workflow imports."""
 
-from domain.runs import Command, Head, Proposal
+from domain.runs import Command, Head, Proposal, Stored
 from domain.values import Value
 
 __all__ = [
     "DELIVER", "OPENING", "RECONCILE", "RECORD", "REPLACE", "SWEEP", "SYNC_ERP", "Delivered", "Head", "Opening",
-    "Proposal", "Reconciled", "Replaced", "Split", "Swept", "Synced",
+    "Proposal", "Reconciled", "Replaced", "Split", "Stored", "Swept", "Synced",
 ]  # fmt: skip
 
 RECORD = "record"

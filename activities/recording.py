@@ -2,7 +2,7 @@
 
 from temporalio import activity
 
-from activities.contracts import RECORD, Head, Proposal
+from activities.contracts import RECORD, Proposal, Stored
 from storage.record import Recorder
 
 
@@ -11,6 +11,12 @@ class Recording:
         self._recorder = recorder
 
     @activity.defn(name=RECORD)
-    async def record(self, proposal: Proposal) -> Head:
-        """Store what a run decided, or say what is stored already: see `storage.record`."""
-        return await self._recorder.record(proposal)
+    async def record(self, proposal: Proposal) -> Stored:
+        """Store what a run decided, or say what is stored already: see `storage.record`.
+
+        The answer stands in the run's history for ever, so it says only what the run does not know."""
+        head = await self._recorder.record(proposal)
+        return Stored(
+            state=None if head.state == proposal.after else head.state,
+            settled=None if head.settled == [act.settles for act in proposal.acts] else head.settled,
+        )

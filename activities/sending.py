@@ -1,4 +1,4 @@
-"""Sends commands to their runs by signal-with-start, and again when nobody answered."""
+"""Sends commands to their runs by signal, starting those that do not run, and again when nobody answered."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from temporalio import activity
 from temporalio.client import Client
 from temporalio.common import TypedSearchAttributes, WorkflowIDConflictPolicy, WorkflowIDReusePolicy
-from temporalio.service import RPCError
+from temporalio.service import RPCError, RPCStatusCode
 
 from activities.contracts import (
     APPROVALS_QUEUE,
@@ -56,8 +56,19 @@ class Sender:
         self._sending: set[asyncio.Task[None]] = set()
 
     async def send(self, command: Command, head: Head) -> None:
-        """Signal the run; a run that ended or was lost starts again from the record, answers, and ends."""
+        """Signal the run; a run that ended or was lost starts again from the record, answers, and ends.
+
+        A signal alone costs the engine less than one that could start its run, so a run that should be there gets that
+        first."""
         signal = command.model_dump(mode="json", exclude={"run", "verb"})
+        if head.state.get("seq"):
+            client = await self._connect()
+            try:
+                await client.get_workflow_handle(head.run).signal(command.verb, signal, rpc_timeout=RPC_LIMIT)
+                return
+            except RPCError as error:
+                if error.status is not RPCStatusCode.NOT_FOUND:
+                    raise
         await self._start(head, command.verb, [signal])
 
     async def send_soon(self, command: Command, head: Head) -> None:

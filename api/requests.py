@@ -23,7 +23,7 @@ T = TypeVar("T")
 bearer = HTTPBearer(auto_error=False, description="A token from /v1/auth/token, or an API key.")
 
 
-def house(request: Request) -> House:
+async def house(request: Request) -> House:  # what is not `async` would be called on a thread of its own
     found: House = request.app.state.house
     return found
 
@@ -75,7 +75,7 @@ Limit = Annotated[int, Query(ge=1, le=200)]
 Cursor = Annotated[str | None, Query(max_length=400)]
 
 
-def if_match(value: Annotated[str | None, Header(alias="If-Match", max_length=40)] = None) -> int | None:
+async def if_match(value: Annotated[str | None, Header(alias="If-Match", max_length=40)] = None) -> int | None:
     """The version the caller saw, out of an ETag like `"3"`."""
     if value is None:
         return None

@@ -15,7 +15,7 @@ async def on_both(report: Report, measure: Callable[[Report, str, str], Awaitabl
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         file = Path(folder) / "bench.db"
         migrate(f"sqlite:///{file}")
-        await measure(report, "SQLite", f"sqlite+aiosqlite:///{file}")
+        await measure(report, "SQLite", f"sqlite:///{file}")
         if programs() is None:
             report.say("PostgreSQL is not installed here: its figures are left out")
             return

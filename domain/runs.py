@@ -7,6 +7,8 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any, Generic, Protocol, Self, TypeVar
 
+from pydantic import ConfigDict
+
 from domain.values import Instant, Value, canonical, digest, short_id
 
 
@@ -136,6 +138,16 @@ class Head(Value):
     """Keys of the proposed commands that need no more work."""
     first: Command | None = None
     """A command to begin with, where whoever starts the run need not signal it."""
+
+
+class Stored(Value):
+    """What the record answers to a proposal; nothing said means: stored as it was proposed."""
+
+    model_config = ConfigDict(extra="ignore")  # histories hold longer answers, of the time before this was left out
+
+    state: dict[str, Any] | None = None
+    settled: list[str] | None = None
+    """Keys of the proposed commands that need no more work; None for all of them."""
 
 
 class Proposal(Value):

@@ -150,13 +150,13 @@ async def _open_round(
     plan: Plan,
 ) -> str:  # fmt: skip
     """Prepare the round; it opens once the order has taken the change in."""
-    number = len(await rounds.rounds_of(session, f"order:{order.id}")) + 1
+    number, now = len(await rounds.rounds_of(session, f"order:{order.id}")) + 1, office.clock()
     run = round_run("order", order.id, number)
     policy = stored.policy
     round = new_round(
         run, plan, kind="order_change", id=order.quote, number=number, digest=subject.digest, title=subject.title,
         customer=subject.customer, submitter=command.actor, barred=barred_people(subject, command.actor),
-        policy_version=stored.version, on_rejection=policy.on_rejection,
+        policy_version=stored.version, on_rejection=policy.on_rejection, submitted_at=now,
     )  # fmt: skip
-    await rounds.open_round(session, run, round, plan, subject, office.clock())
+    await rounds.open_round(session, run, round, plan, subject, now)
     return run

@@ -227,15 +227,14 @@ class Quotes:
                 f"Rule {nobody.rule!r} finds nobody to ask: {nobody.why}. An approvals admin can help.",
                 rules=[u.model_dump() for u in needed.unresolved],
             )
-        number = stored.round + 1
+        number, now = stored.round + 1, office.clock()
         run_id = round_run("quote", quote.id, number)
         round = new_round(
             run_id, needed, kind="quote", id=quote.id, number=number, digest=subject.digest, title=subject.title,
             customer=subject.customer, submitter=submitter, barred=barred_people(subject, submitter),
             policy_version=policy.version, on_rejection=policy.policy.on_rejection,
-            valid_for_days=policy.policy.valid_for_days,
+            valid_for_days=policy.policy.valid_for_days, submitted_at=now,
         )  # fmt: skip
-        now = office.clock()
         update = {"status": QuoteStatus.IN_APPROVAL, "round": number, "editors": (), "changed_at": now,
                   "digest": subject.digest}  # fmt: skip
         await quotes.save(session, stored.model_copy(update=update))

@@ -2,14 +2,16 @@
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Generator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
-import aiosqlite
-from sqlalchemy import Connection, CursorResult, Executable, event, make_url
+from sqlalchemy import URL, AsyncAdaptedQueuePool, Connection, CursorResult, Executable, Pool, event, make_url
+from sqlalchemy.dialects import registry
+from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.orm import Session
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.errors import Clash
@@ -18,7 +20,7 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.001, 0.02
 
 
 class Database:
-    """One database, by URL: `sqlite+aiosqlite:///file` or `postgresql+psycopg://…`."""
+    """One database, by URL: `sqlite:///file` or `postgresql+psycopg://…`."""
 
     def __init__(self, url: str, pool: int = 10) -> None:
         self.url = url
@@ -73,8 +75,11 @@ async def execute(
     """Run a statement over tables, past the mapper: for what runs several times in every click.
 
     Statements kept as constants are compiled once; the mapper's share of a query is many times SQLite's own."""
-    connection = await session.connection()
-    return await connection.execute(statement, values)
+
+    def run(within: Session) -> CursorResult[Any]:
+        return within.connection().execute(statement, values)
+
+    return await session.run_sync(run)
 
 
 async def _begin(session: AsyncSession) -> None:
@@ -84,60 +89,61 @@ async def _begin(session: AsyncSession) -> None:
     processes leave the lock idle most of the time. Each try is SQLite's alone: through the mapper a failed one
     costs as much as a small transaction."""
     connection = await session.connection()
-    driver: _Here = (await connection.get_raw_connection()).driver_connection  # type: ignore[assignment]
+    driver = (await connection.get_raw_connection()).driver_connection
     pause = FIRST_PAUSE
-    while not driver.began():
+    while not _began(driver):  # type: ignore[arg-type]
         await asyncio.sleep(pause)
         pause = min(pause * 1.5, LONGEST_PAUSE)
 
 
-class _Here(aiosqlite.Connection):
-    """A connection used on the thread of its caller.
+def _began(connection: sqlite3.Connection) -> bool:
+    """Start a writing transaction; False while somebody else has one."""
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY:
+            return False
+        raise
+    return True
+
+
+class SqliteHere(SQLiteDialect_pysqlite):
+    """SQLite behind SQLAlchemy's asynchronous face, on the thread of its caller.
 
     A statement of ours takes microseconds; handing it to another thread and back took longer than it, and every
     transaction has a dozen. Nothing waits inside SQLite: waiting for the writer is done outside (see `_begin`)."""
 
-    def __await__(self) -> Generator[Any, None, aiosqlite.Connection]:
-        return self._connect().__await__()
+    driver = "here"
+    is_async = True
+    supports_statement_cache = True
 
-    async def _connect(self) -> aiosqlite.Connection:
-        self._connection = self._connector()
-        return self
+    @classmethod
+    def get_pool_class(cls, url: URL) -> type[Pool]:
+        return AsyncAdaptedQueuePool
 
-    async def _execute(self, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        return fn(*args, **kwargs)
 
-    def began(self) -> bool:
-        """Start a writing transaction; False while somebody else has one."""
-        try:
-            self._conn.execute("BEGIN IMMEDIATE")
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY:
-                return False
-            raise
-        return True
+class _Cursor(sqlite3.Cursor):
+    async def _async_soft_close(self) -> None:
+        """SQLAlchemy asks this of cursors whose rows came over a network; these are read as they are needed."""
 
-    async def close(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
 
-    def stop(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+class _Connection(sqlite3.Connection):
+    def cursor(self, factory: type[sqlite3.Cursor] = _Cursor) -> sqlite3.Cursor:  # type: ignore[override]
+        return super().cursor(factory)
+
+
+registry.register("sqlite.here", __name__, SqliteHere.__name__)
 
 
 def _sqlite(url: str, size: int, busy_seconds: float) -> AsyncEngine:
-    path = make_url(url).database or ":memory:"
-
-    def connect() -> sqlite3.Connection:
-        return sqlite3.connect(path, timeout=busy_seconds, isolation_level=None, check_same_thread=False)
-
-    async def connection() -> aiosqlite.Connection:
-        return await _Here(connect, iter_chunk_size=64)
-
-    engine = create_async_engine(url, pool_size=size, max_overflow=0, hide_parameters=True, async_creator=connection)
+    options = {
+        "timeout": busy_seconds, "isolation_level": None, "check_same_thread": False, "factory": _Connection,
+    }  # fmt: skip
+    engine = create_async_engine(
+        make_url(url).set(drivername="sqlite+here"),
+        # With room to spare an idle connection is taken at once; from a pool at its limit it is waited for.
+        pool_size=size, max_overflow=size, hide_parameters=True, connect_args=options,
+    )  # fmt: skip
 
     @event.listens_for(engine.sync_engine, "connect")
     def configure(connection: Any, _: Any) -> None:

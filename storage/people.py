@@ -3,7 +3,8 @@
 from datetime import date, datetime
 from decimal import Decimal
 
-from sqlalchemy import bindparam
+from sqlalchemy import RowMapping, bindparam
+from sqlalchemy import select as core_select
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -14,7 +15,15 @@ from storage.database import execute
 from storage.tables import ApiKeyRow, GroupRow, PersonRow, RateRow
 
 PEOPLE, GROUPS = PersonRow.__table__, GroupRow.__table__  # type: ignore[attr-defined]
-BY_ID = select(PEOPLE).where(PEOPLE.c.id == bindparam("id"))
+BY_ID = core_select(PEOPLE).where(PEOPLE.c.id == bindparam("id"))
+LOCKED = BY_ID.with_for_update()
+THESE = core_select(PEOPLE).where(PEOPLE.c.id.in_(bindparam("these", expanding=True)))
+THESE_GROUPS = core_select(GROUPS).where(GROUPS.c.id.in_(bindparam("these", expanding=True)))
+CHAT = core_select(PEOPLE.c.chat_url).where(PEOPLE.c.id == bindparam("id"))
+
+
+def _person(row: RowMapping) -> Person:
+    return Person.model_validate({name: row[name] for name in Person.model_fields})
 
 
 def person_of(row: PersonRow) -> Person:
@@ -26,8 +35,8 @@ def group_of(row: GroupRow) -> Group:
 
 
 async def load_person(session: AsyncSession, id: str, lock: bool = False) -> Person | None:
-    row = await session.get(PersonRow, id, with_for_update=lock)
-    return person_of(row) if row else None
+    row = (await execute(session, LOCKED if lock else BY_ID, {"id": id})).mappings().first()
+    return _person(row) if row else None
 
 
 async def save_person(session: AsyncSession, person: Person) -> None:
@@ -44,8 +53,7 @@ async def login_of(session: AsyncSession, id: str) -> tuple[Person, str | None, 
     row = (await execute(session, BY_ID, {"id": id})).mappings().first()
     if row is None:
         return None
-    person = Person.model_validate({name: row[name] for name in Person.model_fields})
-    return person, row["password_hash"], row["tokens_valid_from"]
+    return _person(row), row["password_hash"], row["tokens_valid_from"]
 
 
 async def set_password(session: AsyncSession, id: str, hash: str, at: datetime) -> None:
@@ -60,7 +68,7 @@ async def set_chat(session: AsyncSession, id: str, url: str) -> None:
 
 async def chat_of(session: AsyncSession, id: str) -> str:
     """The address of a person's chat; empty without one."""
-    return (await session.exec(select(PersonRow.chat_url).where(PersonRow.id == id))).first() or ""
+    return (await execute(session, CHAT, {"id": id})).scalar() or ""
 
 
 async def list_people(session: AsyncSession, after: str, limit: int, active: bool | None = None) -> list[Person]:
@@ -89,14 +97,15 @@ async def list_groups(session: AsyncSession, after: str, limit: int) -> list[Gro
 
 async def directory(session: AsyncSession, people: set[str], groups: set[str]) -> Directory:
     """These people and groups, the groups' members, and everybody's managers above them: what a plan needs to know."""
-    named = (await session.exec(select(GroupRow).where(col(GroupRow.id).in_(groups)))).all() if groups else []
+    rows = (await execute(session, THESE_GROUPS, {"these": sorted(groups)})).mappings() if groups else ()
+    named = {row["id"]: Group.model_validate(dict(row)) for row in rows}
     found: dict[str, Person] = {}
-    wanted = people.union(*(row.members for row in named))
+    wanted = people.union(*(group.members for group in named.values()))
     while wanted:
-        rows = (await session.exec(select(PersonRow).where(col(PersonRow.id).in_(wanted)))).all()
-        found |= {row.id: person_of(row) for row in rows}
-        wanted = {row.manager for row in rows if row.manager} - set(found)
-    return Directory(people=found, groups={row.id: group_of(row) for row in named})
+        these = [_person(row) for row in (await execute(session, THESE, {"these": sorted(wanted)})).mappings()]
+        found |= {person.id: person for person in these}
+        wanted = {person.manager for person in these if person.manager} - set(found)
+    return Directory(people=found, groups=named)
 
 
 async def working(session: AsyncSession, keepers: set[str]) -> dict[str, Working]:

@@ -2,16 +2,27 @@
 
 from datetime import datetime
 from functools import lru_cache
+from typing import Any
 
+from sqlalchemy import Row, bindparam
+from sqlalchemy import select as core_select
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.approvals.exchange import read_policy, write_policy
 from domain.approvals.policy import Policy
 from domain.values import Value
+from storage.database import execute
 from storage.tables import PolicyRow
 
 DRAFT = 0
+POLICIES = PolicyRow.__table__  # type: ignore[attr-defined]
+NEWEST = (
+    core_select(POLICIES)
+    .where(POLICIES.c.kind == bindparam("of"), POLICIES.c.version > DRAFT)
+    .order_by(POLICIES.c.version.desc())
+    .limit(1)
+)
 
 
 class StoredPolicy(Value):
@@ -28,7 +39,7 @@ def _read(content: str) -> Policy:
     return read_policy(content)
 
 
-def stored_of(row: PolicyRow) -> StoredPolicy:
+def stored_of(row: PolicyRow | Row[Any]) -> StoredPolicy:
     return StoredPolicy(
         policy=_read(row.content), version=row.version, revision=row.revision, hash=row.hash,
         changed_at=row.changed_at, changed_by=row.changed_by,
@@ -37,8 +48,7 @@ def stored_of(row: PolicyRow) -> StoredPolicy:
 
 async def current(session: AsyncSession, kind: str) -> StoredPolicy | None:
     """The newest published version."""
-    query = select(PolicyRow).where(PolicyRow.kind == kind, PolicyRow.version > DRAFT)
-    row = (await session.exec(query.order_by(col(PolicyRow.version).desc()).limit(1))).first()
+    row = (await execute(session, NEWEST, {"of": kind})).first()
     return stored_of(row) if row else None
 
 

@@ -207,7 +207,12 @@ class Recorder:
         """The rows of the proposed commands, and the keys of those that are forged or answered already."""
         asked = [act for act in proposal.acts if not is_expiry(act.command)]
         these = [act.command.id for act in asked]
-        rows = {row.id: row for row in await execute(session, THE_COMMANDS, {"these": these})} if asked else {}
+        found: Iterable[Row[Any]] = ()
+        if len(these) == 1:  # as almost always; a list is made into SQL anew each time
+            found = await execute(session, THE_COMMAND, {"of": these[0]})
+        elif these:
+            found = await execute(session, THE_COMMANDS, {"these": these})
+        rows = {row.id: row for row in found}
         settled = []
         for act in asked:
             command, row = act.command, rows.get(act.command.id)

@@ -5,7 +5,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import and_, bindparam, delete, insert, or_, update
+from sqlalchemy import Row, and_, bindparam, delete, insert, or_, update
 from sqlalchemy import select as core_select
 from sqlmodel import col, func, select
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -123,6 +123,15 @@ ENDED = {
 APPROVALS, SEATS = ApprovalRow.__table__.c, SeatRow.__table__.c  # type: ignore[attr-defined]
 ADD_APPROVAL, ADD_SEAT, ADD_MESSAGE = insert(ApprovalRow), insert(SeatRow), insert(MessageRow)
 ASKED, FIRST = bindparam("asked_at", type_=Moment()), bindparam("first_asked_at", type_=Moment())
+RUNS, PEOPLE = RunRow.__table__.c, PersonRow.__table__.c  # type: ignore[attr-defined]
+OPENED = core_select(RUNS.state, RUNS.opening).where(RUNS.id == bindparam("of"))
+ROUNDS_OF = (
+    core_select(RUNS.state, RUNS.opening)
+    .where(RUNS.subject == bindparam("about"), RUNS.kind == "approval_round")
+    .order_by(RUNS.opened_at.desc())
+    .limit(100)
+)
+NAMES = core_select(PEOPLE.id, PEOPLE.name).where(PEOPLE.id.in_(bindparam("these", expanding=True)))
 DECIDING = (
     core_select(APPROVALS.run, APPROVALS.subject_kind, SEATS.holder, SEATS.asked_at, SEATS.vote)
     .join_from(ApprovalRow, SeatRow, SEATS.approval == APPROVALS.id)
@@ -245,13 +254,11 @@ async def involved(session: AsyncSession, person: str, principals: Iterable[str]
 
 async def rounds_of(session: AsyncSession, subject: str) -> list[tuple[Round, Plan]]:
     """Every round of a subject, newest first, each with the plan it was opened with."""
-    query = select(RunRow).where(RunRow.subject == subject, RunRow.kind == "approval_round")
-    query = query.order_by(col(RunRow.opened_at).desc()).limit(100)
-    found = [_opened(row) for row in (await session.exec(query)).all()]
+    found = [_opened(row) for row in await execute(session, ROUNDS_OF, {"about": subject})]
     return sorted(found, key=lambda pair: pair[0].number, reverse=True)
 
 
-def _opened(row: RunRow) -> tuple[Round, Plan]:
+def _opened(row: Row[Any]) -> tuple[Round, Plan]:
     return Round.model_validate(row.state), Plan.model_validate(row.opening["plan"])
 
 
@@ -273,12 +280,11 @@ async def submissions(session: AsyncSession, kind: str, most: int) -> AsyncItera
 
 
 async def names(session: AsyncSession, ids: Iterable[str]) -> dict[str, str]:
-    query = select(PersonRow.id, PersonRow.name).where(col(PersonRow.id).in_(set(ids)))
-    return dict((await session.exec(query)).all())
+    return {row.id: row.name for row in await execute(session, NAMES, {"these": sorted(set(ids))})}
 
 
 async def round_of(session: AsyncSession, run: str) -> tuple[Round, Plan]:
-    return _opened(await session.get_one(RunRow, run))
+    return _opened((await execute(session, OPENED, {"of": run})).one())
 
 
 async def past_hours(session: AsyncSession, plan: Plan) -> Past:

@@ -97,7 +97,7 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path, pg: Postgres | 
     if request.param == "postgresql":
         return installed(pg).fresh()
     shutil.copy(sqlite_template, tmp_path / "test.db")
-    return f"sqlite+aiosqlite:///{tmp_path / 'test.db'}"
+    return f"sqlite:///{tmp_path / 'test.db'}"
 
 
 @pytest.fixture
@@ -160,7 +160,7 @@ async def fill(url: str) -> None:
 async def sqlite_company(tmp_path_factory: pytest.TempPathFactory, sqlite_template: Path) -> Path:
     file = tmp_path_factory.mktemp("company") / "company.db"
     shutil.copy(sqlite_template, file)
-    await fill(f"sqlite+aiosqlite:///{file}")
+    await fill(f"sqlite:///{file}")
     return file
 
 
@@ -180,7 +180,7 @@ async def bench(
         url = installed(pg).fresh(pg_company)
     else:
         shutil.copy(sqlite_company, tmp_path / "test.db")
-        url = f"sqlite+aiosqlite:///{tmp_path / 'test.db'}"
+        url = f"sqlite:///{tmp_path / 'test.db'}"
     made = make_bench(url)
     yield made
     await made.house.close()

@@ -11,7 +11,7 @@ from temporalio import workflow
 from temporalio.exceptions import FailureError
 
 with workflow.unsafe.imports_passed_through():
-    from activities.contracts import RECORD, Head, Proposal
+    from activities.contracts import RECORD, Head, Proposal, Stored
     from domain.runs import Command, Machine, RunState, Visible, advance, expiry, read_command, record_summary
     from workflows.options import PATIENT_RECORD, QUICK_RECORD
     from workflows.search import attributes
@@ -69,24 +69,23 @@ class CommandedRun(Generic[S]):
             timed = expiry(self.id, self.now_at.seq)
             given = [(timed.key, timed)]
         after, acts, otherwise = advance(self.machine, self.now_at, given, workflow.now())
-        stored = await self._record(
-            Proposal(
-                run=self.id,
-                kind=self.machine.kind,
-                base=self.now_at.seq,
-                acts=acts,
-                after=after.stored(),
-                otherwise=otherwise.stored() if otherwise else None,
-            )
+        proposal = Proposal(
+            run=self.id,
+            kind=self.machine.kind,
+            base=self.now_at.seq,
+            acts=acts,
+            after=after.stored(),
+            otherwise=otherwise.stored() if otherwise else None,
         )
-        self.now_at = self.machine.state.model_validate(stored.state)
-        for key in stored.settled:
+        stored = await self._record(proposal)
+        self.now_at = self.machine.state.model_validate(proposal.after if stored.state is None else stored.state)
+        for key in [act.settles for act in acts] if stored.settled is None else stored.settled:
             self.inbox.pop(key, None)
 
-    async def _record(self, proposal: Proposal) -> Head:
+    async def _record(self, proposal: Proposal) -> Stored:
         summary = record_summary([(act.command.verb, act.command.actor) for act in proposal.acts])
-        options: dict[str, Any] = {"result_type": Head, "summary": summary}
-        stored: Head
+        options: dict[str, Any] = {"result_type": Stored, "summary": summary}
+        stored: Stored
         try:
             stored = await workflow.execute_local_activity(RECORD, proposal, **options, **QUICK_RECORD)
         except FailureError:

@@ -7,11 +7,11 @@ from typing import Any
 
 from domain.approvals.path import (
     OFF,
-    ask_next,
     close,
     complete,
     cover,
     onwards,
+    opened,
     requested,
     ticking,
     waits_on,
@@ -36,10 +36,10 @@ def apply(round: Round, command: Command, at: Instant) -> Decided:
 
 def _apply(round: Round, command: Command, at: Instant) -> Decided:
     if command.verb == "open" and round.status is RoundStatus.NEW:
-        opened = ask_next(round.model_copy(update={"status": RoundStatus.PENDING, "opened_at": at}), at)
-        carried = {a.rule: a.carried_from for a in opened.approvals if a.status is ApprovalStatus.CARRIED}
+        begun = opened(round, at)
+        carried = {a.rule: a.carried_from for a in begun.approvals if a.status is ApprovalStatus.CARRIED}
         facts: dict[str, Any] = {"carried": carried} if carried else {}
-        return opened, done("opened", state=opened.status, waiting_on=opened.waiting_on, **facts)
+        return begun, done("opened", state=begun.status, waiting_on=begun.waiting_on, **facts)
     if round.status is not RoundStatus.PENDING:
         return round, refused(
             "round_closed",

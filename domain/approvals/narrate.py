@@ -1,6 +1,7 @@
 """A round in words: what ops reads in the Temporal UI without opening an event."""
 
-from domain.approvals.round import Approval, ApprovalStatus, Round
+from domain.approvals.path import opened
+from domain.approvals.round import Approval, ApprovalStatus, Round, RoundStatus, next_due
 from domain.runs import Visible
 
 MARKS = {
@@ -17,6 +18,10 @@ MARKS = {
 
 
 def visible(round: Round) -> Visible:
+    """A new round is shown as it will stand once it is opened, so that opening it changes nothing there."""
+    if round.status is RoundStatus.NEW and round.submitted_at:
+        round = opened(round, round.submitted_at)
+        round = round.model_copy(update={"due": next_due(round)})
     since = [a.requested_at for a in round.requested if a.requested_at]
     return Visible(
         status=round.status.value,

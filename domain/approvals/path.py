@@ -30,6 +30,16 @@ def onwards(round: Round, at: Instant) -> Round:
     return round if round.requested else close(round, RoundStatus.REJECTED, at)
 
 
+PROMPT = timedelta(minutes=1)
+
+
+def opened(round: Round, at: Instant) -> Round:
+    """A new round begins to ask. Time counts from the submission, unless the run could only begin much later."""
+    sent = round.submitted_at
+    since = sent if sent and timedelta(0) <= at - sent <= PROMPT else at
+    return ask_next(round.model_copy(update={"status": RoundStatus.PENDING, "opened_at": since}), since)
+
+
 def ask_next(round: Round, at: Instant) -> Round:
     """Ask whoever is next in each chain that is ready; approve the round when nothing is left."""
     while reached := [a for a in _reached(round) if a.status is ApprovalStatus.WAITING]:

@@ -128,6 +128,7 @@ class Round(RunState):
     valid_for_days: int | None = None
     """How long an approval of it is good for."""
     status: RoundStatus = RoundStatus.NEW
+    submitted_at: Instant | None = None
     opened_at: Instant | None = None
     closed_at: Instant | None = None
 
@@ -163,7 +164,7 @@ def round_run(kind: str, subject: str, number: int | str) -> str:
 def new_round(
     run: str, plan: Plan, *, kind: str, id: str, number: int, digest: str, title: str, customer: str,
     submitter: str, barred: tuple[str, ...], policy_version: int, on_rejection: OnRejection = "end",
-    valid_for_days: int | None = None,
+    valid_for_days: int | None = None, submitted_at: Instant | None = None,
 ) -> Round:  # fmt: skip
     """The round at sequence number 0: everything waits until it is opened."""
     approvals = tuple(
@@ -177,7 +178,7 @@ def new_round(
     return Round(
         subject_kind=kind, subject_id=id, number=number, digest=digest, title=title, customer=customer,
         submitter=submitter, barred=barred, policy_version=policy_version, approvals=approvals, after=plan.after,
-        on_rejection=on_rejection, valid_for_days=valid_for_days,
+        on_rejection=on_rejection, valid_for_days=valid_for_days, submitted_at=submitted_at,
     )  # fmt: skip
 
 

@@ -9,7 +9,7 @@ from domain.people import Person, Role
 from services.samples import SYSTEM
 from tests.conftest import Live, make_bench
 
-DESCRIPTION = create(make_bench("sqlite+aiosqlite:///nowhere.db").house).openapi()
+DESCRIPTION = create(make_bench("sqlite:///nowhere.db").house).openapi()
 SCHEMA = schemathesis.openapi.from_dict(DESCRIPTION).exclude(path_regex="^/(readyz|metrics)")
 EVERY_ROLE = Person(id="everybody", name="Everybody", roles=tuple(Role))
 

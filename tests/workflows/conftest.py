@@ -13,6 +13,7 @@ from temporalio.worker import Worker
 
 from composition import House, build
 from domain.approvals.round import Round
+from replaying import SANDBOX
 from services.commands import Caller
 from services.samples import SYSTEM
 from storage import people, rounds
@@ -74,11 +75,16 @@ class Office:
         await self.house.policies.publish_policy(SYSTEM, read_policy(yaml))
 
 
+@pytest.fixture(autouse=True)
+def sandbox(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("worker.RUNNER", SANDBOX)
+
+
 @pytest.fixture
 async def alone(skipping: WorkflowEnvironment, sqlite_company: Path, tmp_path: Path) -> AsyncIterator[Office]:
     """An office whose worker the test starts itself."""
     shutil.copy(sqlite_company, tmp_path / "flow.db")
-    house = build(some_settings(f"sqlite+aiosqlite:///{tmp_path / 'flow.db'}"))
+    house = build(some_settings(f"sqlite:///{tmp_path / 'flow.db'}"))
     house.engine._client = skipping.client
     yield Office(house, skipping.client, skipping)
     await house.close()
