@@ -75,6 +75,8 @@ async def execute(
     """Run a statement over tables, past the mapper: for what runs several times in every click.
 
     Statements kept as constants are compiled once; the mapper's share of a query is many times SQLite's own."""
+    if isinstance(values, list) and len(values) == 1:
+        values = values[0]  # drivers take a list of one the long way
 
     def run(within: Session) -> CursorResult[Any]:
         return within.connection().execute(statement, values)

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.approvals.acts import RoundMachine, apply
+from domain.approvals.narrate import visible
 from domain.approvals.notices import notices
 from domain.approvals.policy import Chain, Who
 from domain.approvals.round import ApprovalStatus, Round, RoundStatus
@@ -24,6 +25,25 @@ def series(*names: str, **fields: Any) -> Round:
 
 def test_a_round_without_approvals_is_approved_when_opened() -> None:
     assert a_round(a_policy(), TEAM).status is RoundStatus.APPROVED
+
+
+@pytest.mark.parametrize(
+    ("late", "since"), [(0, 0), (0.01, 0), (60, 0), (61, 61), (86_400, 86_400), (-5, -5)],
+    ids=["at once", "a moment later", "a minute later", "after an outage", "a day later", "a slow clock"],
+)  # fmt: skip
+def test_waiting_counts_from_the_submission_unless_asking_could_only_begin_later(late: float, since: float) -> None:
+    new = a_round(a_policy(a_rule("s1", "ana")), TEAM, opened=False).model_copy(update={"submitted_at": NOW})
+    round, _ = apply(new, act("open", "rita"), NOW + timedelta(seconds=late))
+    (approval,) = round.approvals
+    assert round.opened_at == approval.requested_at == NOW + timedelta(seconds=since)
+
+
+def test_a_new_round_is_listed_as_it_will_stand_once_it_is_opened() -> None:
+    rules = (a_rule("s1", "ana", remind_every_hours=4), a_rule("s2", "bob"))
+    new = a_round(a_policy(*rules), TEAM, opened=False).model_copy(update={"submitted_at": NOW})
+    opened, _ = apply(new, act("open", "rita"), NOW + timedelta(seconds=1))
+    assert visible(new) == visible(opened)
+    assert visible(new).waiting_on == ("ana", "bob")
 
 
 def test_steps_are_asked_one_after_another() -> None:

@@ -5,9 +5,10 @@ from typing import Any
 import pytest
 from sqlmodel import col, select
 
+from activities.recording import Recording
 from domain.approvals.acts import RoundMachine
 from domain.approvals.round import Round
-from domain.runs import Act, Command, Head, Proposal, expiry
+from domain.runs import Act, Command, Head, Proposal, Stored, expiry
 from services.commands import Caller
 from storage import record
 from storage.record import DatabaseBehind
@@ -73,6 +74,18 @@ async def test_a_genuine_command_is_stored_once_and_answered(bench: Bench) -> No
     assert again.settled == [command.key]
     events = [e for e in await rows(bench, EventRow) if e.command == "c-1"]
     assert [(e.run_seq, e.code, e.verified) for e in events] == [(2, "approved", True)]
+
+
+async def test_what_is_stored_as_proposed_is_not_told_to_the_history_again(bench: Bench) -> None:
+    recording = Recording(bench.recorder)
+    round = await a_running_round(bench)
+    mine, rival = approve(round, "dora", "c-1"), approve(round, "daniel", "c-2")
+    await write_down(bench, mine)
+    await write_down(bench, rival)
+    assert await recording.record(proposal(round, mine)) == Stored()
+    late = await recording.record(proposal(round, rival, mine))
+    assert late.state == (await stored(bench)).stored()
+    assert late.settled == [mine.key]
 
 
 async def test_another_outcome_stored_there_is_adopted(bench: Bench) -> None:
