@@ -77,8 +77,7 @@ LETTERS_YIELD = 10  # a letter may be a moment late; whoever clicked is waiting
 
 
 RUNNER: WorkflowRunner = UnsandboxedWorkflowRunner()
-"""Replays and the tests of workflows run in the sandbox; here it cost a third of what a step costs (see
-docs/decisions/0015)."""
+"""Replays and the tests of workflows run in the sandbox: see docs/decisions/0015."""
 
 
 def smtp(settings: Settings) -> SmtpServer:
