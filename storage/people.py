@@ -2,8 +2,9 @@
 
 from datetime import date, datetime
 from decimal import Decimal
+from typing import Any
 
-from sqlalchemy import RowMapping, bindparam
+from sqlalchemy import Row, bindparam
 from sqlalchemy import select as core_select
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -22,21 +23,17 @@ THESE_GROUPS = core_select(GROUPS).where(GROUPS.c.id.in_(bindparam("these", expa
 CHAT = core_select(PEOPLE.c.chat_url).where(PEOPLE.c.id == bindparam("id"))
 
 
-def _person(row: RowMapping) -> Person:
-    return Person.model_validate({name: row[name] for name in Person.model_fields})
+def person_of(row: PersonRow | Row[Any]) -> Person:
+    return Person.model_validate({name: getattr(row, name) for name in Person.model_fields})
 
 
-def person_of(row: PersonRow) -> Person:
-    return Person.model_validate(row.model_dump(exclude={"password_hash", "tokens_valid_from", "chat_url"}))
-
-
-def group_of(row: GroupRow) -> Group:
-    return Group.model_validate(row.model_dump())
+def group_of(row: GroupRow | Row[Any]) -> Group:
+    return Group.model_validate({name: getattr(row, name) for name in Group.model_fields})
 
 
 async def load_person(session: AsyncSession, id: str, lock: bool = False) -> Person | None:
-    row = (await execute(session, LOCKED if lock else BY_ID, {"id": id})).mappings().first()
-    return _person(row) if row else None
+    row = (await execute(session, LOCKED if lock else BY_ID, {"id": id})).first()
+    return person_of(row) if row else None
 
 
 async def save_person(session: AsyncSession, person: Person) -> None:
@@ -50,10 +47,10 @@ async def save_person(session: AsyncSession, person: Person) -> None:
 
 async def login_of(session: AsyncSession, id: str) -> tuple[Person, str | None, datetime | None] | None:
     """A person with their password's hash and the instant before which tokens no longer count."""
-    row = (await execute(session, BY_ID, {"id": id})).mappings().first()
+    row = (await execute(session, BY_ID, {"id": id})).first()
     if row is None:
         return None
-    return _person(row), row["password_hash"], row["tokens_valid_from"]
+    return person_of(row), row.password_hash, row.tokens_valid_from
 
 
 async def set_password(session: AsyncSession, id: str, hash: str, at: datetime) -> None:
@@ -97,12 +94,12 @@ async def list_groups(session: AsyncSession, after: str, limit: int) -> list[Gro
 
 async def directory(session: AsyncSession, people: set[str], groups: set[str]) -> Directory:
     """These people and groups, the groups' members, and everybody's managers above them: what a plan needs to know."""
-    rows = (await execute(session, THESE_GROUPS, {"these": sorted(groups)})).mappings() if groups else ()
-    named = {row["id"]: Group.model_validate(dict(row)) for row in rows}
+    rows = await execute(session, THESE_GROUPS, {"these": sorted(groups)}) if groups else ()
+    named = {row.id: group_of(row) for row in rows}
     found: dict[str, Person] = {}
     wanted = people.union(*(group.members for group in named.values()))
     while wanted:
-        these = [_person(row) for row in (await execute(session, THESE, {"these": sorted(wanted)})).mappings()]
+        these = [person_of(row) for row in await execute(session, THESE, {"these": sorted(wanted)})]
         found |= {person.id: person for person in these}
         wanted = {person.manager for person in these if person.manager} - set(found)
     return Directory(people=found, groups=named)

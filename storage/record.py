@@ -207,12 +207,9 @@ class Recorder:
         """The rows of the proposed commands, and the keys of those that are forged or answered already."""
         asked = [act for act in proposal.acts if not is_expiry(act.command)]
         these = [act.command.id for act in asked]
-        found: Iterable[Row[Any]] = ()
-        if len(these) == 1:  # as almost always; a list is made into SQL anew each time
-            found = await execute(session, THE_COMMAND, {"of": these[0]})
-        elif these:
-            found = await execute(session, THE_COMMANDS, {"these": these})
-        rows = {row.id: row for row in found}
+        # One, as almost always, is asked for by name: a list is made into SQL anew each time.
+        query = (THE_COMMAND, {"of": these[0]}) if len(these) == 1 else (THE_COMMANDS, {"these": these})
+        rows = {row.id: row for row in await execute(session, *query)} if these else {}
         settled = []
         for act in asked:
             command, row = act.command, rows.get(act.command.id)
