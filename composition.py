@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 from temporalio.client import Client
 from temporalio.runtime import Runtime
+from temporalio.service import GrpcCompression
 
 from activities.lapsing import Lapsing
 from activities.replacing import Replacing
@@ -60,6 +61,7 @@ class Engine:
                     data_converter=data_converter,
                     lazy=lazy,
                     runtime=self._runtime,
+                    grpc_compression=GrpcCompression.NONE,  # messages are small: packing costs more than sending
                 )
             return self._client
 

@@ -26,8 +26,10 @@ STRETCH = timedelta(minutes=5)
 PAUSE = 0.5
 BATCH = 20
 LETTER_SECONDS = 20.0
+HANDFUL = 5
+"""Letters taken at a time: whoever dies leaves so many to be sent late."""
 CLAIM = timedelta(minutes=2)
-"""How long a letter belongs to whoever took it: longer than sending may take."""
+"""How long letters belong to whoever took them: longer than sending a handful may take."""
 
 
 class Delivering:
@@ -59,22 +61,33 @@ class Delivering:
         async with self._database.reading() as session:
             batch = await messages.due(session, self._clock(), BATCH)
         outcomes: list[bool] = []
-        for message in batch:
-            if activity.in_activity():
-                activity.heartbeat(len(outcomes))
-            if await self._claimed(message):
-                outcomes.append(await self._deliver(message))
+        gone: list[str] = []
+        for first in range(0, len(batch), HANDFUL):
+            mine, gone = await self._claimed(batch[first : first + HANDFUL], gone), []
+            for message in mine:
+                if activity.in_activity():
+                    activity.heartbeat(len(outcomes))
+                outcomes.append(await self._delivered(message))
+                gone += [message.id] if outcomes[-1] else []
+        if gone:
+            async with self._database.writing() as session:
+                await messages.sent(session, gone, self._clock())
         return Delivered(sent=outcomes.count(True), failed=outcomes.count(False))
 
-    async def _claimed(self, message: Message) -> bool:
+    async def _claimed(self, some: list[Message], gone: list[str]) -> list[Message]:
+        """Those of these that are ours to send; the ones before are marked as sent in the same transaction."""
         now = self._clock()
         async with self._database.writing() as session:
-            mine = await messages.claim(session, message.id, now, now + CLAIM)
-            if mine and message.channel == "mail" and await people.chat_of(session, message.person):
-                await messages.also_by_chat(session, message, now)
-            return mine
+            if gone:
+                await messages.sent(session, gone, now)
+            mine = await messages.claim(session, [message.id for message in some], now, now + CLAIM)
+            claimed = [message for message in some if message.id in mine]
+            for message in claimed:
+                if message.channel == "mail" and await people.chat_of(session, message.person):
+                    await messages.also_by_chat(session, message, now)
+            return claimed
 
-    async def _deliver(self, message: Message) -> bool:
+    async def _delivered(self, message: Message) -> bool:
         try:
             await asyncio.wait_for(self._send(message, await self._letter(message)), LETTER_SECONDS)
         except Refused as error:
@@ -87,8 +100,6 @@ class Delivering:
             log.exception("message_failed", message=message.id)
             await self._failed(message, type(error).__name__)
         else:
-            async with self._database.writing() as session:
-                await messages.sent(session, message.id, self._clock())
             return True
         return False
 

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from temporalio import activity
 from temporalio.client import Client
 from temporalio.common import TypedSearchAttributes, WorkflowIDConflictPolicy, WorkflowIDReusePolicy
+from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
 from activities.contracts import (
@@ -85,6 +86,11 @@ class Sender:
     async def wake(self, head: Head) -> None:
         await self._start(head)
 
+    async def begin(self, head: Head) -> None:
+        """Start a run that the record began; one that runs or ran already is left alone."""
+        with suppress(WorkflowAlreadyStartedError):
+            await self._start(head, reuse=WorkflowIDReusePolicy.REJECT_DUPLICATE)
+
     async def replace(self, id: str) -> None:
         """Start the run of a replacement, or make it look again."""
         client = await self._connect()
@@ -114,7 +120,10 @@ class Sender:
             rpc_timeout=RPC_LIMIT,
         )
 
-    async def _start(self, head: Head, start_signal: str | None = None, signal_args: Sequence[object] = ()) -> None:
+    async def _start(
+        self, head: Head, start_signal: str | None = None, signal_args: Sequence[object] = (),
+        reuse: WorkflowIDReusePolicy = WorkflowIDReusePolicy.ALLOW_DUPLICATE,
+    ) -> None:  # fmt: skip
         route = self._routes[head.kind](head)
         client = await self._connect()
         await client.start_workflow(
@@ -123,7 +132,7 @@ class Sender:
             id=head.run,
             task_queue=route.task_queue,
             task_timeout=TASK_LIMIT,
-            id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
+            id_reuse_policy=reuse,
             id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
             static_summary=route.summary,
             search_attributes=route.attributes,
@@ -144,7 +153,8 @@ class Sweeping:
 
     @activity.defn(name=SWEEP)
     async def sweep(self) -> Swept:
-        """Send again what was written down and not answered in time; wake runs whose due instant has passed.
+        """Send again what was written down and not answered in time; start what the record began and nobody started;
+        wake runs whose due instant has passed.
 
         Approvals that were not used in time end."""
         await self._lapse()
@@ -155,12 +165,21 @@ class Sweeping:
         async with self._database.reading() as session:
             commands = await record.unanswered(session, now - age, SWEEP_BATCH)
             overdue = await record.overdue(session, now - lateness, SWEEP_BATCH)
+            begun = await record.unstarted(session, now - age, SWEEP_BATCH)
             unfinished = await replacements.unfinished(session)
         resent = woken = 0
         for command, head in commands:
             with suppress(RPCError):
                 await self._sender.send(command, head)
                 resent += 1
+        started = []
+        for head in begun:
+            with suppress(RPCError):
+                await self._sender.begin(head)
+                started.append(head.run)
+        if started:
+            async with self._database.writing() as session:
+                await record.started(session, started)
         for head in overdue:
             with suppress(RPCError):
                 await self._sender.wake(head)

@@ -31,14 +31,13 @@ async def house(request: Request) -> House:  # what is not `async` would be call
 AHouse = Annotated[House, Depends(house)]
 
 
-async def person(
-    request: Request,
-    house: AHouse,
-    credential: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)],
-) -> Person:
+Credential = Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]
+
+
+async def person(request: Request, credential: Credential) -> Person:
     if credential is None:
         raise NotSignedIn("Send a token: Authorization: Bearer …")
-    return await house.access.person(credential.credentials)
+    return await (await house(request)).access.person(credential.credentials)
 
 
 APerson = Annotated[Person, Depends(person)]
@@ -51,9 +50,10 @@ IdempotencyKey = Annotated[
 def needs(act: str) -> Any:
     """The person calling, if their roles allow the act; the permission table's test reads `act` off the route."""
 
-    async def allowed(person: APerson) -> Person:
-        authorise(person, act)
-        return person
+    async def allowed(request: Request, credential: Credential) -> Person:
+        found = await person(request, credential)  # called, for each dependency is solved anew at every request
+        authorise(found, act)
+        return found
 
     allowed.act = act  # type: ignore[attr-defined]
     return Depends(allowed)
@@ -62,9 +62,10 @@ def needs(act: str) -> Any:
 def needs_caller(act: str) -> Any:
     """The same, as the caller of a command."""
 
-    async def allowed(person: APerson, idempotency_key: IdempotencyKey = None) -> Caller:
-        authorise(person, act)
-        return Caller(person=person, key=idempotency_key)
+    async def allowed(request: Request, credential: Credential, idempotency_key: IdempotencyKey = None) -> Caller:
+        found = await person(request, credential)
+        authorise(found, act)
+        return Caller(person=found, key=idempotency_key)
 
     allowed.act = act  # type: ignore[attr-defined]
     return Depends(allowed)

@@ -1,7 +1,8 @@
 """`python -m bench [inbox|approvals|policies|replacement|orders|customers|erp]`: print the figures."""
 
-import asyncio
 import sys
+
+import uvloop
 
 import logs
 from bench import approvals, customers, erp, inbox, orders, policies, replacement
@@ -18,7 +19,7 @@ def main() -> None:
     for area in wanted:
         if area not in AREAS:
             sys.exit(f"{area!r} is not one of {', '.join(AREAS)}")
-        asyncio.run(AREAS[area](report))
+        uvloop.run(AREAS[area](report))
     report.close()
 
 

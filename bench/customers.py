@@ -91,7 +91,7 @@ async def visit(house: House, path: str) -> tuple[float, int, int]:
         nonlocal queries
         queries += 1
 
-    engine = house.database._reader.sync_engine
+    engine = house.database.questions
     event.listen(engine, "before_cursor_execute", counted)
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://bench") as client:
         client.cookies.set("dealwright", token)

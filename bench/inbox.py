@@ -65,7 +65,7 @@ async def visits(house: House) -> tuple[dict[str, float], int]:
         count += 1
 
     took: dict[str, list[float]] = {"page": [], "API": []}
-    engine = house.database._reader.sync_engine
+    engine = house.database.questions
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://bench") as client:
         client.cookies.set("dealwright", token)
         for n in range(VISITS + 3):

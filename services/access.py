@@ -6,6 +6,7 @@ import hmac
 import re
 import secrets
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 from joserfc import jwt
 from joserfc.errors import JoseError
@@ -20,6 +21,7 @@ from storage import people
 
 KEY_PREFIX = "dw_"
 ALGORITHM = "HS256"
+TOKENS_REMEMBERED = 1000
 SHORTEST_PASSWORD, LONGEST_PASSWORD = 10, 200
 
 
@@ -30,6 +32,7 @@ class Access:
         self._life = token_life
         self._hashes = PasswordHash.recommended()
         self._nobody = self._hashes.hash(secrets.token_hex())
+        self._said = lru_cache(TOKENS_REMEMBERED)(self._claims)  # what a token says never changes
 
     async def sign_in(self, id: str, password: str) -> tuple[str, Person]:
         """A bearer token. The same words and the same work whether the person or the password is wrong."""
@@ -53,12 +56,19 @@ class Access:
             raise NotSignedIn("Sign in again: this token or key is not valid any more.")
         return found
 
-    async def _by_token(self, token: str) -> Person | None:
+    def _claims(self, token: str) -> tuple[str, float, float] | None:
+        """Whom a token names, since when and until when; None for what we did not sign."""
         try:
             claims = jwt.decode(token, self._key, algorithms=[ALGORITHM]).claims
-            id, issued, expires = str(claims["sub"]), float(claims["iat"]), float(claims["exp"])
+            return str(claims["sub"]), float(claims["iat"]), float(claims["exp"])
         except (JoseError, ValueError, KeyError, TypeError):
             return None
+
+    async def _by_token(self, token: str) -> Person | None:
+        claims = self._said(token)
+        if claims is None:
+            return None
+        id, issued, expires = claims
         if expires < self._office.clock().timestamp():
             return None
         async with self._office.database.reading() as session:

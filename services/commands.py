@@ -138,6 +138,17 @@ class CommandPath:
         log.info("command", command=command.id, run=command.run, verb=command.verb, actor=command.actor, code=code)
         return Answer(command=command.id, outcome=outcome)
 
+    async def begin(self, command: Command, head: Head, outcome: Outcome) -> Answer:
+        """Start a run that the record began, whose first command it answered. With the engine away the sweeper does."""
+        try:
+            await self._sender.begin(head)
+        except (RPCError, RuntimeError, OSError) as error:
+            log.warning("engine_away", command=command.id, run=command.run, error=type(error).__name__)
+        log.info(
+            "command", command=command.id, run=command.run, verb=command.verb, actor=command.actor, code=outcome.code
+        )
+        return Answer(command=command.id, outcome=outcome)
+
     async def split(self, split: Split) -> None:
         """Start what starts the orders of a split. With the engine away the sweeper starts them later."""
         try:

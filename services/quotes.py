@@ -23,7 +23,7 @@ from domain.money import known_currencies
 from domain.people import Person
 from domain.permissions import Reach, reaches
 from domain.quotes import Quote, QuoteStatus
-from domain.runs import Command, Head
+from domain.runs import Command, Head, Outcome
 from domain.values import Value, short_id
 from services.commands import Answer, Caller
 from services.office import Office, authorise
@@ -200,11 +200,14 @@ class Quotes:
                 raise NotFound(f"There is no quote {id!r} of yours.")
             if known := await self._known_opening(session, caller, id):
                 command, head = known
+                outcome = await record.outcome_of(session, command.id)
             else:
                 if expected is not None:
                     next_version(stored.version, expected)
-                command, head = await self._open(session, caller, stored)
-        return await office.path.carry(command, head)
+                command, head, outcome = await self._open(session, caller, stored)
+        if outcome is None:  # written down by an earlier version, which asked the workflow
+            return await office.path.carry(command, head)
+        return await office.path.begin(command, head, outcome)
 
     async def _known_opening(self, session: AsyncSession, caller: Caller, id: str) -> tuple[Command, Head] | None:
         """The submission already written down under the caller's key."""
@@ -213,7 +216,7 @@ class Quotes:
             raise CommandIdReused
         return known
 
-    async def _open(self, session: AsyncSession, caller: Caller, stored: StoredQuote) -> tuple[Command, Head]:
+    async def _open(self, session: AsyncSession, caller: Caller, stored: StoredQuote) -> tuple[Command, Head, Outcome]:
         office, quote, submitter = self._office, stored.quote, caller.person.id
         if not stored.status.submittable:
             state = stored.status.value
@@ -238,13 +241,12 @@ class Quotes:
         update = {"status": QuoteStatus.IN_APPROVAL, "round": number, "editors": (), "changed_at": now,
                   "digest": subject.digest}  # fmt: skip
         await quotes.save(session, stored.model_copy(update=update))
-        head = await rounds.open_round(session, run_id, round, needed, subject, now)
         command = Command(
             id=caller.command_id, run=run_id, actor=submitter, verb="open", channel=caller.channel,
             payload={"digest": subject.digest},
         )  # fmt: skip
-        await record.write_down(session, command, now)
-        return command, head
+        head, outcome = await rounds.begin_round(session, office.audit_key, round, needed, subject, command, now)
+        return command, head, outcome
 
     async def recall(self, caller: Caller, id: str, comment: str = "") -> Answer:
         """Take a submission back while it is pending."""

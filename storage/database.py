@@ -6,12 +6,11 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
-from sqlalchemy import URL, AsyncAdaptedQueuePool, Connection, CursorResult, Executable, Pool, event, make_url
-from sqlalchemy.dialects import registry
-from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
+from sqlalchemy import Connection, CursorResult, Engine, Executable, QueuePool, create_engine, event, make_url
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session as MappedSession
+from sqlmodel import Session
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.errors import Clash
@@ -24,13 +23,14 @@ class Database:
 
     def __init__(self, url: str, pool: int = 10) -> None:
         self.url = url
-        self._sqlite = url.startswith("sqlite")
         self._turn = asyncio.Lock()
-        if self._sqlite:
-            self._writer = _sqlite(url, 1, busy_seconds=0)
-            self._reader = _sqlite(url, 4, busy_seconds=5)
+        self._writer: Engine | AsyncEngine
+        self._reader: Engine | AsyncEngine
+        if url.startswith("sqlite"):
+            self._writer = _sqlite(url, busy_seconds=0)
+            self._reader = _sqlite(url, busy_seconds=5)
 
-            @event.listens_for(self._reader.sync_engine, "begin")
+            @event.listens_for(self._reader, "begin")
             def begin(connection: Connection) -> None:
                 cursor = connection.connection.cursor()
                 cursor.execute("BEGIN")
@@ -42,28 +42,37 @@ class Database:
             self._writer = create_async_engine(
                 url, pool_size=pool, max_overflow=pool, connect_args=options, hide_parameters=True
             )
-            self._reader = self._writer
+            # A reader sees what is committed at each statement, in a transaction or not; without one it asks less.
+            self._reader = self._writer.execution_options(isolation_level="AUTOCOMMIT")
+
+    @property
+    def questions(self) -> Engine:
+        """The engine of the readers, for who listens to what they ask."""
+        return self._reader.sync_engine if isinstance(self._reader, AsyncEngine) else self._reader
 
     async def close(self) -> None:
-        await self._writer.dispose()
-        await self._reader.dispose()
+        for engine in (self._writer, self._reader):
+            if isinstance(engine, AsyncEngine):
+                await engine.dispose()
+            else:
+                engine.dispose()
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncSession]:
-        async with AsyncSession(self._reader, expire_on_commit=False) as session:
+        async with _session(self._reader) as session:
             yield session
 
     @asynccontextmanager
     async def writing(self) -> AsyncIterator[AsyncSession]:
         """One transaction: committed at the end of the block, or nothing of it."""
-        if not self._sqlite:
+        if isinstance(self._writer, AsyncEngine):
             try:
-                async with AsyncSession(self._writer, expire_on_commit=False) as session, session.begin():
+                async with _session(self._writer) as session, session.begin():
                     yield session
             except IntegrityError:
                 raise Clash("Somebody did the same at this moment. Read it again, and try again.") from None
             return
-        async with self._turn, AsyncSession(self._writer, expire_on_commit=False) as session:
+        async with self._turn, _session(self._writer) as session:
             await _begin(session)
             yield session
             await session.commit()
@@ -78,10 +87,54 @@ async def execute(
     if isinstance(values, list) and len(values) == 1:
         values = values[0]  # drivers take a list of one the long way
 
-    def run(within: Session) -> CursorResult[Any]:
+    def run(within: MappedSession) -> CursorResult[Any]:
         return within.connection().execute(statement, values)
 
     return await session.run_sync(run)
+
+
+def _session(engine: Engine | AsyncEngine) -> AsyncSession:
+    if isinstance(engine, AsyncEngine):
+        return AsyncSession(engine, expire_on_commit=False)
+    return SessionHere(engine)
+
+
+def _at_once(method: str) -> Any:
+    async def call(self: AsyncSession, *given: Any, **options: Any) -> Any:
+        return getattr(self.sync_session, method)(*given, **options)
+
+    return call
+
+
+class SessionHere(AsyncSession):
+    """SQLite behind the asynchronous face of a session, on the thread of its caller.
+
+    A statement of ours takes microseconds. Handing it to another thread and back took longer than it, and so did
+    SQLAlchemy's way of waiting in the middle of a call. Nothing waits inside SQLite: waiting for the writer is done
+    outside (see `_begin`)."""
+
+    exec, execute, flush, get, get_one, merge = map(
+        _at_once, ("exec", "execute", "flush", "get", "get_one", "merge")
+    )  # fmt: skip
+    commit, close = map(_at_once, ("commit", "close"))
+
+    def __init__(self, engine: Engine) -> None:
+        self.sync_session = self._proxied = Session(engine, expire_on_commit=False)
+
+    async def __aexit__(self, *_: object) -> None:
+        self.sync_session.close()
+
+    async def run_sync(self, fn: Any, *arg: Any, **kw: Any) -> Any:
+        return fn(self.sync_session, *arg, **kw)
+
+    async def stream(self, *given: Any, **options: Any) -> Any:
+        rows = self.sync_session.execute(*given, **options)
+
+        async def each() -> AsyncIterator[Any]:
+            for row in rows:
+                yield row
+
+        return each()
 
 
 async def _begin(session: AsyncSession) -> None:
@@ -90,8 +143,7 @@ async def _begin(session: AsyncSession) -> None:
     A time limit can cancel these, and not a wait inside SQLite, whose pauses also grow so long that two busy
     processes leave the lock idle most of the time. Each try is SQLite's alone: through the mapper a failed one
     costs as much as a small transaction."""
-    connection = await session.connection()
-    driver = (await connection.get_raw_connection()).driver_connection
+    driver = session.sync_session.connection().connection.driver_connection
     pause = FIRST_PAUSE
     while not _began(driver):  # type: ignore[arg-type]
         await asyncio.sleep(pause)
@@ -109,45 +161,15 @@ def _began(connection: sqlite3.Connection) -> bool:
     return True
 
 
-class SqliteHere(SQLiteDialect_pysqlite):
-    """SQLite behind SQLAlchemy's asynchronous face, on the thread of its caller.
-
-    A statement of ours takes microseconds; handing it to another thread and back took longer than it, and every
-    transaction has a dozen. Nothing waits inside SQLite: waiting for the writer is done outside (see `_begin`)."""
-
-    driver = "here"
-    is_async = True
-    supports_statement_cache = True
-
-    @classmethod
-    def get_pool_class(cls, url: URL) -> type[Pool]:
-        return AsyncAdaptedQueuePool
-
-
-class _Cursor(sqlite3.Cursor):
-    async def _async_soft_close(self) -> None:
-        """SQLAlchemy asks this of cursors whose rows came over a network; these are read as they are needed."""
-
-
-class _Connection(sqlite3.Connection):
-    def cursor(self, factory: type[sqlite3.Cursor] = _Cursor) -> sqlite3.Cursor:  # type: ignore[override]
-        return super().cursor(factory)
-
-
-registry.register("sqlite.here", __name__, SqliteHere.__name__)
-
-
-def _sqlite(url: str, size: int, busy_seconds: float) -> AsyncEngine:
-    options = {
-        "timeout": busy_seconds, "isolation_level": None, "check_same_thread": False, "factory": _Connection,
-    }  # fmt: skip
-    engine = create_async_engine(
-        make_url(url).set(drivername="sqlite+here"),
-        # With room to spare an idle connection is taken at once; from a pool at its limit it is waited for.
-        pool_size=size, max_overflow=size, hide_parameters=True, connect_args=options,
+def _sqlite(url: str, busy_seconds: float) -> Engine:
+    engine = create_engine(
+        make_url(url).set(drivername="sqlite+pysqlite"),
+        # A pool at its limit would wait on the thread that everybody shares.
+        poolclass=QueuePool, max_overflow=-1, hide_parameters=True,
+        connect_args={"timeout": busy_seconds, "isolation_level": None, "check_same_thread": False},
     )  # fmt: skip
 
-    @event.listens_for(engine.sync_engine, "connect")
+    @event.listens_for(engine, "connect")
     def configure(connection: Any, _: Any) -> None:
         cursor = connection.cursor()
         # WAL with synchronous=FULL: an acknowledged command survives a power cut, not only a crash of the process.

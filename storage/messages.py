@@ -27,7 +27,13 @@ DUE = (
     .limit(bindparam("most"))
 )
 CHANGE = update(MESSAGES).where(MESSAGES.c.id == bindparam("of"))
-CLAIM = CHANGE.where(QUEUED, MESSAGES.c.next_at <= bindparam("at", type_=Moment()))
+CLAIM = (
+    update(MESSAGES)
+    .where(MESSAGES.c.id.in_(bindparam("these", expanding=True)))
+    .where(QUEUED, MESSAGES.c.next_at <= bindparam("at", type_=Moment()))
+    .values(next_at=bindparam("until", type_=Moment()))
+    .returning(MESSAGES.c.id)
+)
 
 
 class Message(Value):
@@ -85,9 +91,9 @@ async def tell(
         session.add(row)
 
 
-async def claim(session: AsyncSession, id: str, at: datetime, until: datetime) -> bool:
-    """Take a message to send it; nobody else takes it before `until`. False when somebody already did."""
-    return (await execute(session, CLAIM, {"of": id, "at": at, "next_at": until})).rowcount == 1
+async def claim(session: AsyncSession, these: list[str], at: datetime, until: datetime) -> set[str]:
+    """Take messages to send them, all that nobody took already; nobody else takes them before `until`."""
+    return set((await execute(session, CLAIM, {"these": these, "at": at, "until": until})).scalars())
 
 
 class Undelivered(Value):
@@ -116,8 +122,8 @@ async def also_by_chat(session: AsyncSession, message: Message, at: datetime) ->
         session.add(MessageRow(id=id, channel="chat", next_at=at, created_at=at, **copied))
 
 
-async def sent(session: AsyncSession, id: str, at: datetime) -> None:
-    await execute(session, CHANGE, {"of": id, "status": "sent", "sent_at": at, "error": ""})
+async def sent(session: AsyncSession, these: list[str], at: datetime) -> None:
+    await execute(session, CHANGE, [{"of": id, "status": "sent", "sent_at": at, "error": ""} for id in these])
 
 
 async def failed(session: AsyncSession, id: str, error: str, at: datetime, for_good: bool = False) -> None:

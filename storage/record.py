@@ -97,8 +97,21 @@ async def _run(session: AsyncSession, id: str, lock: bool = False) -> Run | None
 async def open_run(session: AsyncSession, head: Head, subject: str, opening: dict[str, Any], at: datetime) -> None:
     """Store a run at sequence number 0, with what it is opened with."""
     row = {"id": head.run, "kind": head.kind, "subject": subject, "seq": 0, "running": True, "due": None,
-           "state": head.state, "opening": opening, "opened_at": at}  # fmt: skip
+           "unstarted_since": None, "state": head.state, "opening": opening, "opened_at": at}  # fmt: skip
     await execute(session, OPEN_RUN, row)
+
+
+async def begin_run(
+    session: AsyncSession, key: bytes, head: Head, state: RunState, subject: str, opening: dict[str, Any], act: Act
+) -> None:
+    """Store a run after its first act: there was no workflow yet that could have been asked, so the record answers."""
+    run = Run(id=head.run, kind=head.kind, subject=subject, seq=state.seq, state=head.state)
+    row = {"id": run.id, "kind": run.kind, "subject": subject, "seq": run.seq, "running": state.running,
+           "due": state.due, "unstarted_since": act.at, "state": run.state, "opening": opening,
+           "opened_at": act.at}  # fmt: skip
+    await execute(session, OPEN_RUN, row)
+    await _add(session, act.command, act.at, outcome=act.outcome)
+    await trail.append(session, key, [_entry(run, act, run.seq, verified=True)])
 
 
 async def head(session: AsyncSession, run: str) -> Head | None:
@@ -141,9 +154,12 @@ async def answer_now(session: AsyncSession, key: bytes, act: Act) -> None:
     await trail.append(session, key, [_entry(run, act, None, verified=True)])
 
 
-async def _add(session: AsyncSession, command: Command, at: datetime, verified: bool = True) -> None:
-    row = {**command.model_dump(), "body": command.body, "verified": verified, "created_at": at,
-           "parked": False, "answered": False, "outcome": None, "answered_at": None}  # fmt: skip
+async def _add(
+    session: AsyncSession, command: Command, at: datetime, verified: bool = True, outcome: Outcome | None = None
+) -> None:
+    row = {**command.model_dump(), "body": command.body, "verified": verified, "created_at": at, "parked": False,
+           "answered": outcome is not None, "outcome": outcome and outcome.model_dump(mode="json"),
+           "answered_at": outcome and at}  # fmt: skip
     await execute(session, ADD_COMMAND, row)
 
 
@@ -258,7 +274,8 @@ class Recorder:
             entries.append(entry.model_copy(update={"command": f"{PARKED}|{entry.command}"}) if waits else entry)
         await trail.append(session, self._key, entries)
         stored = state.stored()
-        standing = {"state": stored, "seq": state.seq, "running": state.running, "due": state.due}
+        standing = {"state": stored, "seq": state.seq, "running": state.running, "due": state.due,
+                    "unstarted_since": None}  # fmt: skip
         await execute(session, CHANGE_RUN, {"of": run.id, **standing})
         return stored
 
@@ -322,6 +339,17 @@ async def overdue(session: AsyncSession, before: datetime, limit: int) -> list[H
     """Runs whose due instant has passed: their timer may be lost with the engine."""
     query = select(*AS_RECORDED).where(RUNS.c.running.is_(True), RUNS.c.due < before).limit(limit)
     return [Run(**row._mapping).head() for row in await execute(session, query)]
+
+
+async def unstarted(session: AsyncSession, before: datetime, limit: int) -> list[Head]:
+    """Runs that the record began before an instant, and of which nobody knows whether the engine has them."""
+    query = select(*AS_RECORDED).where(RUNS.c.unstarted_since < before).limit(limit)
+    return [Run(**row._mapping).head() for row in await execute(session, query)]
+
+
+async def started(session: AsyncSession, runs: Iterable[str]) -> None:
+    """The engine has these."""
+    await execute(session, update(RUNS).where(RUNS.c.id.in_(list(runs))).values(unstarted_since=None))
 
 
 async def outcomes_of(session: AsyncSession, commands: list[str]) -> dict[str, Outcome]:

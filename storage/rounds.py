@@ -10,6 +10,7 @@ from sqlalchemy import select as core_select
 from sqlmodel import col, func, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from domain.approvals.acts import apply
 from domain.approvals.clocks import clock_keepers, with_clocks
 from domain.approvals.expected import Past
 from domain.approvals.notices import ASKING, Notice, asked, notices
@@ -18,11 +19,11 @@ from domain.approvals.round import Approval, ApprovalStatus, Round, RoundStatus,
 from domain.approvals.subject import Subject, read_subject
 from domain.delegation import delegates_of
 from domain.quotes import QuoteStatus
-from domain.runs import Head, Proposal
+from domain.runs import Act, Command, Head, Outcome, Proposal
 from domain.values import Value
 from storage import delegations, people, quotes
 from storage.database import execute
-from storage.record import Run, open_run
+from storage.record import Run, begin_run, open_run
 from storage.tables import ApprovalRow, MessageRow, PersonRow, RunRow, SeatRow
 from storage.types import Moment
 
@@ -33,10 +34,32 @@ def round_subject(run: str) -> str:
 
 
 async def open_round(session: AsyncSession, run: str, round: Round, plan: Plan, subject: Subject, at: datetime) -> Head:
-    """The run at sequence number 0, with the plan and the subject it was opened with, and a row for each approval."""
-    opening = {"plan": plan.model_dump(mode="json", exclude_defaults=True), "subject": subject.model_dump(mode="json")}
+    """The run at sequence number 0, with the plan and the subject it is opened with, and a row for each approval."""
     head = Head(run=run, kind="approval_round", state=round.stored())
-    await open_run(session, head, round_subject(run), opening, at)
+    await open_run(session, head, round_subject(run), _opening(plan, subject), at)
+    await _add_approvals(session, run, round, plan)
+    return head
+
+
+async def begin_round(
+    session: AsyncSession, key: bytes, new: Round, plan: Plan, subject: Subject, command: Command, at: datetime
+) -> tuple[Head, Outcome]:
+    """The run as opened by the command: a row for each approval, and whom it asks is told."""
+    round, outcome = apply(new, command, at)
+    round = await _with_clocks(session, new, round)
+    act, about = Act(command=command, outcome=outcome, at=at), round_subject(command.run)
+    head = Head(run=command.run, kind="approval_round", state=round.stored())
+    await begin_run(session, key, head, round, about, _opening(plan, subject), act)
+    await _add_approvals(session, command.run, round, plan)
+    await _tell(session, command.run, new, round, [act], at)
+    return head, outcome
+
+
+def _opening(plan: Plan, subject: Subject) -> dict[str, Any]:
+    return {"plan": plan.model_dump(mode="json", exclude_defaults=True), "subject": subject.model_dump(mode="json")}
+
+
+async def _add_approvals(session: AsyncSession, run: str, round: Round, plan: Plan) -> None:
     approvals = [
         _row(run, round, n, approval, planned.reasons)
         for n, (approval, planned) in enumerate(zip(round.approvals, plan.approvals, strict=True))
@@ -46,7 +69,6 @@ async def open_round(session: AsyncSession, run: str, round: Round, plan: Plan, 
         await execute(session, ADD_APPROVAL, approvals)
     if seats:
         await execute(session, ADD_SEAT, seats)
-    return head
 
 
 def _row(run: str, round: Round, n: int, approval: Approval, reasons: Sequence[str]) -> dict[str, Any]:
@@ -76,23 +98,32 @@ def _seats(round: Round, approval: Approval) -> Iterable[dict[str, Any]]:
 async def project_round(session: AsyncSession, run: Run, proposal: Proposal, at: datetime) -> Round:
     """Approvals, seats, messages and the subject's status follow the round's new state."""
     was, now = Round.model_validate(run.state), Round.model_validate(proposal.after)
-    if keepers := clock_keepers(was, now):
-        now = with_clocks(was, now, await people.working(session, keepers))
+    now = await _with_clocks(session, was, now)
     await _update_approvals(session, run.id, was, now)
+    await _tell(session, run.id, was, now, proposal.acts, at)
+    return now
+
+
+async def _with_clocks(session: AsyncSession, was: Round, now: Round) -> Round:
+    keepers = clock_keepers(was, now)
+    return with_clocks(was, now, await people.working(session, keepers)) if keepers else now
+
+
+async def _tell(session: AsyncSession, run: str, was: Round, now: Round, acts: list[Act], at: datetime) -> None:
+    """Messages to people, and the subject's status."""
     messages = [
         {
-            "id": notice.id, "person": notice.person, "template": notice.template, "subject": run.subject,
-            "run": run.id, "data": {"approvals": list(notice.approvals), **notice.facts}, "channel": "mail",
+            "id": notice.id, "person": notice.person, "template": notice.template, "subject": round_subject(run),
+            "run": run, "data": {"approvals": list(notice.approvals), **notice.facts}, "channel": "mail",
             "status": "queued", "attempts": 0,
             "next_at": at, "created_at": at, "sent_at": None, "error": "",
         }
-        for notice in await _shared(session, run.id, now, notices(run.id, was, now, proposal.acts), at)
+        for notice in await _shared(session, run, now, notices(run, was, now, acts), at)
     ]  # fmt: skip
     if messages:
         await execute(session, ADD_MESSAGE, messages)
     if was.running and not now.running and now.subject_kind == "quote":
         await quotes.set_status(session, now.subject_id, ENDED[now.status], at, now.valid_until)
-    return now
 
 
 async def _shared(session: AsyncSession, run: str, now: Round, told: list[Notice], at: datetime) -> list[Notice]:

@@ -320,7 +320,7 @@ class RunRow(SQLModel, table=True):
     """One durable run as recorded: its state, and what it was opened with."""
 
     __tablename__ = "run"
-    __table_args__ = (Index("run_due", "running", "due"),)
+    __table_args__ = (Index("run_due", "running", "due"), Index("run_unstarted", "unstarted_since"))
 
     id: str = Field(primary_key=True, max_length=200)
     kind: str
@@ -328,6 +328,8 @@ class RunRow(SQLModel, table=True):
     seq: int = 0
     running: bool = True
     due: datetime | None = moment(null=True)
+    unstarted_since: datetime | None = moment(null=True)
+    """When the record began it by itself, until the engine is known to have it."""
     state: dict[str, Any] = document()
     opening: dict[str, Any] = document()
     opened_at: datetime = moment()

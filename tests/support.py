@@ -129,6 +129,12 @@ class InlineEngine:
         self._recorder = recorder
         self._clock = clock
         self.down = False
+        self.begun: list[str] = []
+
+    async def begin(self, head: Head) -> None:
+        if self.down:
+            raise OSError("no engine")
+        self.begun.append(head.run)
 
     async def send(self, command: Command, head: Head) -> None:
         if self.down:

@@ -243,7 +243,7 @@ def queries(api: Api) -> Iterator[list[str]]:
     def note(connection: Any, cursor: Any, statement: str, *_: Any) -> None:
         asked.append(statement)
 
-    engine = api.bench.house.database._reader.sync_engine
+    engine = api.bench.house.database.questions
     event.listen(engine, "before_cursor_execute", note)
     yield asked
     event.remove(engine, "before_cursor_execute", note)

@@ -6,12 +6,14 @@ import sqlite3
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 from sqlmodel import func, select
+from temporalio.service import RPCError
 
 from replaying import replay_namespace
 from stack import Ports, Stack
@@ -52,7 +54,6 @@ async def agreement(player: Player) -> None:
 
 
 ACTS = {
-    "open": ("open", []),
     "approve": ("approve", [("dora", "first", "approve", {})]),
     "final": ("approve", [("dora", "first", "approve", {}), ("fabio", "second", "approve", {})]),
     "reject": ("reject", [("dora", "first", "approve", {}), ("fabio", "second", "reject", {"comment": "no"})]),
@@ -75,8 +76,6 @@ async def test_the_worker_dies_between_commit_and_completion_of_every_transition
     for name, (verb, acts) in ACTS.items():
         id = f"K-{name}"
         await player.quote(id, **({"short": True} if name == "expire" else {}))
-        if name == "open":
-            (arm / verb).touch()
         await player.surely("rita", f"/v1/quotes/{id}/submit", f"submit-{id}")
         digest, approvals = await player.approvals(id)
         for n, (who, rule, act, body) in enumerate(acts):
@@ -114,6 +113,27 @@ async def test_the_worker_dies_between_commit_and_completion_of_every_transition
     assert done >= len(ACTS)
     assert broken == []
     await house.close()
+
+
+async def test_what_is_submitted_while_the_engine_is_dead_is_decided_when_it_is_back(player: Player) -> None:
+    """The API dies too, before it could tell the engine of what it had promised."""
+    stack = player.live.stack
+    stack.children["engine"].kill()
+    assert await player.submit("E-1") == 200
+    stack.children["api"].kill()
+    stack.revive()
+
+    async def started() -> bool:
+        with suppress(RPCError, RuntimeError):  # the engine may not be back yet
+            client = await player.live.house.engine.client(lazy=False)
+            return [run async for run in client.list_workflows("WorkflowId = 'quote:E-1:approval:1'")] != []
+        return False
+
+    await until(started, "the run of what was submitted", seconds=60)
+    digest, approvals = await player.approvals("E-1")
+    await player.surely("dora", f"/v1/approvals/{approvals['first']}/approve", "E-1-dora", {"digest": digest})
+    await player.settled()
+    await agreement(player)
 
 
 async def test_two_hundred_rounds_while_worker_api_and_engine_are_killed(player: Player) -> None:

@@ -151,12 +151,16 @@ async def test_the_temporal_ui_shows_what_a_run_waits_for(live: Live) -> None:
 
     await until(listed, "the run in the list of the UI", 20)
     history = await client.get_workflow_handle("quote:UI-1:approval:1").fetch_history()
-    markers = [e for e in history.events if e.HasField("marker_recorded_event_attributes")]
-    assert b"open by rita" in markers[0].user_metadata.summary.data
     upserts = [e for e in history.events if e.HasField("upsert_workflow_search_attributes_event_attributes")]
     assert not upserts, "it was listed from the start as it stands now that it is open"
     async with live.house.database.reading() as session:
-        assert (await rounds.round_of(session, "quote:UI-1:approval:1"))[0].running
+        round, _ = await rounds.round_of(session, "quote:UI-1:approval:1")
+    assert round.running
+    path = f"/v1/approvals/{round.approvals[0].id}/approve"
+    assert (await live.call("dora", "POST", path, json={"digest": round.digest})).status_code == 200
+    history = await client.get_workflow_handle("quote:UI-1:approval:1").fetch_history()
+    markers = [e for e in history.events if e.HasField("marker_recorded_event_attributes")]
+    assert b"approve by dora" in markers[0].user_metadata.summary.data
 
 
 async def test_the_production_shape_runs_on_postgresql(pg: Postgres | None, tmp_path: Path, live: Live) -> None:

@@ -25,6 +25,7 @@ SHAPES: dict[str, list[Act]] = {
     "handed": [("dora", "first", "delegate", {"to": "lara"}), ("adam", "first", "reassign", {"to": "leif", "from": "lara"}),
                ("leif", "first", "approve", {}), ("fabio", "second", "approve", {})],
     "refused": [("lara", "first", "approve", {}), ("fabio", "second", "approve", {}), ("rita", "", "recall", {})],
+    "begun": [("dora", "first", "approve", {}), ("fabio", "second", "approve", {})],
     "expired": [],
     "timed": [],
     "taken-back": [("dora", "first", "approve", {}), ("dora", "first", "take-back", {}),
@@ -46,7 +47,9 @@ async def play(player: Player, name: str, arm: Path) -> str:
     id = f"H-{name}"
     run = f"quote:{id}:approval:1"
     client = await player.live.house.engine.client(lazy=False)
-    await player.quote(id, **{"expired": {"short": True}, "timed": {"nagging": True}}.get(name, {}))
+    await player.quote(
+        id, **{"expired": {"short": True}, "timed": {"nagging": True}, "begun": {"nagging": True}}.get(name, {})
+    )
     await player.surely("rita", f"/v1/quotes/{id}/submit", f"submit-{id}")
     digest, approvals = await player.approvals(id)
     if name == "malformed":

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from sqlmodel import select
 from temporalio.api.common.v1 import Payload
 from temporalio.common import RawValue
+from temporalio.service import RPCError
 
 from domain.approvals.round import Round, RoundStatus
 from domain.calendars import Calendar, after_hours
@@ -212,10 +213,11 @@ async def test_a_long_outage_waits_outside_the_workflow_task(alone: Office) -> N
     failing = Failing(alone.house.recorder, 60)
     house = replace(alone.house, recorder=failing)  # type: ignore[arg-type]
     async with approvals_worker(alone.client, house):
-        rita = await alone.caller("rita")
-        await alone.house.quotes.put(rita, a_quote("Q-outage", discount="15"), None)
+        run = await alone.submitted()
+        round = await alone.recorded(run)
         with alone.environment.auto_time_skipping_disabled():
-            kept = await alone.house.quotes.submit(rita, "Q-outage")
+            dora, first = await alone.caller("dora"), round.approvals[0].id
+            kept = await alone.house.approvals.approve(dora, first, round.digest)
         assert kept.outcome is None, "written down, not answered"
         failing.left = min(failing.left, 2)
 
@@ -224,9 +226,46 @@ async def test_a_long_outage_waits_outside_the_workflow_task(alone: Office) -> N
 
         outcome = await until(answered, "the answer")
         assert outcome.applied
-        history = await alone.client.get_workflow_handle("quote:Q-outage:approval:1").fetch_history()
+        history = await alone.client.get_workflow_handle(run).fetch_history()
         assert len(history.events) < 40
-        assert await alone.live("quote:Q-outage:approval:1") == await alone.recorded("quote:Q-outage:approval:1")
+        assert await alone.live(run) == await alone.recorded(run)
+
+
+async def test_what_is_submitted_while_the_engine_is_away_is_open_at_once_and_started_later(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away(_: Head) -> None:
+        raise OSError("no engine")
+
+    with monkeypatch.context() as during:
+        during.setattr(office.house.office.path._sender, "begin", away)
+        run = await office.submitted()
+        other = await office.submitted()
+    assert (await office.recorded(run)).status is RoundStatus.PENDING
+    assert {row.person for row in await rows(office, MessageRow)} >= {"dora"}, "who is asked is told"
+    with pytest.raises(RPCError, match="not found"):
+        await office.live(run)
+    round = await office.recorded(other)
+    answer = await office.house.approvals.approve(await office.caller("dora"), round.approvals[0].id, round.digest)
+    assert answer.outcome, "a decision starts the run, and is answered by it"
+    unstarted = {row.id for row in await rows(office, RunRow) if row.unstarted_since}
+    assert unstarted == {run}
+    for _ in range(2):
+        await office.house.sweeping.sweep_older_than(timedelta(seconds=-1))
+    assert not [row for row in await rows(office, RunRow) if row.unstarted_since]
+    assert await office.live(run) == await office.recorded(run)
+
+
+async def test_a_round_that_asks_nobody_is_approved_at_once_and_its_run_is_not_started_twice(office: Office) -> None:
+    await office.publish("kind: quote\nrules: []")
+    run = await office.submitted()
+    assert (await office.recorded(run)).status is RoundStatus.APPROVED
+    assert (await rows(office, QuoteRow))[0].status == "approved"
+    handle = office.client.get_workflow_handle(run)
+    assert (await handle.result())["status"] == "approved"
+    first = (await handle.describe()).run_id
+    await office.house.sweeping.sweep_older_than(timedelta(seconds=-1))
+    assert (await handle.describe()).run_id == first
 
 
 async def test_a_database_restored_from_an_older_copy_stops_the_run_and_nothing_is_guessed(office: Office) -> None:
