@@ -2,7 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import structlog
@@ -12,6 +13,7 @@ from activities.contracts import DELIVER, Delivered
 from domain.approvals.notices import ASKING
 from domain.approvals.plan import Plan
 from domain.approvals.round import Round
+from domain.people import Person
 from domain.quotes import Quote
 from notify.chat import Chat
 from notify.letters import Facts, Writer
@@ -30,6 +32,17 @@ HANDFUL = 5
 """Letters taken at a time: whoever dies leaves so many to be sent late."""
 CLAIM = timedelta(minutes=2)
 """How long letters belong to whoever took them: longer than sending a handful may take."""
+
+
+@dataclass(frozen=True)
+class Known:
+    """What a handful of letters is written from, by id. Nobody is in it who left, and nothing that cannot be read."""
+
+    people: dict[str, Person]
+    chats: dict[str, str]
+    rounds: dict[str, tuple[Round, Plan]]
+    quotes: dict[str, Quote]
+    names: dict[str, str]
 
 
 class Delivering:
@@ -63,33 +76,49 @@ class Delivering:
         outcomes: list[bool] = []
         gone: list[str] = []
         for first in range(0, len(batch), HANDFUL):
-            mine, gone = await self._claimed(batch[first : first + HANDFUL], gone), []
+            handful = batch[first : first + HANDFUL]
+            known = await self._known(handful)
+            mine, gone = await self._claimed(handful, known, gone), []
             for message in mine:
                 if activity.in_activity():
                     activity.heartbeat(len(outcomes))
-                outcomes.append(await self._delivered(message))
+                outcomes.append(await self._delivered(message, known))
                 gone += [message.id] if outcomes[-1] else []
         if gone:
             async with self._database.writing() as session:
                 await messages.sent(session, gone, self._clock())
         return Delivered(sent=outcomes.count(True), failed=outcomes.count(False))
 
-    async def _claimed(self, some: list[Message], gone: list[str]) -> list[Message]:
+    async def _known(self, handful: Sequence[Message]) -> Known:
+        async with self._database.reading() as session:
+            readers = await people.reached(session, {message.person for message in handful})
+            opened = await rounds.these(session, {message.run for message in handful})
+            seats = [seat for round, _ in opened.values() for a in round.approvals for seat in a.seats]
+            named = {seat.holder for seat in seats} | {seat.by for seat in seats if seat.by}
+            return Known(
+                people={id: person for id, (person, _) in readers.items() if person.active},
+                chats={id: url for id, (_, url) in readers.items()},
+                rounds=opened,
+                quotes=await quotes.these(session, {round.subject_id for round, _ in opened.values()}),
+                names=await rounds.names(session, named | {str(m.data["by"]) for m in handful if "by" in m.data}),
+            )
+
+    async def _claimed(self, handful: Sequence[Message], known: Known, gone: list[str]) -> list[Message]:
         """Those of these that are ours to send; the ones before are marked as sent in the same transaction."""
         now = self._clock()
         async with self._database.writing() as session:
             if gone:
                 await messages.sent(session, gone, now)
-            mine = await messages.claim(session, [message.id for message in some], now, now + CLAIM)
-            claimed = [message for message in some if message.id in mine]
+            mine = await messages.claim(session, [message.id for message in handful], now, now + CLAIM)
+            claimed = [message for message in handful if message.id in mine]
             for message in claimed:
-                if message.channel == "mail" and await people.chat_of(session, message.person):
+                if message.channel == "mail" and known.chats.get(message.person):
                     await messages.also_by_chat(session, message, now)
             return claimed
 
-    async def _delivered(self, message: Message) -> bool:
+    async def _delivered(self, message: Message, known: Known) -> bool:
         try:
-            await asyncio.wait_for(self._send(message, await self._letter(message)), LETTER_SECONDS)
+            await asyncio.wait_for(self._send(message, known), LETTER_SECONDS)
         except Refused as error:
             await self._failed(message, str(error), for_good=True)
         except Unavailable as error:
@@ -103,34 +132,30 @@ class Delivering:
             return True
         return False
 
-    async def _send(self, message: Message, letter: Letter) -> None:
+    async def _send(self, message: Message, known: Known) -> None:
+        letter = self._letter(message, known)
         if message.channel == "mail":
             await self._channel.send(letter)
-            return
-        async with self._database.reading() as session:
-            url = await people.chat_of(session, message.person)
-        if not url:
+        elif url := known.chats.get(message.person):
+            await self._chat.send(url, letter)
+        else:
             raise Refused(f"{message.person} has no chat any more")
-        await self._chat.send(url, letter)
 
     async def _failed(self, message: Message, error: str, for_good: bool = False) -> None:
         log.warning("message_not_sent", message=message.id, error=error, for_good=for_good)
         async with self._database.writing() as session:
             await messages.failed(session, message.id, error, self._clock(), for_good)
 
-    async def _letter(self, message: Message) -> Letter:
-        async with self._database.reading() as session:
-            person = await people.load_person(session, message.person)
-            found = await rounds.round_of(session, message.run)
-            if person is None or not person.active or not person.email:
-                raise Refused(f"{message.person} has no address or has left")
-            round, plan = found
-            stored = await quotes.load(session, round.subject_id)
-            if stored is None:
-                raise Refused(f"{message.subject} does not exist")
-            who = {name for a in round.approvals for seat in a.seats for name in (seat.holder, seat.by or seat.holder)}
-            names = await rounds.names(session, who | {str(message.data.get("by", ""))})
-        facts = self._facts(message, round, plan, stored.quote, names)
+    def _letter(self, message: Message, known: Known) -> Letter:
+        person = known.people.get(message.person)
+        if person is None or not person.email:
+            raise Refused(f"{message.person} has no address or has left")
+        if message.run not in known.rounds:
+            raise Unavailable(f"{message.run} cannot be read")
+        round, plan = known.rounds[message.run]
+        if round.subject_id not in known.quotes:
+            raise Unavailable(f"{message.subject} cannot be read")
+        facts = self._facts(message, round, plan, known.quotes[round.subject_id], known.names)
         return self._writer.write(message.id, message.template, message.data["approvals"], person, facts)
 
     def _facts(self, message: Message, round: Round, plan: Plan, quote: Quote, names: dict[str, str]) -> Facts:

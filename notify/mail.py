@@ -18,6 +18,8 @@ from notify.port import Letter, Refused, Unavailable
 
 SECONDS = 10
 LETTERS_PER_LINE, LINE_SECONDS = 50, 3.0
+BOUNDARY = "=_alternative"
+"""Between text and HTML: quoted-printable cannot contain it, so nobody has to look for one that the texts have not."""
 READABLE = Charset("utf-8")
 READABLE.body_encoding = QP
 
@@ -85,7 +87,7 @@ def compose(letter: Letter, sender: str) -> Message:
 
     Made of the older classes of the standard library: the newer ones parse every header that they are given, which took
     three times as long as all the rest."""
-    mail = MIMEMultipart("alternative")
+    mail = MIMEMultipart("alternative", BOUNDARY)
     mail["From"] = formataddr(("Dealwright", sender))
     mail["To"] = formataddr((_one_line(letter.to_name), _one_line(letter.to)))
     mail["Subject"] = Header(_one_line(letter.subject), "us-ascii" if letter.subject.isascii() else "utf-8")  # type: ignore[assignment]

@@ -2,11 +2,12 @@
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, TypeVar
 
-from sqlalchemy import Connection, CursorResult, Engine, Executable, QueuePool, create_engine, event, make_url
+import structlog
+from sqlalchemy import Connection, CursorResult, Engine, Executable, QueuePool, Row, create_engine, event, make_url
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.orm import Session as MappedSession
@@ -15,6 +16,8 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.errors import Clash
 
+log = structlog.get_logger()
+T = TypeVar("T")
 FIRST_PAUSE, LONGEST_PAUSE = 0.001, 0.02
 
 
@@ -72,8 +75,8 @@ class Database:
             except IntegrityError:
                 raise Clash("Somebody did the same at this moment. Read it again, and try again.") from None
             return
-        async with self._turn, _session(self._writer) as session:
-            await _begin(session)
+        async with self._turn, SessionHere(self._writer) as session:
+            await _begin(session.plain)
             yield session
             await session.commit()
 
@@ -86,11 +89,24 @@ async def execute(
     Statements kept as constants are compiled once; the mapper's share of a query is many times SQLite's own."""
     if isinstance(values, list) and len(values) == 1:
         values = values[0]  # drivers take a list of one the long way
+    if isinstance(session, SessionHere):
+        return session.plain.execute(statement, values)
 
     def run(within: MappedSession) -> CursorResult[Any]:
         return within.connection().execute(statement, values)
 
     return await session.run_sync(run)
+
+
+def readable(rows: Iterable[Row[Any]], read: Callable[[Row[Any]], T]) -> dict[str, T]:
+    """What can be read of these rows, by id, for who must go on without the rest; that is logged."""
+    found = {}
+    for row in rows:
+        try:
+            found[str(row.id)] = read(row)
+        except (ValueError, LookupError) as error:
+            log.error("unreadable", of=row.id, error=type(error).__name__)
+    return found
 
 
 def _session(engine: Engine | AsyncEngine) -> AsyncSession:
@@ -111,18 +127,38 @@ class SessionHere(AsyncSession):
 
     A statement of ours takes microseconds. Handing it to another thread and back took longer than it, and so did
     SQLAlchemy's way of waiting in the middle of a call. Nothing waits inside SQLite: waiting for the writer is done
-    outside (see `_begin`)."""
+    outside (see `_begin`). The mapper is made for who asks for it: it costs as much as the statement it would serve."""
 
     exec, execute, flush, get, get_one, merge = map(
         _at_once, ("exec", "execute", "flush", "get", "get_one", "merge")
     )  # fmt: skip
-    commit, close = map(_at_once, ("commit", "close"))
+    info: dict[Any, Any] = {}  # each has its own: what is proxied would make the mapper
 
     def __init__(self, engine: Engine) -> None:
-        self.sync_session = self._proxied = Session(engine, expire_on_commit=False)
+        self.plain = engine.connect()
+        self.info = {}
+        self._mapped: Session | None = None
+
+    @property
+    def sync_session(self) -> Session:  # type: ignore[override]
+        if self._mapped is None:
+            self._mapped = Session(self.plain, expire_on_commit=False, join_transaction_mode="control_fully")
+        return self._mapped
+
+    _proxied = sync_session
+
+    async def commit(self) -> None:
+        if self._mapped is not None:
+            self._mapped.commit()
+        self.plain.commit()
+
+    async def close(self) -> None:
+        if self._mapped is not None:
+            self._mapped.close()
+        self.plain.close()
 
     async def __aexit__(self, *_: object) -> None:
-        self.sync_session.close()
+        await self.close()
 
     async def run_sync(self, fn: Any, *arg: Any, **kw: Any) -> Any:
         return fn(self.sync_session, *arg, **kw)
@@ -137,13 +173,13 @@ class SessionHere(AsyncSession):
         return each()
 
 
-async def _begin(session: AsyncSession) -> None:
+async def _begin(plain: Connection) -> None:
     """Wait for SQLite's writer lock in small pauses of our own.
 
     A time limit can cancel these, and not a wait inside SQLite, whose pauses also grow so long that two busy
     processes leave the lock idle most of the time. Each try is SQLite's alone: through the mapper a failed one
     costs as much as a small transaction."""
-    driver = session.sync_session.connection().connection.driver_connection
+    driver = plain.connection.driver_connection
     pause = FIRST_PAUSE
     while not _began(driver):  # type: ignore[arg-type]
         await asyncio.sleep(pause)

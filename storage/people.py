@@ -20,7 +20,6 @@ BY_ID = core_select(PEOPLE).where(PEOPLE.c.id == bindparam("id"))
 LOCKED = BY_ID.with_for_update()
 THESE = core_select(PEOPLE).where(PEOPLE.c.id.in_(bindparam("these", expanding=True)))
 THESE_GROUPS = core_select(GROUPS).where(GROUPS.c.id.in_(bindparam("these", expanding=True)))
-CHAT = core_select(PEOPLE.c.chat_url).where(PEOPLE.c.id == bindparam("id"))
 
 
 def person_of(row: PersonRow | Row[Any]) -> Person:
@@ -63,9 +62,10 @@ async def set_chat(session: AsyncSession, id: str, url: str) -> None:
     (await session.get_one(PersonRow, id)).chat_url = url
 
 
-async def chat_of(session: AsyncSession, id: str) -> str:
-    """The address of a person's chat; empty without one."""
-    return (await execute(session, CHAT, {"id": id})).scalar() or ""
+async def reached(session: AsyncSession, ids: set[str]) -> dict[str, tuple[Person, str]]:
+    """These people, each with the address of their chat; empty without one."""
+    rows = await execute(session, THESE, {"these": sorted(ids)})
+    return {row.id: (person_of(row), row.chat_url) for row in rows}
 
 
 async def list_people(session: AsyncSession, after: str, limit: int, active: bool | None = None) -> list[Person]:

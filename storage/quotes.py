@@ -10,7 +10,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from domain.approvals.round import round_run
 from domain.quotes import Acceptance, Quote, QuoteStatus
 from domain.values import Value
-from storage.database import execute
+from storage.database import execute, readable
 from storage.tables import ProductRow, QuoteRow, SeatRow
 
 
@@ -53,6 +53,7 @@ APPROVED = [s.value for s in QuoteStatus if s.frozen or s is QuoteStatus.APPROVE
 QUOTES = QuoteRow.__table__  # type: ignore[attr-defined]
 ONE = select(QUOTES).where(QUOTES.c.id == bindparam("of"))
 LOCKED = ONE.with_for_update()
+THESE = select(QUOTES.c.id, QUOTES.c.body).where(QUOTES.c.id.in_(bindparam("these", expanding=True)))
 CHANGE, ADD = update(QUOTES).where(QUOTES.c.id == bindparam("of")), insert(QUOTES)
 
 
@@ -67,6 +68,12 @@ def stored_of(row: Row[Any]) -> StoredQuote:
 async def load(session: AsyncSession, id: str, lock: bool = False) -> StoredQuote | None:
     row = (await execute(session, LOCKED if lock else ONE, {"of": id})).first()
     return stored_of(row) if row else None
+
+
+async def these(session: AsyncSession, ids: set[str]) -> dict[str, Quote]:
+    """Those of these quotes that can be read, as their owners wrote them."""
+    rows = await execute(session, THESE, {"these": sorted(ids)})
+    return readable(rows, lambda row: Quote.model_validate(row.body))
 
 
 async def save(session: AsyncSession, stored: StoredQuote) -> None:

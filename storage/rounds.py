@@ -22,7 +22,7 @@ from domain.quotes import QuoteStatus
 from domain.runs import Act, Command, Head, Outcome, Proposal
 from domain.values import Value
 from storage import delegations, people, quotes
-from storage.database import execute
+from storage.database import execute, readable
 from storage.record import Run, begin_run, open_run
 from storage.tables import ApprovalRow, MessageRow, PersonRow, RunRow, SeatRow
 from storage.types import Moment
@@ -156,6 +156,7 @@ ADD_APPROVAL, ADD_SEAT, ADD_MESSAGE = insert(ApprovalRow), insert(SeatRow), inse
 ASKED, FIRST = bindparam("asked_at", type_=Moment()), bindparam("first_asked_at", type_=Moment())
 RUNS, PEOPLE = RunRow.__table__.c, PersonRow.__table__.c  # type: ignore[attr-defined]
 OPENED = core_select(RUNS.state, RUNS.opening).where(RUNS.id == bindparam("of"))
+THESE = core_select(RUNS.id, RUNS.state, RUNS.opening).where(RUNS.id.in_(bindparam("these", expanding=True)))
 ROUNDS_OF = (
     core_select(RUNS.state, RUNS.opening)
     .where(RUNS.subject == bindparam("about"), RUNS.kind == "approval_round")
@@ -316,6 +317,11 @@ async def names(session: AsyncSession, ids: Iterable[str]) -> dict[str, str]:
 
 async def round_of(session: AsyncSession, run: str) -> tuple[Round, Plan]:
     return _opened((await execute(session, OPENED, {"of": run})).one())
+
+
+async def these(session: AsyncSession, runs: set[str]) -> dict[str, tuple[Round, Plan]]:
+    """Those of these rounds that can be read, by run."""
+    return readable(await execute(session, THESE, {"these": sorted(runs)}), _opened)
 
 
 async def past_hours(session: AsyncSession, plan: Plan) -> Past:

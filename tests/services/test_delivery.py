@@ -12,8 +12,8 @@ from sqlmodel import select
 from activities.notifying import Delivering
 from notify.chat import Chat
 from notify.port import Letter
-from storage.tables import MessageRow
-from tests.api.test_quotes import submitted
+from storage.tables import MessageRow, RunRow
+from tests.api.test_quotes import BODY, submitted
 from tests.apiclient import Api
 
 
@@ -107,3 +107,23 @@ async def test_a_chat_address_that_is_not_allowed_is_refused(api: Api, url: str)
     answer = await api.call("root", "PUT", "/v1/users/dora/chat", json={"url": url})
     assert answer.status_code == 422
     assert (await api.call("adam", "PUT", "/v1/users/dora/chat", json={"url": ""})).status_code == 403
+
+
+async def test_a_round_that_cannot_be_read_does_not_hold_up_the_letters_beside_it(api: Api) -> None:
+    house, box = api.bench.house, Box()
+    await submitted(api)
+    for method, path, body in (
+        ("PUT", "/v1/quotes/Q-2", {**BODY, "id": "Q-2"}),
+        ("POST", "/v1/quotes/Q-2/submit", None),
+    ):
+        assert (await api.call("rita", method, path, json=body)).is_success
+    async with house.database.writing() as session:
+        (await session.get_one(RunRow, "quote:Q-1:approval:1")).state = {"status": "no such status"}
+    delivering = Delivering(house.database, box, Chat(), api.bench.clock, house.links)
+    await delivering.deliver_due()
+    assert sorted(letter.to for letter in box.letters) == ["daniel@example.com", "dora@example.com"]
+    async with house.database.reading() as session:
+        found = (await session.exec(select(MessageRow))).all()
+    assert {(m.subject, m.status, m.error) for m in found} == {
+        ("quote:Q-2", "sent", ""), ("quote:Q-1", "queued", "quote:Q-1:approval:1 cannot be read"),
+    }  # fmt: skip
