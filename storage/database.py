@@ -4,10 +4,23 @@ import asyncio
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from functools import lru_cache
 from typing import Any, TypeVar
 
 import structlog
-from sqlalchemy import Connection, CursorResult, Engine, Executable, QueuePool, Row, create_engine, event, make_url
+from sqlalchemy import (
+    Connection,
+    CursorResult,
+    Engine,
+    Executable,
+    QueuePool,
+    Row,
+    Table,
+    create_engine,
+    event,
+    make_url,
+)
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.orm import Session as MappedSession
@@ -96,6 +109,23 @@ async def execute(
         return within.connection().execute(statement, values)
 
     return await session.run_sync(run)
+
+
+async def insert_new(session: AsyncSession, table: Table, row: Mapping[str, Any]) -> bool:
+    """Insert a row, unless one of its key stands already; whether it did."""
+    insert = _insert_new(table, sqlite.insert if on_sqlite(session) else postgresql.insert)
+    return (await execute(session, insert, row)).rowcount == 1
+
+
+@lru_cache
+def _insert_new(table: Table, insert: Callable[[Table], Any]) -> Executable:
+    statement: Executable = insert(table).on_conflict_do_nothing().execution_options(preserve_rowcount=True)
+    return statement
+
+
+def on_sqlite(session: AsyncSession) -> bool:
+    """Whether there is only one writer, as it is."""
+    return isinstance(session, SessionHere)
 
 
 def readable(rows: Iterable[Row[Any]], read: Callable[[Row[Any]], T]) -> dict[str, T]:

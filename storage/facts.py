@@ -6,7 +6,6 @@ from decimal import Decimal
 
 from sqlalchemy import func, insert, update
 from sqlalchemy import select as sql_select
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -14,11 +13,11 @@ from domain.customers.contracts import Contract
 from domain.customers.facts import Fact, by_line
 from domain.customers.revenue import Entry, Key, entries
 from domain.money import minor_unit
-from storage.database import execute
+from storage.database import execute, insert_new
 from storage.tables import BooksRow, ContractRow, FactRow, RevenueRow
 
 THE_BOOKS = 1
-BOOKED = RevenueRow.__table__  # type: ignore[attr-defined]
+BOOKED, CONTRACTS = RevenueRow.__table__, ContractRow.__table__  # type: ignore[attr-defined]
 
 
 # --- facts ------------------------------------------------------------------------------------------------------------
@@ -59,13 +58,8 @@ async def contracts(session: AsyncSession, customer: str, lock: bool = False) ->
 
 async def make_contracts(session: AsyncSession, wanted: list[Contract]) -> None:
     """Those that do not exist yet; many orders of one customer may want the same at once."""
-    kind = session.get_bind().dialect.name
     for contract in wanted:
-        row = contract.model_dump(exclude={"ends"})
-        if kind == "sqlite":
-            await execute(session, sqlite.insert(ContractRow).values(row).on_conflict_do_nothing())
-        else:
-            await execute(session, postgresql.insert(ContractRow).values(row).on_conflict_do_nothing())
+        await insert_new(session, CONTRACTS, contract.model_dump(exclude={"ends"}))
 
 
 # --- the books --------------------------------------------------------------------------------------------------------

@@ -15,10 +15,11 @@ from domain.people import Directory, Group, Person
 from storage.database import execute
 from storage.tables import ApiKeyRow, GroupRow, PersonRow, RateRow
 
-PEOPLE, GROUPS = PersonRow.__table__, GroupRow.__table__  # type: ignore[attr-defined]
+PEOPLE, GROUPS, RATES = PersonRow.__table__, GroupRow.__table__, RateRow.__table__  # type: ignore[attr-defined]
 BY_ID = core_select(PEOPLE).where(PEOPLE.c.id == bindparam("id"))
 LOCKED = BY_ID.with_for_update()
 THESE = core_select(PEOPLE).where(PEOPLE.c.id.in_(bindparam("these", expanding=True)))
+ALL_RATES = core_select(RATES)
 THESE_GROUPS = core_select(GROUPS).where(GROUPS.c.id.in_(bindparam("these", expanding=True)))
 
 
@@ -137,7 +138,7 @@ async def revoke_key(session: AsyncSession, prefix: str, at: datetime) -> bool:
 
 async def rates(session: AsyncSession, company_currency: str) -> Rates:
     table: dict[str, dict[date, Decimal]] = {}
-    for row in (await session.exec(select(RateRow))).all():
+    for row in await execute(session, ALL_RATES):
         table.setdefault(row.currency, {})[date.fromisoformat(row.valid_from)] = row.rate
     return Rates(company_currency, table)
 

@@ -10,13 +10,13 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.audit import Entry
 from domain.erp import ERP
-from domain.errors import CommandIdReused
+from domain.errors import Clash, CommandIdReused
 from domain.people import Role
 from domain.permissions import VERB_ACTS, allows
 from domain.runs import PARKED, Act, CannotSettle, Command, Head, Outcome, Proposal, RunState, is_expiry
 from domain.values import Value
 from storage import people, trail
-from storage.database import Database, execute
+from storage.database import Database, execute, insert_new
 from storage.tables import CommandRow, EventRow, RunRow
 
 Clock = Callable[[], datetime]
@@ -28,7 +28,6 @@ THE_RUN_LOCKED = THE_RUN.with_for_update()
 OPEN_RUN, CHANGE_RUN = insert(RUNS), update(RUNS).where(RUNS.c.id == bindparam("of"))
 THE_COMMAND = select(COMMANDS).where(COMMANDS.c.id == bindparam("of"))
 THE_COMMANDS = select(COMMANDS).where(COMMANDS.c.id.in_(bindparam("these", expanding=True)))
-ADD_COMMAND = insert(COMMANDS)
 ANSWER = (
     update(COMMANDS)
     .where(COMMANDS.c.id == bindparam("of"))
@@ -110,7 +109,8 @@ async def begin_run(
            "due": state.due, "unstarted_since": act.at, "state": run.state, "opening": opening,
            "opened_at": act.at}  # fmt: skip
     await execute(session, OPEN_RUN, row)
-    await _add(session, act.command, act.at, outcome=act.outcome)
+    if not await _add(session, act.command, act.at, outcome=act.outcome):
+        raise CommandIdReused
     await trail.append(session, key, [_entry(run, act, run.seq, verified=True)])
 
 
@@ -122,11 +122,9 @@ async def head(session: AsyncSession, run: str) -> Head | None:
 
 async def write_down(session: AsyncSession, command: Command, at: datetime) -> bool:
     """Store the command's row; False if it stands already. Raises CommandIdReused if that one says something else."""
-    row = (await execute(session, THE_COMMAND, {"of": command.id})).first()
-    if row is None:
-        await _add(session, command, at)
+    if await _add(session, command, at):
         return True
-    if row.body != command.body:
+    if (await execute(session, THE_COMMAND, {"of": command.id})).one().body != command.body:
         raise CommandIdReused
     return False
 
@@ -156,11 +154,12 @@ async def answer_now(session: AsyncSession, key: bytes, act: Act) -> None:
 
 async def _add(
     session: AsyncSession, command: Command, at: datetime, verified: bool = True, outcome: Outcome | None = None
-) -> None:
+) -> bool:
+    """Store the command's row, unless one stands; whether it did."""
     row = {**command.model_dump(), "body": command.body, "verified": verified, "created_at": at, "parked": False,
            "answered": outcome is not None, "outcome": outcome and outcome.model_dump(mode="json"),
            "answered_at": outcome and at}  # fmt: skip
-    await execute(session, ADD_COMMAND, row)
+    return await insert_new(session, COMMANDS, row)
 
 
 def _answer(act: Act, at: datetime) -> dict[str, Any]:
@@ -230,7 +229,8 @@ class Recorder:
         for act in asked:
             command, row = act.command, rows.get(act.command.id)
             if row is None and self._allow_unverified and await _permitted(session, command):
-                await _add(session, command, act.at, verified=False)
+                if not await _add(session, command, act.at, verified=False):
+                    raise Clash("A command of this id was written down at this moment.")
                 rows[command.id] = (await execute(session, THE_COMMAND, {"of": command.id})).one()
             elif row is None or row.body != command.body or row.run != run.id:
                 await self._note_forgery(session, run, act)
@@ -317,8 +317,7 @@ async def write_down_again(session: AsyncSession, command: Command, at: datetime
     from_erp = command.actor == ERP and VERB_ACTS.get(command.verb) == "erp.report"
     if await known(session, [command.id]) or not (from_erp or await _permitted(session, command)):
         return False
-    await _add(session, command, at, verified=False)
-    return True
+    return await _add(session, command, at, verified=False)
 
 
 async def unanswered(session: AsyncSession, before: datetime, limit: int) -> list[tuple[Command, Head]]:

@@ -7,7 +7,7 @@ from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.audit import FIRST, Entry, HeadMark, seal
-from storage.database import execute
+from storage.database import execute, on_sqlite
 from storage.tables import EventRow
 
 EVENTS = EventRow.__table__  # type: ignore[attr-defined]
@@ -25,7 +25,7 @@ async def append(session: AsyncSession, key: bytes, entries: list[Entry]) -> Non
     if not entries:
         return
     subject = entries[0].subject
-    if session.get_bind().dialect.name == "postgresql":  # on SQLite there is one writer as it is
+    if not on_sqlite(session):
         await execute(session, text("select pg_advisory_xact_lock(hashtextextended(:s, 0))"), {"s": subject})
     newest = (await execute(session, NEWEST, {"subject": subject})).first()
     seq, mac = (newest.seq, newest.mac) if newest else (0, FIRST)
