@@ -1,4 +1,5 @@
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -42,11 +43,12 @@ rules:
 
 
 async def until(condition: Callable[[], Any], what: str | Callable[[], str], seconds: float = 90) -> Any:
-    for _ in range(int(seconds / 0.1)):
-        if found := await condition():
-            return found
+    late = time.monotonic() + seconds
+    while not (found := await condition()):
+        if time.monotonic() > late:
+            raise AssertionError(f"{what if isinstance(what, str) else what()} never came to be")
         await asyncio.sleep(0.1)
-    raise AssertionError(f"{what if isinstance(what, str) else what()} never came to be")
+    return found
 
 
 @dataclass

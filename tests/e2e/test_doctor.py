@@ -65,7 +65,7 @@ class Hospital:
         async def agree() -> bool:
             return not await self.seen()
 
-        await until(agree, "health", seconds=60)
+        await until(agree, "health", seconds=120)
 
     async def mended(self) -> list[str]:
         """What was taken out of histories. Nothing differs afterwards."""

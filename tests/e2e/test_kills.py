@@ -50,7 +50,7 @@ async def agreement(player: Player) -> None:
         found[:] = await violations(player.live.house, player.told)
         return not found
 
-    await until(agreed, lambda: f"agreement: {found[:5]}", seconds=60)
+    await until(agreed, lambda: f"agreement: {found[:5]}", seconds=300)
 
 
 ACTS = {

@@ -71,7 +71,7 @@ async def agreement(player: Player) -> None:
         found[:] = await violations(player.live.house, player.told)
         return not found
 
-    await until(agreed, lambda: f"agreement: {found[:5]}", seconds=90)
+    await until(agreed, lambda: f"agreement: {found[:5]}", seconds=300)
 
 
 STEPS: list[tuple[str, str, str, dict[str, Any]]] = [
