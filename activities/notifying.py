@@ -29,7 +29,7 @@ PAUSE = 0.5
 BATCH = 20
 LETTER_SECONDS = 20.0
 HANDFUL = 5
-"""Letters taken at a time: whoever dies leaves so many to be sent late."""
+"""Letters taken at a time: whoever dies leaves so many at most to be sent late, or again under the same Message-ID."""
 CLAIM = timedelta(minutes=2)
 """How long letters belong to whoever took them: longer than sending a handful may take."""
 

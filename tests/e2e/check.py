@@ -1,6 +1,7 @@
 """What must hold for every round, whatever died on the way. Says the violations in words."""
 
 from sqlmodel import col, select
+from temporalio.service import RPCError
 
 from composition import House
 from domain.approvals.acts import apply
@@ -80,9 +81,10 @@ async def _lists(session, run: RunRow, state: Round) -> list[str]:  # type: igno
 async def _engine(house: House, run: str, state: Round) -> list[str]:
     client = await house.engine.client(lazy=False)
     handle = client.get_workflow_handle(run)
-    live = await handle.query("state", result_type=Round)
-    return (
-        []
-        if live == state
-        else [f"{run}: the engine says {live.status}@{live.seq}, the record {state.status}@{state.seq}"]
-    )
+    try:
+        live = await handle.query("state", result_type=Round)
+    except RPCError as error:  # its task is being tried again
+        return [f"{run}: the engine says {error.message}"]
+    if live == state:
+        return []
+    return [f"{run}: the engine says {live.status}@{live.seq}, the record {state.status}@{state.seq}"]
