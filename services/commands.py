@@ -23,7 +23,7 @@ from storage.database import Database
 
 log = structlog.get_logger()
 WAIT_SECONDS = 2.0
-SHORTEST_PAUSE, LONGEST_PAUSE = 0.002, 0.05
+SHORTEST_PAUSE, LONGEST_PAUSE = 0.004, 0.05
 
 
 def command_id(actor: str, key: str | None) -> str:

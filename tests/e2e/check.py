@@ -8,6 +8,7 @@ from domain.approvals.acts import apply
 from domain.approvals.plan import Plan
 from domain.approvals.round import Round, new_round
 from domain.audit import flaws
+from domain.orders.order import Order
 from domain.runs import Outcome, expiry
 from storage import trail
 from storage.record import command_of
@@ -45,7 +46,7 @@ async def violations(house: House, acknowledged: dict[str, str | None]) -> list[
             if model != state or run.seq != state.seq or run.running is not state.running:
                 found.append(f"{run.id}: the recorded state is not what the events add up to")
             found += await _lists(session, run, state)
-            found += await _engine(house, run.id, state)
+            found += await engine_differs(house, run.id, state)
         entries = [item async for item in trail.everything(session)]
     found += [f"audit {f.subject} #{f.seq}: {f.what}" for f in flaws(house.office.audit_key, entries)]
     for id, code in acknowledged.items():
@@ -78,11 +79,11 @@ async def _lists(session, run: RunRow, state: Round) -> list[str]:  # type: igno
     return found
 
 
-async def _engine(house: House, run: str, state: Round) -> list[str]:
+async def engine_differs(house: House, run: str, state: Round | Order) -> list[str]:
     client = await house.engine.client(lazy=False)
     handle = client.get_workflow_handle(run)
     try:
-        live = await handle.query("state", result_type=Round)
+        live = await handle.query("state", result_type=type(state))
     except RPCError as error:  # its task is being tried again
         return [f"{run}: the engine says {error.message}"]
     if live == state:

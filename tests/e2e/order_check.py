@@ -11,22 +11,18 @@ from domain.orders.settle import claims
 from domain.runs import Outcome
 from storage import orders, trail
 from storage.tables import CommandRow, ErpDocumentRow, EventRow, OrderRow, RunRow
+from tests.e2e.check import engine_differs
 
 
 async def violations(house: House, acknowledged: dict[str, str | None]) -> list[str]:
     """`acknowledged`: command id -> the code its caller was given, None for a 202."""
     found: list[str] = []
     states: dict[str, list[Order]] = {}
-    client = await house.engine.client(lazy=False)
     async with house.database.reading() as session:
         for run in (await session.exec(select(RunRow).where(RunRow.kind == "order_fulfilment"))).all():
             order = Order.model_validate(run.state)
             states.setdefault(order.quote, []).append(order)
-            live = await client.get_workflow_handle(run.id).query("state", result_type=Order)
-            if live != order:
-                found.append(
-                    f"{run.id}: the engine says {live.status}@{live.seq}, the record {order.status}@{order.seq}"
-                )
+            found += await engine_differs(house, run.id, order)
             found += await _history(session, run, order)
         for quote, made in states.items():
             found += await _ledger(session, quote, made)

@@ -158,9 +158,14 @@ async def test_the_temporal_ui_shows_what_a_run_waits_for(live: Live) -> None:
     assert round.running
     path = f"/v1/approvals/{round.approvals[0].id}/approve"
     assert (await live.call("dora", "POST", path, json={"digest": round.digest})).status_code == 200
-    history = await client.get_workflow_handle("quote:UI-1:approval:1").fetch_history()
-    markers = [e for e in history.events if e.HasField("marker_recorded_event_attributes")]
-    assert b"approve by dora" in markers[0].user_metadata.summary.data
+
+    async def recorded() -> list[bytes]:  # the answer comes from the record, which is a moment before the history
+        history = await client.get_workflow_handle("quote:UI-1:approval:1").fetch_history()
+        markers = [e for e in history.events if e.HasField("marker_recorded_event_attributes")]
+        return [marker.user_metadata.summary.data for marker in markers]
+
+    (summary,) = await until(recorded, "the step in the history", 20)
+    assert b"approve by dora" in summary
 
 
 async def test_the_production_shape_runs_on_postgresql(pg: Postgres | None, tmp_path: Path, live: Live) -> None:
