@@ -4,7 +4,7 @@ from fastapi import FastAPI
 
 import logs
 from api.app import create
-from composition import build
+from composition import build, ready
 from console.app import mount
 from settings import settings
 
@@ -14,4 +14,5 @@ def application() -> FastAPI:
     house = build(settings())
     app = create(house)
     mount(app, house)
+    ready()
     return app

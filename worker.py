@@ -42,7 +42,7 @@ from activities.notifying import Delivering
 from activities.opening import Openings
 from activities.recording import Recording
 from activities.syncing import Syncing
-from composition import House, build, now
+from composition import House, build, now, ready
 from erp.outbox import Outbox
 from erp.port import Erp
 from erp.tryton.adapter import Tryton
@@ -259,6 +259,7 @@ async def serve(queues: list[str], stop: asyncio.Event) -> None:
             if queue == "erp" and not house.settings.erp_carries:
                 continue
             await stack.enter_async_context(WORKERS[queue](client, house))
+        ready()
         log.info("worker_up", queues=queues)
         with suppress(RPCError):
             await house.sweeping.sweep_older_than(timedelta(0))

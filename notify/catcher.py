@@ -8,6 +8,7 @@ from email.parser import BytesParser
 from pathlib import Path
 from typing import Any
 
+import uvloop
 from aiosmtpd.controller import Controller
 
 from domain.values import Value
@@ -36,7 +37,7 @@ class _Keep:
 def catcher(folder: Path, port: int, host: str = "127.0.0.1") -> Controller:
     """Start with `.start()`, end with `.stop()`."""
     folder.parent.mkdir(parents=True, exist_ok=True)
-    return Controller(_Keep(folder), hostname=host, port=port)
+    return Controller(_Keep(folder), host, port, uvloop.new_event_loop())
 
 
 def caught(folder: Path, most: int = 100) -> Iterator[Caught]:

@@ -100,7 +100,7 @@ class Imports:
                           "digest": quote.digest}  # fmt: skip
                 stored = (known or fresh).model_copy(update=update)
                 stored = stored.model_copy(update={"version": stored.version + 1})
-                await quotes.save(session, stored)
+                await quotes.save(session, stored, new=known is None)
                 await office.note(
                     session, caller, f"quote:{quote.id}", "imported", quote.digest, version=stored.version
                 )

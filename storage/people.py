@@ -19,6 +19,10 @@ PEOPLE, GROUPS, RATES = PersonRow.__table__, GroupRow.__table__, RateRow.__table
 BY_ID = core_select(PEOPLE).where(PEOPLE.c.id == bindparam("id"))
 LOCKED = BY_ID.with_for_update()
 THESE = core_select(PEOPLE).where(PEOPLE.c.id.in_(bindparam("these", expanding=True)))
+WITH_MANAGERS = core_select(PEOPLE.c.id, PEOPLE.c.manager)
+NAMED = WITH_MANAGERS.where(PEOPLE.c.id.in_(bindparam("these", expanding=True))).cte("named", recursive=True)
+ABOVE = NAMED.union(WITH_MANAGERS.where(PEOPLE.c.id == NAMED.c.manager))
+THESE_AND_ABOVE = core_select(PEOPLE).where(PEOPLE.c.id.in_(core_select(ABOVE.c.id)))
 ALL_RATES = core_select(RATES)
 THESE_GROUPS = core_select(GROUPS).where(GROUPS.c.id.in_(bindparam("these", expanding=True)))
 
@@ -95,15 +99,11 @@ async def list_groups(session: AsyncSession, after: str, limit: int) -> list[Gro
 
 async def directory(session: AsyncSession, people: set[str], groups: set[str]) -> Directory:
     """These people and groups, the groups' members, and everybody's managers above them: what a plan needs to know."""
-    rows = await execute(session, THESE_GROUPS, {"these": sorted(groups)}) if groups else ()
-    named = {row.id: group_of(row) for row in rows}
-    found: dict[str, Person] = {}
+    found = await execute(session, THESE_GROUPS, {"these": sorted(groups)}) if groups else ()
+    named = {row.id: group_of(row) for row in found}
     wanted = people.union(*(group.members for group in named.values()))
-    while wanted:
-        these = [person_of(row) for row in await execute(session, THESE, {"these": sorted(wanted)})]
-        found |= {person.id: person for person in these}
-        wanted = {person.manager for person in these if person.manager} - set(found)
-    return Directory(people=found, groups=named)
+    rows = await execute(session, THESE_AND_ABOVE, {"these": sorted(wanted)}) if wanted else ()
+    return Directory(people={row.id: person_of(row) for row in rows}, groups=named)
 
 
 async def working(session: AsyncSession, keepers: set[str]) -> dict[str, Working]:

@@ -76,10 +76,13 @@ async def these(session: AsyncSession, ids: set[str]) -> dict[str, Quote]:
     return readable(rows, lambda row: Quote.model_validate(row.body))
 
 
-async def save(session: AsyncSession, stored: StoredQuote) -> None:
+async def save(session: AsyncSession, stored: StoredQuote, new: bool = False) -> None:
+    """Store the quote over what stands; a `new` one where nothing does."""
     id, columns = stored.quote.id, _columns(stored)
-    if (await execute(session, CHANGE, {"of": id, **columns})).rowcount == 0:
+    if new:
         await execute(session, ADD, {"id": id, "created_at": stored.created_at, **columns})
+    else:
+        await execute(session, CHANGE, {"of": id, **columns})
 
 
 async def set_status(
