@@ -13,6 +13,7 @@ from sqlalchemy import (
     CursorResult,
     Engine,
     Executable,
+    Insert,
     QueuePool,
     Row,
     Table,
@@ -28,6 +29,7 @@ from sqlmodel import Session
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.errors import Clash
+from storage.pipeline import Line, lined, unanswered
 
 log = structlog.get_logger()
 T = TypeVar("T")
@@ -55,11 +57,16 @@ class Database:
         else:
             # Prepared statements are kept on the server by name; a pooler between would lose them, so none are made.
             options = {"prepare_threshold": None}
+            half = pool // 2
             self._writer = create_async_engine(
-                url, pool_size=pool, max_overflow=pool, connect_args=options, hide_parameters=True
-            )
+                url, pool_size=pool, max_overflow=half, hide_parameters=True,
+                connect_args={**options, "async_creator_fn": Line.open},
+            )  # fmt: skip
             # A reader sees what is committed at each statement, in a transaction or not; without one it asks less.
-            self._reader = self._writer.execution_options(isolation_level="AUTOCOMMIT")
+            self._reader = create_async_engine(
+                url, pool_size=half, max_overflow=half, hide_parameters=True,
+                connect_args=options, isolation_level="AUTOCOMMIT",
+            )  # fmt: skip
 
     @property
     def questions(self) -> Engine:
@@ -83,8 +90,9 @@ class Database:
         """One transaction: committed at the end of the block, or nothing of it."""
         if isinstance(self._writer, AsyncEngine):
             try:
-                async with _session(self._writer) as session, session.begin():
+                async with _session(self._writer) as session, lined(session):
                     yield session
+                    await session.commit()
             except IntegrityError:
                 raise Clash("Somebody did the same at this moment. Read it again, and try again.") from None
             return
@@ -109,6 +117,16 @@ async def execute(
         return within.connection().execute(statement, values)
 
     return await session.run_sync(run)
+
+
+async def write(
+    session: AsyncSession, statement: Executable, values: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None
+) -> None:
+    """Run a statement of a transaction whose answer nobody reads. Should it fail, the next one or the commit does."""
+    if isinstance(statement, Insert):
+        statement = statement.inline()  # else the database answers with the number it gave the row, where it gives one
+    with unanswered(session):
+        await execute(session, statement, values)
 
 
 async def insert_new(session: AsyncSession, table: Table, row: Mapping[str, Any]) -> bool:

@@ -1,0 +1,89 @@
+import asyncio
+import gc
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from sqlalchemy import Executable, bindparam, insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from domain.errors import Clash
+from storage.database import Database, execute, write
+from storage.tables import PersonRow
+
+PEOPLE = PersonRow.__table__  # type: ignore[attr-defined]
+ADD = insert(PEOPLE)
+RENAME = update(PEOPLE).where(PEOPLE.c.id == bindparam("of")).values(name=bindparam("to"))
+NAMES = select(PEOPLE.c.name).order_by(PEOPLE.c.id)
+ANA = {"id": "ana", "name": "Ana", "roles": []}
+BEA = {"id": "bea", "name": "Bea", "roles": []}
+ANNA = {"of": "ana", "to": "Anna"}
+
+
+async def names(database: Database) -> list[str]:
+    async with database.reading() as session:
+        return list((await execute(session, NAMES)).scalars())
+
+
+async def written(database: Database, *statements: tuple[Executable, Mapping[str, Any]], ask: bool = False) -> None:
+    async with database.writing() as session:
+        for statement, values in statements:
+            await write(session, statement, values)
+        if ask:
+            await execute(session, NAMES)
+
+
+async def test_what_is_written_is_there_for_the_next_question_and_kept_by_the_commit(database: Database) -> None:
+    async with database.writing() as session:
+        await write(session, ADD, [ANA, BEA])
+        await write(session, RENAME, ANNA)
+        assert list((await execute(session, NAMES)).scalars()) == ["Anna", "Bea"]
+        await write(session, RENAME, {"of": "bea", "to": "Beatriz"})
+    assert await names(database) == ["Anna", "Beatriz"]
+
+
+@pytest.mark.parametrize("ask", [True, False])
+async def test_what_cannot_be_written_takes_the_whole_transaction_with_it(database: Database, ask: bool) -> None:
+    await written(database, (ADD, ANA))
+    for statements in (((RENAME, ANNA), (ADD, ANA)), ((ADD, ANA), (RENAME, ANNA))):
+        with pytest.raises((Clash, IntegrityError)):
+            await written(database, *statements, ask=ask)
+    await written(database, (ADD, BEA))
+    assert await names(database) == ["Ana", "Bea"]
+
+
+async def test_an_error_of_ours_leaves_nothing_of_what_was_written(database: Database) -> None:
+    async def broken(row: Mapping[str, Any]) -> None:
+        async with database.writing() as session:
+            await write(session, ADD, row)
+            raise LookupError
+
+    for row in (ANA, BEA, BEA):
+        with pytest.raises(LookupError):
+            await broken(row)
+    await written(database, (ADD, ANA))
+    with pytest.raises((LookupError, IntegrityError)):  # two things went wrong; whoever waits meets the other first
+        await broken(ANA)
+    await written(database, (ADD, BEA))
+    assert await names(database) == ["Ana", "Bea"]
+
+
+async def test_who_is_stopped_in_the_middle_mixes_up_nobody_elses_answers(database: Database) -> None:
+    await written(database, (ADD, ANA), (ADD, BEA))
+
+    async def rename(to: str) -> None:
+        async with database.writing() as session:
+            await write(session, RENAME, {"of": "ana", "to": to})
+            assert to in (await execute(session, NAMES)).scalars()
+            await write(session, RENAME, {"of": "bea", "to": to})
+
+    for n in range(40):
+        tasks = [asyncio.create_task(rename(f"{n}-{m}")) for m in range(6)]
+        await asyncio.sleep(n / 4000)
+        for task in tasks[::2]:
+            task.cancel()
+        found = await asyncio.gather(*tasks, return_exceptions=True)
+        assert [result for result in found[1::2] if result is not None] == []
+        ana, bea = await names(database)
+        assert ana == bea  # each renaming is whole, or is not
+    gc.collect()  # lines that were being opened when their callers were stopped
