@@ -1,7 +1,7 @@
-"""PostgreSQL's driver for writers: what is told goes along with the next question, or with the commit.
+"""PostgreSQL's driver for writers: what is only written goes along with the next question, or with the commit.
 
 The way to the server and back costs more than most statements, and most statements of a transaction have no answer
-that anybody reads. Lines stay in the protocol's pipeline mode; whatever is not told waits for its answer as usual."""
+that anybody reads. Lines stay in the protocol's pipeline mode; whatever else is run waits for its answer as usual."""
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
@@ -17,6 +17,8 @@ LINE = "line"
 
 
 class Cursor(AsyncCursor[Any]):
+    """Waits for its answer, and so for all before it, unless its line does not wait."""
+
     async def execute(self, *given: Any, **options: Any) -> "Cursor":
         await super().execute(*given, **options)
         await self._answered()
@@ -60,7 +62,7 @@ class Line(AsyncConnection[Any]):
 
     async def close(self) -> None:
         await super().close()
-        with suppress(Error):  # it could only tell the server what closing told it
+        with suppress(Error):  # leaving the mode asks the server, which closing has taken leave of
             await self.mode.aclose()
 
 

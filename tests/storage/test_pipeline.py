@@ -3,9 +3,10 @@ import gc
 from collections.abc import Mapping
 from typing import Any
 
+import psycopg
 import pytest
 from sqlalchemy import Executable, bindparam, insert, select, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from domain.errors import Clash
 from storage.database import Database, execute, write
@@ -87,3 +88,19 @@ async def test_who_is_stopped_in_the_middle_mixes_up_nobody_elses_answers(databa
         ana, bea = await names(database)
         assert ana == bea  # each renaming is whole, or is not
     gc.collect()  # lines that were being opened when their callers were stopped
+
+
+async def test_lines_that_the_server_ended_are_replaced(database: Database) -> None:
+    if database.url.startswith("sqlite"):
+        pytest.skip("SQLite has no server")
+    await written(database, (ADD, ANA), (ADD, BEA))
+    await asyncio.gather(*(written(database, (RENAME, ANNA)) for _ in range(4)))
+    with psycopg.connect(database.url.replace("+psycopg", ""), autocommit=True) as server:
+        server.execute(
+            "select pg_terminate_backend(pid) from pg_stat_activity"
+            " where datname = current_database() and pid <> pg_backend_pid()"
+        )
+    with pytest.raises(DBAPIError):
+        await written(database, (RENAME, {"of": "ana", "to": "lost"}))
+    await written(database, (RENAME, {"of": "ana", "to": "Ana again"}))
+    assert await names(database) == ["Ana again", "Bea"]
