@@ -7,13 +7,13 @@ from contextlib import asynccontextmanager
 from functools import lru_cache
 from typing import Any, TypeVar
 
+import asyncpg
 import structlog
 from sqlalchemy import (
     Connection,
     CursorResult,
     Engine,
     Executable,
-    Insert,
     QueuePool,
     Row,
     Table,
@@ -23,23 +23,22 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
-from sqlalchemy.orm import Session as MappedSession
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlmodel import Session
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.errors import Clash
-from storage.pipeline import Line, lined, unanswered
 
 log = structlog.get_logger()
 T = TypeVar("T")
 FIRST_PAUSE, LONGEST_PAUSE = 0.001, 0.02
+WRITERS, READERS = 15, 10
 
 
 class Database:
-    """One database, by URL: `sqlite:///file` or `postgresql+psycopg://…`."""
+    """One database, by URL: `sqlite:///file` or `postgresql://…`."""
 
-    def __init__(self, url: str, pool: int = 10) -> None:
+    def __init__(self, url: str) -> None:
         self.url = url
         self._turn = asyncio.Lock()
         self._writer: Engine | AsyncEngine
@@ -55,18 +54,9 @@ class Database:
                 cursor.close()
 
         else:
-            # Prepared statements are kept on the server by name; a pooler between would lose them, so none are made.
-            options = {"prepare_threshold": None}
-            half = pool // 2
-            self._writer = create_async_engine(
-                url, pool_size=pool, max_overflow=half, hide_parameters=True,
-                connect_args={**options, "async_creator_fn": Line.open},
-            )  # fmt: skip
+            self._writer = postgresql_engine(url, WRITERS)
             # A reader sees what is committed at each statement, in a transaction or not; without one it asks less.
-            self._reader = create_async_engine(
-                url, pool_size=half, max_overflow=half, hide_parameters=True,
-                connect_args=options, isolation_level="AUTOCOMMIT",
-            )  # fmt: skip
+            self._reader = postgresql_engine(url, READERS, isolation_level="AUTOCOMMIT")
 
     @property
     def questions(self) -> Engine:
@@ -82,24 +72,29 @@ class Database:
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncSession]:
-        async with _session(self._reader) as session:
-            yield session
+        if isinstance(self._reader, AsyncEngine):
+            async with self._reader.connect() as there:
+                yield SessionThere(there)
+        else:
+            with self._reader.connect() as here:
+                yield SessionHere(here)
 
     @asynccontextmanager
     async def writing(self) -> AsyncIterator[AsyncSession]:
         """One transaction: committed at the end of the block, or nothing of it."""
         if isinstance(self._writer, AsyncEngine):
             try:
-                async with _session(self._writer) as session, lined(session):
-                    yield session
+                async with self._writer.connect() as there:
+                    yield (session := SessionThere(there))
                     await session.commit()
             except IntegrityError:
                 raise Clash("Somebody did the same at this moment. Read it again, and try again.") from None
-            return
-        async with self._turn, SessionHere(self._writer) as session:
-            await _begin(session.plain)
-            yield session
-            await session.commit()
+        else:
+            async with self._turn:
+                with self._writer.connect() as here:
+                    await _begin(here)
+                    yield (ours := SessionHere(here))
+                    await ours.commit()
 
 
 async def execute(
@@ -112,21 +107,8 @@ async def execute(
         values = values[0]  # drivers take a list of one the long way
     if isinstance(session, SessionHere):
         return session.plain.execute(statement, values)
-
-    def run(within: MappedSession) -> CursorResult[Any]:
-        return within.connection().execute(statement, values)
-
-    return await session.run_sync(run)
-
-
-async def write(
-    session: AsyncSession, statement: Executable, values: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None
-) -> None:
-    """Run a statement of a transaction whose answer nobody reads. Should it fail, the next one or the commit does."""
-    if isinstance(statement, Insert):
-        statement = statement.inline()  # else the database answers with the number it gave the row, where it gives one
-    with unanswered(session):
-        await execute(session, statement, values)
+    assert isinstance(session, SessionThere)
+    return await session.plain.execute(statement, values)
 
 
 async def insert_new(session: AsyncSession, table: Table, row: Mapping[str, Any]) -> bool:
@@ -157,10 +139,36 @@ def readable(rows: Iterable[Row[Any]], read: Callable[[Row[Any]], T]) -> dict[st
     return found
 
 
-def _session(engine: Engine | AsyncEngine) -> AsyncSession:
-    if isinstance(engine, AsyncEngine):
-        return AsyncSession(engine, expire_on_commit=False)
-    return SessionHere(engine)
+class PlainSession(AsyncSession):
+    """A session on a connection. The mapper is made for who asks: it costs as much as the statement it would serve."""
+
+    info: dict[Any, Any] = {}  # each has its own: what is proxied would make the mapper
+
+    def __init__(self, connection: Connection | None) -> None:
+        self.info = {}
+        self._connection = connection
+        self._mapped: Session | None = None
+
+    @property
+    def sync_session(self) -> Session:  # type: ignore[override]
+        if self._mapped is None:
+            self._mapped = Session(self._connection, expire_on_commit=False, join_transaction_mode="control_fully")
+        return self._mapped
+
+    _proxied = sync_session
+
+
+class SessionThere(PlainSession):
+    """On PostgreSQL."""
+
+    def __init__(self, plain: AsyncConnection) -> None:
+        super().__init__(plain.sync_connection)
+        self.plain = plain
+
+    async def commit(self) -> None:
+        if self._mapped is not None:
+            await super().commit()
+        await self.plain.commit()
 
 
 def _at_once(method: str) -> Any:
@@ -170,46 +178,25 @@ def _at_once(method: str) -> Any:
     return call
 
 
-class SessionHere(AsyncSession):
+class SessionHere(PlainSession):
     """SQLite behind the asynchronous face of a session, on the thread of its caller.
 
     A statement of ours takes microseconds. Handing it to another thread and back took longer than it, and so did
     SQLAlchemy's way of waiting in the middle of a call. Nothing waits inside SQLite: waiting for the writer is done
-    outside (see `_begin`). The mapper is made for who asks for it: it costs as much as the statement it would serve."""
+    outside (see `_begin`)."""
 
     exec, execute, flush, get, get_one, merge = map(
         _at_once, ("exec", "execute", "flush", "get", "get_one", "merge")
     )  # fmt: skip
-    info: dict[Any, Any] = {}  # each has its own: what is proxied would make the mapper
 
-    def __init__(self, engine: Engine) -> None:
-        self.plain = engine.connect()
-        self.info = {}
-        self._mapped: Session | None = None
-
-    @property
-    def sync_session(self) -> Session:  # type: ignore[override]
-        if self._mapped is None:
-            self._mapped = Session(self.plain, expire_on_commit=False, join_transaction_mode="control_fully")
-        return self._mapped
-
-    _proxied = sync_session
+    def __init__(self, plain: Connection) -> None:
+        super().__init__(plain)
+        self.plain = plain
 
     async def commit(self) -> None:
         if self._mapped is not None:
             self._mapped.commit()
         self.plain.commit()
-
-    async def close(self) -> None:
-        if self._mapped is not None:
-            self._mapped.close()
-        self.plain.close()
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.close()
-
-    async def run_sync(self, fn: Any, *arg: Any, **kw: Any) -> Any:
-        return fn(self.sync_session, *arg, **kw)
 
     async def stream(self, *given: Any, **options: Any) -> Any:
         rows = self.sync_session.execute(*given, **options)
@@ -243,6 +230,17 @@ def _began(connection: sqlite3.Connection) -> bool:
             return False
         raise
     return True
+
+
+def postgresql_engine(url: str, connections: int = 1, **options: Any) -> AsyncEngine:
+    """At most so many connections, by asyncpg. It reads the URL itself, so that it may say what libpq's may (`sslmode`…).
+
+    What is opened stays open: opening, and preparing each statement anew, costs more than a decision."""
+    plain = make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
+    return create_async_engine(
+        "postgresql+asyncpg://", async_creator=lambda: asyncpg.connect(plain),
+        pool_size=connections, max_overflow=0, hide_parameters=True, **options,
+    )  # fmt: skip
 
 
 def _sqlite(url: str, busy_seconds: float) -> Engine:

@@ -14,7 +14,7 @@ from domain.orders.ledger import ZERO
 from domain.orders.order import Order, OrderStatus, Phase, order_run
 from domain.values import Instant, Value
 from storage import orders
-from storage.database import write
+from storage.database import execute
 from storage.tables import CommandRow, ErpDocumentRow, ErpDriftRow, OrderRow
 
 OVER = (OrderStatus.FULFILLED.value, OrderStatus.CANCELLED.value)
@@ -81,14 +81,14 @@ async def strangers(session: AsyncSession, found: Sequence[str]) -> set[str]:
 async def put(session: AsyncSession, found: Iterable[Drift], at: datetime) -> None:
     """What was found takes the place of what was found before; what somebody wants mended is still wanted."""
     before = {(row.order, row.kind, row.line): row for row in (await session.exec(select(ErpDriftRow))).all()}
-    await write(session, delete(ErpDriftRow))
+    await execute(session, delete(ErpDriftRow))
     rows = []
     for drift in found:
         old = before.get((drift.order, drift.kind, drift.line))
         kept = {"found_at": old.found_at, "mend_at": old.mend_at, "words": old.words} if old else {}
         rows.append({"found_at": at, "mend_at": None, "words": "", **kept, **drift.model_dump()})
     if rows:
-        await write(session, insert(ErpDriftRow), rows)
+        await execute(session, insert(ErpDriftRow), rows)
 
 
 async def listed(session: AsyncSession, after: tuple[str, str, str] | None, limit: int) -> list[DriftFound]:
@@ -104,7 +104,7 @@ async def listed(session: AsyncSession, after: tuple[str, str, str] | None, limi
 async def want_mended(session: AsyncSession, order: str, at: datetime) -> list[Drift]:
     """Note it; what there is to mend."""
     rows = (await session.exec(select(ErpDriftRow).where(ErpDriftRow.order == order))).all()
-    await write(session, update(ErpDriftRow).where(col(ErpDriftRow.order) == order).values(mend_at=at, words=""))
+    await execute(session, update(ErpDriftRow).where(col(ErpDriftRow.order) == order).values(mend_at=at, words=""))
     return [Drift.model_validate(row.model_dump(include=set(Drift.model_fields))) for row in rows]
 
 
@@ -134,7 +134,7 @@ def _body(order: Order) -> dict[str, object]:
 
 async def mended(session: AsyncSession, order: str, left: Sequence[Drift], words: str, at: datetime) -> None:
     """What is still different of this order, and why."""
-    await write(session, delete(ErpDriftRow).where(col(ErpDriftRow.order) == order))
+    await execute(session, delete(ErpDriftRow).where(col(ErpDriftRow.order) == order))
     rows = [{**drift.model_dump(), "found_at": at, "mend_at": None, "words": words} for drift in left]
     if rows:
-        await write(session, insert(ErpDriftRow), rows)
+        await execute(session, insert(ErpDriftRow), rows)

@@ -8,7 +8,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.erp import Document
 from domain.values import Value
-from storage.database import execute, write
+from storage.database import execute
 from storage.tables import ErpCursorRow, ErpDocumentRow, OrderRow
 
 FIRST_PAUSE, LONGEST_PAUSE = timedelta(seconds=1), timedelta(hours=1)
@@ -50,7 +50,7 @@ async def claim(session: AsyncSession, due: Due, until: datetime) -> bool:
 async def again(session: AsyncSession, document: Document, at: datetime, attempts: int = 0, error: str = "") -> None:
     """It is tried again then."""
     values = {"next_at": at, "attempts": attempts, "error": error[:1_000]}
-    await write(session, update(ErpDocumentRow).where(*_this(document)).values(**values))
+    await execute(session, update(ErpDocumentRow).where(*_this(document)).values(**values))
 
 
 def pause(attempts: int) -> timedelta:

@@ -13,7 +13,7 @@ from domain.customers.contracts import Contract
 from domain.customers.facts import Fact, by_line
 from domain.customers.revenue import Entry, Key, entries
 from domain.money import minor_unit
-from storage.database import execute, insert_new, write
+from storage.database import execute, insert_new
 from storage.tables import BooksRow, ContractRow, FactRow, RevenueRow
 
 THE_BOOKS = 1
@@ -43,7 +43,7 @@ async def append(session: AsyncSession, facts: list[Fact]) -> None:
         {"id": f.id, "customer": f.customer, "order": f.order, "at": f.at, "body": f.model_dump(mode="json")}
         for f in facts
     ]
-    await write(session, insert(FactRow), rows)
+    await execute(session, insert(FactRow), rows)
     await _book(session, facts)
 
 
@@ -72,7 +72,7 @@ async def closed_through(session: AsyncSession, closing: bool = False) -> date |
 
 
 async def close(session: AsyncSession, month: date) -> None:
-    await write(session, update(BooksRow).where(col(BooksRow.id) == THE_BOOKS).values(closed_through=month))
+    await execute(session, update(BooksRow).where(col(BooksRow.id) == THE_BOOKS).values(closed_through=month))
 
 
 async def _book(session: AsyncSession, news: list[Fact]) -> None:
@@ -88,7 +88,7 @@ async def _book(session: AsyncSession, news: list[Fact]) -> None:
         so_far = {k: amount * unit for k, amount in booked.get(key, {}).items()}
         rows += [_row(facts[0], entry, unit, at) for entry in entries(facts, so_far, closed)]
     if rows:
-        await write(session, insert(RevenueRow), rows)
+        await execute(session, insert(RevenueRow), rows)
 
 
 async def _booked(session: AsyncSession, orders: set[str]) -> dict[tuple[str, str], dict[Key, int]]:

@@ -9,7 +9,7 @@ from sqlmodel import col, func, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.values import Value
-from storage.database import execute, write
+from storage.database import execute
 from storage.tables import MessageRow
 from storage.types import Moment
 
@@ -123,7 +123,7 @@ async def also_by_chat(session: AsyncSession, message: Message, at: datetime) ->
 
 
 async def sent(session: AsyncSession, these: list[str], at: datetime) -> None:
-    await write(session, CHANGE, [{"of": id, "status": "sent", "sent_at": at, "error": ""} for id in these])
+    await execute(session, CHANGE, [{"of": id, "status": "sent", "sent_at": at, "error": ""} for id in these])
 
 
 async def failed(session: AsyncSession, id: str, error: str, at: datetime, for_good: bool = False) -> None:

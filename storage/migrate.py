@@ -12,8 +12,7 @@ FOLDER = Path(__file__).parent / "migrations"
 def config(url: str) -> Config:
     found = Config()
     found.set_main_option("script_location", str(FOLDER))
-    # Migrations are plain and synchronous; `%` is alembic's own sign.
-    found.set_main_option("sqlalchemy.url", url.replace("+aiosqlite", "").replace("%", "%%"))
+    found.set_main_option("sqlalchemy.url", url.replace("%", "%%"))  # `%` is alembic's own sign
     return found
 
 

@@ -13,7 +13,7 @@ from domain.orders.order import Hold, Order, OrderStatus, Phase, day_at, order_r
 from domain.orders.settle import claims, settle
 from domain.runs import CLOCK, PARKED, CannotSettle, Command, Outcome, Proposal, refused
 from storage import brought_about, quotes, rounds
-from storage.database import write
+from storage.database import execute
 from storage.orders import ledger, load, move
 from storage.record import Run, follow
 from storage.tables import ErpDocumentRow, OrderRow
@@ -39,7 +39,7 @@ async def project_order(
         "place": now.slot.ship_to.city if now.slot.ship_to else "",
     }  # fmt: skip
     changes |= _for_figures(was, now, at)
-    await write(session, CHANGE_ORDER, {"of": now.id, **changes})
+    await execute(session, CHANGE_ORDER, {"of": now.id, **changes})
     await _tell_back_office(session, was, now, at)
     await _tell_rounds(session, was, now, proposal, at)
     await _tell_followers(session, was, now, at)
@@ -121,7 +121,7 @@ async def _tell_back_office(session: AsyncSession, was: Order, now: Order, at: d
     for message in messages(was, now):
         key = {"order": now.id, "version": now.version}
         if was.phase is Phase.FALLOUT:  # what was refused is asked again
-            await write(session, DROP_DOCUMENT, {"of": now.id, "at": now.version})
+            await execute(session, DROP_DOCUMENT, {"of": now.id, "at": now.version})
         asked = {
             "kind": message.kind,
             "status": "waiting",
@@ -130,7 +130,7 @@ async def _tell_back_office(session: AsyncSession, was: Order, now: Order, at: d
             "words": "",
             "next_at": at,
         }
-        await write(session, ADD_DOCUMENT, {**key, **asked, "created_at": at, "changed_at": at})
+        await execute(session, ADD_DOCUMENT, {**key, **asked, "created_at": at, "changed_at": at})
     if (answer := answered(was, now)) is None:
         return
     query = select(ErpDocumentRow).where(ErpDocumentRow.order == now.id, ErpDocumentRow.status == "waiting")

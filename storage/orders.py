@@ -14,7 +14,7 @@ from domain.orders.ledger import LineLedger
 from domain.orders.order import Order, OrderStatus, order_run
 from domain.runs import Head
 from domain.values import Value
-from storage.database import execute, write
+from storage.database import execute
 from storage.record import open_run
 from storage.tables import ErpDocumentRow, LedgerRow, OrderRow, OrderSplitRow, RunRow
 
@@ -77,7 +77,7 @@ async def ledgers(session: AsyncSession) -> AsyncIterator[tuple[str, LineLedger]
 async def open_ledger(session: AsyncSession, quote: str, entries: Iterable[LineLedger]) -> None:
     rows = [{"quote": quote, "line": e.line, "version": 1, "body": e.model_dump(mode="json")} for e in entries]
     if rows:
-        await write(session, insert(LedgerRow), rows)
+        await execute(session, insert(LedgerRow), rows)
 
 
 async def move(

@@ -16,7 +16,7 @@ from domain.permissions import VERB_ACTS, allows
 from domain.runs import PARKED, Act, CannotSettle, Command, Head, Outcome, Proposal, RunState, is_expiry
 from domain.values import Value
 from storage import people, trail
-from storage.database import Database, execute, insert_new, write
+from storage.database import Database, execute, insert_new
 from storage.tables import CommandRow, EventRow, RunRow
 
 Clock = Callable[[], datetime]
@@ -97,7 +97,7 @@ async def open_run(session: AsyncSession, head: Head, subject: str, opening: dic
     """Store a run at sequence number 0, with what it is opened with."""
     row = {"id": head.run, "kind": head.kind, "subject": subject, "seq": 0, "running": True, "due": None,
            "unstarted_since": None, "state": head.state, "opening": opening, "opened_at": at}  # fmt: skip
-    await write(session, OPEN_RUN, row)
+    await execute(session, OPEN_RUN, row)
 
 
 async def begin_run(
@@ -108,7 +108,7 @@ async def begin_run(
     row = {"id": run.id, "kind": run.kind, "subject": subject, "seq": run.seq, "running": state.running,
            "due": state.due, "unstarted_since": act.at, "state": run.state, "opening": opening,
            "opened_at": act.at}  # fmt: skip
-    await write(session, OPEN_RUN, row)
+    await execute(session, OPEN_RUN, row)
     if not await _add(session, act.command, act.at, outcome=act.outcome):
         raise CommandIdReused
     await trail.append(session, key, [_entry(run, act, run.seq, verified=True)])
@@ -148,7 +148,7 @@ async def answer_now(session: AsyncSession, key: bytes, act: Act) -> None:
     run = await _run(session, act.command.run)
     if run is None:
         raise LookupError(act.command.run)
-    await write(session, ANSWER, _answer(act, act.at))
+    await execute(session, ANSWER, _answer(act, act.at))
     await trail.append(session, key, [_entry(run, act, None, verified=True)])
 
 
@@ -263,9 +263,9 @@ class Recorder:
             state = await project(session, run, proposal, now)
         known = [act for act in proposal.acts if act.command.id in rows]
         if answers := [_answer(act, now) for act in known if act.outcome.code != PARKED]:
-            await write(session, ANSWER, answers)
+            await execute(session, ANSWER, answers)
         if parked := [{"of": act.command.id} for act in known if act.outcome.code == PARKED]:
-            await write(session, PARK, parked)
+            await execute(session, PARK, parked)
         entries = []
         for run_seq, act in enumerate(proposal.acts, proposal.base + 1):
             row = rows.get(act.command.id)
@@ -276,7 +276,7 @@ class Recorder:
         stored = state.stored()
         standing = {"state": stored, "seq": state.seq, "running": state.running, "due": state.due,
                     "unstarted_since": None}  # fmt: skip
-        await write(session, CHANGE_RUN, {"of": run.id, **standing})
+        await execute(session, CHANGE_RUN, {"of": run.id, **standing})
         return stored
 
 
@@ -348,7 +348,7 @@ async def unstarted(session: AsyncSession, before: datetime, limit: int) -> list
 
 async def started(session: AsyncSession, runs: Iterable[str]) -> None:
     """The engine has these."""
-    await write(session, update(RUNS).where(RUNS.c.id.in_(list(runs))).values(unstarted_since=None))
+    await execute(session, update(RUNS).where(RUNS.c.id.in_(list(runs))).values(unstarted_since=None))
 
 
 async def outcomes_of(session: AsyncSession, commands: list[str]) -> dict[str, Outcome]:

@@ -12,7 +12,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from domain.approvals.replace import in_policy
 from domain.values import Value
 from storage import delegations, policies
-from storage.database import execute, write
+from storage.database import execute
 from storage.tables import ApprovalRow, CommandRow, GroupRow, PolicyRow, ReplacementRow, SeatRow
 
 APPROVALS, SEATS = ApprovalRow.__table__.c, SeatRow.__table__.c  # type: ignore[attr-defined]
@@ -66,7 +66,7 @@ async def add(session: AsyncSession, replacement: Replacement) -> None:
 
 
 async def change(session: AsyncSession, id: str, **values: Any) -> None:
-    await write(session, update(ReplacementRow).where(col(ReplacementRow.id) == id).values(**values))
+    await execute(session, update(ReplacementRow).where(col(ReplacementRow.id) == id).values(**values))
 
 
 async def listed(session: AsyncSession, after: str, limit: int) -> list[Replacement]:

@@ -12,7 +12,7 @@ from domain.orders.returned import Return, ReturnStatus, return_run
 from domain.runs import Head, Proposal
 from domain.values import Amount, Value
 from storage import brought_about
-from storage.database import write
+from storage.database import execute
 from storage.record import Run, open_run
 from storage.tables import OrderReturnRow, RunRow
 
@@ -69,6 +69,6 @@ async def project_return(session: AsyncSession, run: Run, proposal: Proposal, at
     was, now = Return.model_validate(run.state), Return.model_validate(proposal.after)
     this = (col(OrderReturnRow.order) == now.order, col(OrderReturnRow.number) == now.number)
     changes = {"status": now.status.value, "changed_at": at}
-    await write(session, update(OrderReturnRow).where(*this).values(**changes))
+    await execute(session, update(OrderReturnRow).where(*this).values(**changes))
     await brought_about.by_return(session, was, now, at)
     return now

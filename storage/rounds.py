@@ -22,7 +22,7 @@ from domain.quotes import QuoteStatus
 from domain.runs import Act, Command, Head, Outcome, Proposal
 from domain.values import Value
 from storage import delegations, people, quotes
-from storage.database import execute, readable, write
+from storage.database import execute, readable
 from storage.record import Run, begin_run, open_run
 from storage.tables import ApprovalRow, MessageRow, PersonRow, RunRow, SeatRow
 from storage.types import Moment
@@ -66,9 +66,9 @@ async def _add_approvals(session: AsyncSession, run: str, round: Round, plan: Pl
     ]
     seats = [row for approval in round.approvals for row in _seats(round, approval)]
     if approvals:
-        await write(session, ADD_APPROVAL, approvals)
+        await execute(session, ADD_APPROVAL, approvals)
     if seats:
-        await write(session, ADD_SEAT, seats)
+        await execute(session, ADD_SEAT, seats)
 
 
 def _row(run: str, round: Round, n: int, approval: Approval, reasons: Sequence[str]) -> dict[str, Any]:
@@ -121,7 +121,7 @@ async def _tell(session: AsyncSession, run: str, was: Round, now: Round, acts: l
         for notice in await _shared(session, run, now, notices(run, was, now, acts), at)
     ]  # fmt: skip
     if messages:
-        await write(session, ADD_MESSAGE, messages)
+        await execute(session, ADD_MESSAGE, messages)
     if was.running and not now.running and now.subject_kind == "quote":
         await quotes.set_status(session, now.subject_id, ENDED[now.status], at, now.valid_until)
 
@@ -205,8 +205,8 @@ async def _update_approvals(session: AsyncSession, run: str, was: Round, now: Ro
         if approval == earlier:
             continue
         if earlier is None:
-            await write(session, ADD_APPROVAL, [_row(run, now, n, approval, [approval.added_for])])
-            await write(session, ADD_SEAT, list(_seats(now, approval)))
+            await execute(session, ADD_APPROVAL, [_row(run, now, n, approval, [approval.added_for])])
+            await execute(session, ADD_SEAT, list(_seats(now, approval)))
             continue
         await _consult(session, now, earlier, approval)
         approvals.append({"of": approval.id, "status": approval.status.value, "due": approval.due,
@@ -222,7 +222,7 @@ async def _update_approvals(session: AsyncSession, run: str, was: Round, now: Ro
                 await session.merge(SeatRow(**row))  # who handed it over before may hold it again
     for statement, values in ((CHANGE_APPROVAL, approvals), (CHANGE_SEAT, seats), (LEAVE_SEAT, left)):
         if values:
-            await write(session, statement, values)
+            await execute(session, statement, values)
 
 
 async def _consult(session: AsyncSession, now: Round, earlier: Approval, approval: Approval) -> None:
@@ -231,7 +231,7 @@ async def _consult(session: AsyncSession, now: Round, earlier: Approval, approva
     if was == asked:
         return
     if was:
-        await write(session, END_CONSULTATION, {"of": approval.id, "by": was.person})
+        await execute(session, END_CONSULTATION, {"of": approval.id, "by": was.person})
     if asked:
         seat = SeatRow(
             approval=approval.id, holder=asked.person, vote=CONSULTED, comment=asked.question, asked_at=asked.at,
@@ -243,9 +243,9 @@ async def _consult(session: AsyncSession, now: Round, earlier: Approval, approva
 async def discard(session: AsyncSession, run: str) -> None:
     """Remove a round that was prepared and never opened."""
     of_it = select(ApprovalRow.id).where(ApprovalRow.run == run)
-    await write(session, delete(SeatRow).where(col(SeatRow.approval).in_(of_it)))
-    await write(session, delete(ApprovalRow).where(col(ApprovalRow.run) == run))
-    await write(session, delete(RunRow).where(col(RunRow.id) == run, col(RunRow.seq) == 0))
+    await execute(session, delete(SeatRow).where(col(SeatRow.approval).in_(of_it)))
+    await execute(session, delete(ApprovalRow).where(col(ApprovalRow.run) == run))
+    await execute(session, delete(RunRow).where(col(RunRow.id) == run, col(RunRow.seq) == 0))
 
 
 async def run_of_approval(session: AsyncSession, approval: str) -> tuple[ApprovalRow, RunRow] | None:

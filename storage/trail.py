@@ -7,7 +7,7 @@ from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.audit import FIRST, Entry, HeadMark, seal
-from storage.database import execute, on_sqlite, write
+from storage.database import execute, on_sqlite
 from storage.tables import EventRow
 
 EVENTS = EventRow.__table__  # type: ignore[attr-defined]
@@ -26,7 +26,7 @@ async def append(session: AsyncSession, key: bytes, entries: list[Entry]) -> Non
         return
     subject = entries[0].subject
     if not on_sqlite(session):
-        await write(session, text("select pg_advisory_xact_lock(hashtextextended(:s, 0))"), {"s": subject})
+        await execute(session, text("select pg_advisory_xact_lock(hashtextextended(:s, 0))"), {"s": subject})
     newest = (await execute(session, NEWEST, {"subject": subject})).first()
     seq, mac = (newest.seq, newest.mac) if newest else (0, FIRST)
     rows = []
@@ -35,7 +35,7 @@ async def append(session: AsyncSession, key: bytes, entries: list[Entry]) -> Non
         numbered = entry.model_copy(update={"seq": seq})
         mac = seal(key, mac, numbered)
         rows.append({**numbered.model_dump(), "mac": mac})
-    await write(session, ADD, rows)
+    await execute(session, ADD, rows)
 
 
 def entry_of(row: EventRow) -> Entry:

@@ -10,8 +10,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import psycopg
-
 from storage.migrate import migrate
 
 HOST = "127.0.0.1"
@@ -27,22 +25,28 @@ def programs() -> Path | None:
 class Postgres:
     """One server on a free port of loopback; each database is a copy of a migrated template."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, binaries: Path, port: int) -> None:
+        self.binaries = binaries
         self.port = port
         self.made = 0
         migrate(self.create("template_dealwright"))
 
     def url(self, name: str) -> str:
-        return f"postgresql+psycopg://postgres@{HOST}:{self.port}/{name}"
+        return f"postgresql://postgres@{HOST}:{self.port}/{name}"
 
     def create(self, name: str, template: str = "template1") -> str:
-        with psycopg.connect(f"host={HOST} port={self.port} user=postgres", autocommit=True) as connection:
-            connection.execute(f'create database "{name}" template "{template}"')  # type: ignore[arg-type]
+        self.run(f'create database "{name}" template "{template}"')
         return self.url(name)
 
     def fresh(self, template: str = "template_dealwright") -> str:
         self.made += 1
         return self.create(f"test_{self.made}", template)
+
+    def run(self, statement: str) -> None:
+        """Run a statement as who may do everything."""
+        subprocess.run(
+            [self.binaries / "psql", "-q", "-d", self.url("postgres"), "-c", statement], check=True, capture_output=True
+        )
 
 
 @contextmanager
@@ -80,21 +84,16 @@ def postgres(folder: Path) -> Iterator[Postgres]:
     with (folder / "postgres.log").open("wb") as log:
         server = subprocess.Popen(command, user=user, stdout=log, stderr=log, cwd="/")
     try:
-        _wait(port, server)
-        yield Postgres(port)
+        _wait(binaries, port, server)
+        yield Postgres(binaries, port)
     finally:
         server.terminate()
         server.wait(30)
 
 
-def _wait(port: int, server: subprocess.Popen[bytes]) -> None:
+def _wait(binaries: Path, port: int, server: subprocess.Popen[bytes]) -> None:
     until = time.monotonic() + 30
-    while True:
-        try:
-            psycopg.connect(f"host={HOST} port={port} user=postgres", connect_timeout=2).close()
-        except psycopg.OperationalError:
-            if server.poll() is not None or time.monotonic() > until:
-                raise
-            time.sleep(0.05)
-        else:
-            return
+    while subprocess.run([binaries / "pg_isready", "-q", "-h", HOST, "-p", str(port)]).returncode:
+        if server.poll() is not None or time.monotonic() > until:
+            raise TimeoutError("PostgreSQL did not start")
+        time.sleep(0.05)
