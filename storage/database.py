@@ -233,7 +233,7 @@ def _began(connection: sqlite3.Connection) -> bool:
 
 
 def postgresql_engine(url: str, connections: int = 1, **options: Any) -> AsyncEngine:
-    """At most so many connections, by asyncpg. It reads the URL itself, so that it may say what libpq's may (`sslmode`…).
+    """At most so many connections, by asyncpg, which reads the URL itself: it may say what libpq's may.
 
     What is opened stays open: opening, and preparing each statement anew, costs more than a decision."""
     plain = make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
