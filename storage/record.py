@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
-from sqlalchemy import Row, bindparam, insert, select, update
+from sqlalchemy import CursorResult, Executable, Row, bindparam, insert, select, update
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.audit import Entry
@@ -26,21 +26,16 @@ AS_RECORDED = (RUNS.c.id, RUNS.c.kind, RUNS.c.subject, RUNS.c.seq, RUNS.c.state)
 THE_RUN = select(*AS_RECORDED).where(RUNS.c.id == bindparam("of"))
 THE_RUN_LOCKED = THE_RUN.with_for_update()
 OPEN_RUN, CHANGE_RUN = insert(RUNS), update(RUNS).where(RUNS.c.id == bindparam("of"))
-THE_COMMAND = select(COMMANDS).where(COMMANDS.c.id == bindparam("of"))
-THE_COMMANDS = select(COMMANDS).where(COMMANDS.c.id.in_(bindparam("these", expanding=True)))
-ANSWER = (
-    update(COMMANDS)
-    .where(COMMANDS.c.id == bindparam("of"))
-    .values({name: bindparam(name) for name in ("answered", "outcome", "answered_at")})
-)
-PARK = update(COMMANDS).where(COMMANDS.c.id == bindparam("of")).values(parked=True)
+THIS, THESE = COMMANDS.c.id == bindparam("of"), COMMANDS.c.id.in_(bindparam("these", expanding=True))
+THE_COMMAND, THE_COMMANDS = select(COMMANDS).where(THIS), select(COMMANDS).where(THESE)
+ANSWER = update(COMMANDS).where(THIS).values({n: bindparam(n) for n in ("answered", "outcome", "answered_at")})
+PARK = update(COMMANDS).where(THIS).values(parked=True)
 MANY = 500
 """Ids in one question."""
 FOLLOWING = "following"
 """Where a transaction keeps what it wrote down for other runs."""
-OUTCOMES = select(COMMANDS.c.id, COMMANDS.c.outcome).where(
-    COMMANDS.c.id.in_(bindparam("these", expanding=True)), COMMANDS.c.answered.is_(True)
-)
+OUTCOMES = select(COMMANDS.c.id, COMMANDS.c.outcome).where(COMMANDS.c.answered.is_(True))
+THE_OUTCOME, THE_OUTCOMES = OUTCOMES.where(THIS), OUTCOMES.where(THESE)
 NOTED = select(EVENT.seq).where(EVENT.command == bindparam("name"))
 
 
@@ -86,6 +81,11 @@ def command_of(row: CommandRow | Row[Any]) -> Command:
         id=row.id, run=row.run, actor=row.actor, verb=row.verb, payload=row.payload,
         on_behalf_of=row.on_behalf_of, channel=row.channel,
     )  # fmt: skip
+
+
+async def _by_id(session: AsyncSession, one: Executable, many: Executable, ids: Sequence[str]) -> CursorResult[Any]:
+    """One, as almost always, is asked for by name: a list is made into SQL anew each time."""
+    return await execute(session, *((one, {"of": ids[0]}) if len(ids) == 1 else (many, {"these": ids})))
 
 
 async def _run(session: AsyncSession, id: str, lock: bool = False) -> Run | None:
@@ -222,9 +222,7 @@ class Recorder:
         """The rows of the proposed commands, and the keys of those that are forged or answered already."""
         asked = [act for act in proposal.acts if not is_expiry(act.command)]
         these = [act.command.id for act in asked]
-        # One, as almost always, is asked for by name: a list is made into SQL anew each time.
-        query = (THE_COMMAND, {"of": these[0]}) if len(these) == 1 else (THE_COMMANDS, {"these": these})
-        rows = {row.id: row for row in await execute(session, *query)} if these else {}
+        rows = {row.id: row for row in await _by_id(session, THE_COMMAND, THE_COMMANDS, these)} if these else {}
         settled = []
         for act in asked:
             command, row = act.command, rows.get(act.command.id)
@@ -353,7 +351,7 @@ async def started(session: AsyncSession, runs: Iterable[str]) -> None:
 
 async def outcomes_of(session: AsyncSession, commands: list[str]) -> dict[str, Outcome]:
     """The outcomes of those commands that are answered."""
-    found = await execute(session, OUTCOMES, {"these": commands})
+    found = await _by_id(session, THE_OUTCOME, THE_OUTCOMES, commands)
     return {row.id: Outcome.model_validate(row.outcome) for row in found}
 
 
