@@ -258,5 +258,5 @@ async def run(report: Report) -> None:
             report.say("PostgreSQL is not installed here: its figures are left out")
             return
         (Path(folder) / "server").mkdir()
-        server = stack.enter_context(postgres(Path(folder) / "server"))
+        server = stack.enter_context(postgres(Path(folder) / "server", by_socket=True))
         await measure(report, "PostgreSQL", server.create("bench"), Path(folder) / "postgres")

@@ -25,14 +25,16 @@ def programs() -> Path | None:
 class Postgres:
     """One server on a free port of loopback; each database is a copy of a migrated template."""
 
-    def __init__(self, binaries: Path, port: int) -> None:
+    def __init__(self, binaries: Path, port: int, socket: Path | None = None) -> None:
         self.binaries = binaries
         self.port = port
+        self.socket = socket
         self.made = 0
         migrate(self.create("template_dealwright"))
 
     def url(self, name: str) -> str:
-        return f"postgresql://postgres@{HOST}:{self.port}/{name}"
+        where = f"/{name}?host={self.socket}&port={self.port}" if self.socket else f"{HOST}:{self.port}/{name}"
+        return f"postgresql://postgres@{where}"
 
     def create(self, name: str, template: str = "template1") -> str:
         self.run(f'create database "{name}" template "{template}"')
@@ -50,8 +52,10 @@ class Postgres:
 
 
 @contextmanager
-def postgres(folder: Path) -> Iterator[Postgres]:
-    """A server in `folder`; PostgreSQL refuses to run as root, so root lends it to the user postgres."""
+def postgres(folder: Path, by_socket: bool = False) -> Iterator[Postgres]:
+    """A server in `folder`, reached by TCP, or as usual on one machine by a Unix socket, whose path must be short.
+
+    PostgreSQL refuses to run as root, so root lends it to the user postgres."""
     binaries = programs()
     if binaries is None:
         raise FileNotFoundError("PostgreSQL's programs")
@@ -79,13 +83,13 @@ def postgres(folder: Path) -> Iterator[Postgres]:
         "--locale=C.UTF-8",
     ]
     subprocess.run(made, user=user, check=True, capture_output=True, cwd="/")
-    command = [str(binaries / "postgres"), "-D", str(data), "-p", str(port), "-h", HOST, "-k", "",
+    command = [str(binaries / "postgres"), "-D", str(data), "-p", str(port), "-h", HOST, "-k", str(data) if by_socket else "",
                "-c", "fsync=off", "-c", "max_connections=200"]  # fmt: skip
     with (folder / "postgres.log").open("wb") as log:
         server = subprocess.Popen(command, user=user, stdout=log, stderr=log, cwd="/")
     try:
         _wait(binaries, port, server)
-        yield Postgres(binaries, port)
+        yield Postgres(binaries, port, data if by_socket else None)
     finally:
         server.terminate()
         server.wait(30)
