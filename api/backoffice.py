@@ -16,7 +16,7 @@ from domain.errors import Invalid
 from domain.orders.split import Slot
 from domain.people import Person
 from domain.quotes import Quantity
-from domain.values import Amount, Id, StorableText, Text, Word
+from domain.values import Amount, Id, StorableText, Text, Word, counted
 from services.commands import Caller
 from storage.drift import DriftFound
 from storage.orders import ErpDocument
@@ -41,9 +41,10 @@ def document_place(cursor: str | None) -> tuple[str, int] | None:
     keys = keys_of(cursor, 2)
     if keys is None:
         return None
-    if not keys[1].isdigit() or len(keys[1]) > 9:
+    version = counted(keys[1])
+    if version is None:
         raise Invalid.field("cursor", "is not one that this list gave")
-    return keys[0], int(keys[1])
+    return keys[0], version
 
 
 @router.get("/erp/documents.csv", response_class=Response, responses=answers(401, 403, 422))

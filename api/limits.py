@@ -8,6 +8,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.problems import of_refusal
 from domain.errors import TooLarge, TooMany
+from domain.values import counted
 
 MAX_BODY = 4 * 1024 * 1024
 
@@ -22,14 +23,14 @@ class BodyLimit:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        announced = Headers(scope=scope).get("content-length", "0")
+        announced = counted(Headers(scope=scope).get("content-length", "0"))
         too_large = TooLarge(f"body: larger than {MAX_BODY // 1024 // 1024} MiB", limit=MAX_BODY)
-        if not announced.isdigit() or int(announced) > MAX_BODY:
+        if announced is None or announced > MAX_BODY:
             await of_refusal(too_large)(scope, receive, send)
             return
         got, refused = 0, False
 
-        async def counted() -> Message:
+        async def measured() -> Message:
             nonlocal got, refused
             message = await receive()
             got += len(message.get("body", b""))
@@ -45,7 +46,7 @@ class BodyLimit:
             elif message["type"] == "http.response.start":
                 await of_refusal(too_large)(scope, receive, send)
 
-        await self._app(scope, counted, unless_refused)
+        await self._app(scope, measured, unless_refused)
 
 
 class RateLimit:

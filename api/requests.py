@@ -15,7 +15,7 @@ from composition import House
 from domain.errors import Invalid, NotSignedIn
 from domain.people import Person
 from domain.runs import Outcome
-from domain.values import ID_PATTERN
+from domain.values import ID_PATTERN, counted
 from services.commands import Answer, Caller
 from services.office import authorise
 
@@ -80,10 +80,10 @@ async def if_match(value: Annotated[str | None, Header(alias="If-Match", max_len
     """The version the caller saw, out of an ETag like `"3"`."""
     if value is None:
         return None
-    number = value.strip().removeprefix("W/").strip('"')
-    if not number.isascii() or not number.isdigit() or len(number) > 9:
+    number = counted(value.strip().removeprefix("W/").strip('"'))
+    if number is None:
         raise Invalid.field("If-Match", 'must be a version like "3"')
-    return int(number)
+    return number
 
 
 IfMatch = Annotated[int | None, Depends(if_match)]

@@ -18,7 +18,7 @@ from domain.approvals.exchange import invalid_fields
 from domain.errors import Invalid, Refusal
 from domain.orders.split import Slot, Way
 from domain.quotes import Place, Quote
-from domain.values import canonical, plain_number
+from domain.values import canonical, counted, plain_number
 from services.orders import Placed
 
 router = APIRouter()
@@ -44,7 +44,8 @@ class Column:
             trigger = {"start": "after", "after": self.after}
         elif self.on:
             trigger = {"start": "date", "on": self.on}
-        known = places[int(self.place)] if self.place.isdigit() and int(self.place) < len(places) else None
+        chosen = counted(self.place)
+        known = places[chosen] if chosen is not None and chosen < len(places) else None
         return {"ship_to": known, "trigger": trigger, "note": self.note}
 
     @property
@@ -97,8 +98,7 @@ async def _arranged(
     then = form.get("then", "")
     if then == "add":
         return [*columns, Column()][:MOST_COLUMNS]
-    if then.startswith("remove.") and then.removeprefix("remove.").isdigit():
-        gone = int(then.removeprefix("remove."))
+    if then.startswith("remove.") and (gone := counted(then.removeprefix("remove."))) is not None:
         return [column for n, column in enumerate(columns) if n != gone] or [Column()]
     ways: dict[str, dict[str, Any]] = {
         "fields": {"way": "fields", "fields": ["ship_to", "requested_date"], "otherwise": {"start": "manual"}},
@@ -128,9 +128,8 @@ async def _form(request: Request) -> dict[str, str]:
 
 
 def _columns(form: Mapping[str, str]) -> list[Column]:
-    many = form.get("columns", "")
     found = []
-    for n in range(min(int(many) if many.isdigit() else 0, MOST_COLUMNS)):
+    for n in range(min(counted(form.get("columns", "")) or 0, MOST_COLUMNS)):
         prefix = f"q{n}."
         quantities = {name.removeprefix(prefix): value for name, value in form.items() if name.startswith(prefix)}
         start = form.get(f"g{n}.start", "now")

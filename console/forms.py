@@ -16,7 +16,7 @@ from domain.approvals.operators import LISTINGS, UNARY
 from domain.approvals.policy import Aggregate, Chain, Condition, Filter, Policy, Rule, Variable, Who
 from domain.approvals.subject import KNOWN_FIELDS, KNOWN_LINE_FIELDS, FieldType
 from domain.errors import Invalid
-from domain.values import Testable, plain_number
+from domain.values import Testable, counted, plain_number
 
 Shape = dict[str, Any]
 """What a form's fields hold: texts, and lists of rows of texts."""
@@ -221,11 +221,12 @@ def _typed_rows(shape: Mapping[str, Any]) -> Sequence[Shape]:
 def _conditions(shape: Mapping[str, Any], policy: Policy) -> list[Shape]:
     variables, fields = {v.name for v in policy.variables}, KNOWN_FIELDS.get(policy.kind, {})
     rows = _typed_rows(shape)
-    taken = {int(row["index"]) for row in rows if row.get("index", "").isdigit()}
+    taken = {index for row in rows if (index := counted(row.get("index", ""))) is not None}
     found = []
     for row in rows:
         tested, value = row["tested"].strip(), row["value"].strip()
-        index = int(row["index"]) if row.get("index", "").isdigit() else max(taken, default=0) + 1
+        index = counted(row.get("index", ""))
+        index = max(taken, default=0) + 1 if index is None else index
         taken.add(index)
         type = FieldType.NUMBER if tested in variables else fields.get(tested)
         compared = (
@@ -244,8 +245,9 @@ def _who(shape: Mapping[str, Any], prefix: str) -> Shape | None:
         return None
     quorum, unit = shape[f"{prefix}_quorum"].strip(), shape[f"{prefix}_unit"].strip()
     narrowed = {"where": {"unit": unit}} if unit else {}
-    counted = {"quorum": int(quorum) if quorum.isdigit() else quorum} if quorum and kind == "group" else {}
-    return {kind: name, **narrowed, **counted}
+    number = counted(quorum)
+    enough = {"quorum": quorum if number is None else number} if quorum and kind == "group" else {}
+    return {kind: name, **narrowed, **enough}
 
 
 def settings_shape(policy: Policy) -> Shape:

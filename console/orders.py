@@ -22,6 +22,7 @@ from domain.orders.split import Slot, Terms, Way
 from domain.people import Person
 from domain.permissions import allows
 from domain.quotes import Acceptance, Place
+from domain.values import counted
 from services.commands import Answer
 
 router = APIRouter()
@@ -145,7 +146,7 @@ async def amend(request: Request, house: AHouse, me: Me, id: PathId) -> Response
     """Change it, or say first what that would do."""
     found = await house.orders.get(me, id)
     form = await _typed(request)
-    payload: dict[str, Any] = {"version": int(v) if (v := form.get("version", "")).isdigit() else None}
+    payload: dict[str, Any] = {"version": counted(form.get("version", ""))}
     payload |= {name: form.get(name) or None for name in ("reason", "effective", "promised", "terms", "coterm")}
     payload |= {name: form[name] for name in ("contact", "note") if name in form}
     try:
@@ -219,7 +220,7 @@ async def steer(request: Request, house: AHouse, me: Me, id: PathId, verb: str) 
         if "lines" in fields:
             payload |= {"id": form.get("key", ""), "lines": await _quantities(request, keep_zero=verb == "backorder")}
         if "version" in fields:
-            payload["version"] = int(v) if (v := form.get("version", "")).isdigit() else None
+            payload["version"] = counted(form.get("version", ""))
         if "for_good" in fields:
             payload["for_good"] = bool(form.get("for_good"))
         answer = await house.orders.ask(caller(me, form.get("key", "")), id, verb, act, **payload)

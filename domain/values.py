@@ -86,6 +86,11 @@ def plain_number(number: Decimal) -> str:
     return "0" if text in ("-0", "") else text
 
 
+def counted(text: str) -> int | None:
+    """The number that one to nine digits make; None for every other text, whatever `str.isdigit` says of "²"."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= 9 else None
+
+
 def canonical(value: Any) -> str:
     """One text for equal values: sorted keys, no spaces, numbers in their shortest notation."""
     return json.dumps(value, default=_plain, sort_keys=True, separators=(",", ":"), ensure_ascii=False)

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from api.requests import cursor_of
 from domain.people import Role
 from tests.apiclient import Api
 from tests.support import a_line, a_quote
@@ -217,6 +218,12 @@ async def test_lists_are_paged_by_key(api: Api) -> None:
             cursor = page["next_cursor"]
         assert len(seen) == len(set(seen)) == 5
     assert (await api.call("rita", "GET", "/v1/quotes?cursor=junk")).status_code == 422
+
+
+async def test_a_cursor_of_ones_own_making_is_refused(api: Api) -> None:
+    for version in ("²", "-1", "1e3", "9" * 5000):
+        made_up = cursor_of("o-1", version)
+        assert (await api.call("bruno", "GET", f"/v1/erp/documents?cursor={made_up}")).status_code == 422
 
 
 async def test_policies_are_drafted_checked_and_published(api: Api) -> None:
