@@ -1,6 +1,5 @@
 """What the back office is asked, what it answers and reports, and what comes back."""
 
-from datetime import date
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Path, Request, Response
@@ -16,7 +15,7 @@ from domain.errors import Invalid
 from domain.orders.split import Slot
 from domain.people import Person
 from domain.quotes import Quantity
-from domain.values import Amount, Id, StorableText, Text, Word, counted
+from domain.values import Amount, Day, Id, StorableText, Text, Word, counted
 from services.commands import Caller
 from storage.drift import DriftFound
 from storage.orders import ErpDocument
@@ -130,7 +129,7 @@ class Goods(BaseModel):
 
 
 class Sent(Goods):
-    on: date | None = None
+    on: Day | None = None
     """The day on which it was; today without it."""
 
 
@@ -155,7 +154,7 @@ Counted = Annotated[dict[Id, Annotated[Amount, Field(ge=0, lt=10**9)]], Field(mi
 class Backorder(BaseModel):
     lines: Counted
     """How much of each line is not in stock; 0 once it is."""
-    expected: date | None = None
+    expected: Day | None = None
     """The day on which everything should have been sent."""
 
 

@@ -4,7 +4,7 @@ from datetime import date
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Path, Query, Response
-from pydantic import AwareDatetime, BaseModel, Field
+from pydantic import BaseModel, Field
 
 from api.orders import Desk
 from api.problems import answers
@@ -14,7 +14,7 @@ from domain.customers.contracts import Contents, Ending
 from domain.customers.entitlements import Entitlement
 from domain.customers.facts import Fact
 from domain.people import Person
-from domain.values import Id
+from domain.values import Day, GivenInstant, Id
 from services.commands import Caller
 from services.customers import Whole
 from services.figures import OrderFigures
@@ -26,8 +26,8 @@ from storage.revenue import By
 router = APIRouter(prefix="/v1", tags=["customers"])
 Reader = Annotated[Person, needs("customers.read")]
 Finance = Annotated[Person, needs("revenue.read")]
-AsOf = Annotated[date | None, Query(description="The day asked about; today without it.")]
-KnownAt = Annotated[AwareDatetime | None, Query(description="As it was known at this instant; now without it.")]
+AsOf = Annotated[Day | None, Query(description="The day asked about; today without it.")]
+KnownAt = Annotated[GivenInstant | None, Query(description="As it was known at this instant; now without it.")]
 MONTH = r"^[12][0-9]{3}-(0[1-9]|1[0-2])$"
 Month = Annotated[str, Query(pattern=MONTH, description="YYYY-MM", examples=["2026-03"])]
 
@@ -137,7 +137,7 @@ async def co_termination(
 
 
 class Reached(BaseModel):
-    on: date | None = None
+    on: Day | None = None
     """The day on which it was reached; today without it."""
     line: Id | None = None
     """One line, where several wait for a milestone of that name."""
@@ -151,7 +151,7 @@ async def milestone(house: AHouse, caller: Desk, id: PathId, name: PathId, body:
 
 
 class CustomerAccepts(BaseModel):
-    on: date | None = None
+    on: Day | None = None
     lines: Annotated[list[Id], Field(min_length=1, max_length=2_000)] | None = None
     """Everything that was delivered, without it."""
 
@@ -166,8 +166,8 @@ async def customer_accepts(house: AHouse, caller: Desk, id: PathId, body: Custom
 # --- figures of orders ------------------------------------------------------------------------------------------------
 
 FigureReader = Annotated[Person, needs("figures.read")]
-FirstDay = Annotated[date | None, Query(alias="from")]
-LastDay = Annotated[date | None, Query(alias="to")]
+FirstDay = Annotated[Day | None, Query(alias="from")]
+LastDay = Annotated[Day | None, Query(alias="to")]
 
 
 @router.get("/figures", responses=answers(401, 403, 422), tags=["figures"])

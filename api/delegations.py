@@ -1,6 +1,5 @@
 """Standing delegations over HTTP."""
 
-from datetime import date
 from typing import Annotated
 
 from fastapi import APIRouter
@@ -10,7 +9,7 @@ from api.problems import answers
 from api.requests import AHouse, Cursor, Limit, Page, PathId, keys_of, needs, needs_caller, paged
 from domain.delegation import Delegation
 from domain.people import Person
-from domain.values import Id, Text, Word
+from domain.values import Day, Id, Text, Word
 from services.commands import Caller
 
 router = APIRouter(prefix="/v1/delegations", tags=["delegations"])
@@ -22,8 +21,8 @@ class Give(BaseModel):
 
     person: Id | None = None
     delegate: Id
-    first: date
-    last: date | None = None
+    first: Day
+    last: Day | None = None
     kinds: Annotated[list[Word], Field(max_length=20)] = []
     note: Text = ""
 

@@ -1,6 +1,5 @@
 """Orders over HTTP: accepting, splitting, steering. What the back office does is in `backoffice`."""
 
-from datetime import date
 from decimal import Decimal
 from typing import Annotated, Any, Literal
 
@@ -31,7 +30,7 @@ from domain.orders.order import Order, OrderStatus
 from domain.orders.split import Coterm, Terms, Way
 from domain.people import Person
 from domain.quotes import Acceptance, Place
-from domain.values import Amount, Id, StorableText, Text, Word
+from domain.values import Amount, Day, Id, StorableText, Text, Word
 from services.commands import Caller
 from services.order_changes import Rehearsal
 from services.orders import Placed
@@ -136,7 +135,7 @@ STEERS: dict[str, Any] = {"response_model": Done | Rehearsal, "responses": ON_CO
 class Reschedule(BaseModel):
     """A day in `on`, `now` or `manual` in `start`, or the order it waits for in `after`."""
 
-    on: date | None = None
+    on: Day | None = None
     start: Literal["now", "manual"] | None = None
     after: Id | None = None
     version: Version = None
@@ -195,9 +194,9 @@ class Amend(BaseModel):
     contact: StorableText | None = None
     note: StorableText | None = None
     terms: Terms | None = None
-    promised: date | None = None
+    promised: Day | None = None
     coterm: Coterm | None = None
-    effective: date | None = None
+    effective: Day | None = None
     """From which day on; at once without it."""
     reason: Annotated[Text, Field(max_length=1_000)] = ""
     version: Version = None

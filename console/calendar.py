@@ -2,14 +2,15 @@
 
 from calendar import Calendar
 from datetime import date, timedelta
-from typing import Annotated
 
 from babel.dates import format_date, get_day_names
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
+from api.customers import first_day
 from api.requests import AHouse
 from composition import now
+from console.customers import Month
 from console.pages import Me
 from console.view import Reader, page
 from domain.permissions import allows
@@ -20,12 +21,10 @@ MOST = 500
 
 
 @router.get("/calendar")
-async def month(
-    request: Request, house: AHouse, me: Me, month: Annotated[str, Query(pattern=r"^(\d{4}-(0[1-9]|1[0-2]))?$")] = ""
-) -> Response:
+async def month(request: Request, house: AHouse, me: Me, month: Month = "") -> Response:
     read = Reader(me)
     today = read.today(now())
-    first = _first(month) or today.replace(day=1)
+    first = first_day(month) if month else today.replace(day=1)
     weeks = Calendar(firstweekday=0).monthdatescalendar(first.year, first.month)
     found = await house.orders.starting(me, weeks[0][0], weeks[-1][-1], MOST + 1)
     by_day: dict[date, list[OrderSummary]] = {}
@@ -39,13 +38,6 @@ async def month(
         before=_shown(first - timedelta(days=1)), after=_shown(first + timedelta(days=32)),
         may_move=allows(me, "orders.steer"),
     )  # fmt: skip
-
-
-def _first(month: str) -> date | None:
-    try:
-        return date.fromisoformat(f"{month}-01") if month else None
-    except ValueError:
-        return None
 
 
 def _shown(day: date) -> str:

@@ -17,7 +17,7 @@ from console.view import Reader, page
 from domain.approvals.exchange import invalid_fields
 from domain.errors import Invalid, Locked, NotFound, Refusal, Unresolved
 from domain.orders.order import OrderStatus
-from domain.orders.payload import day_of
+from domain.orders.payload import amounts, day_of
 from domain.orders.split import Slot, Terms, Way
 from domain.people import Person
 from domain.permissions import allows
@@ -171,7 +171,9 @@ async def return_goods(
     request: Request, house: AHouse, me: Me, id: PathId, reason: Words = "", key: Short = "", arrived: Short = ""
 ) -> Response:
     try:
-        lines = {line: Decimal(quantity) for line, quantity in (await _quantities(request)).items()}
+        lines = amounts(await _quantities(request))
+        if lines is None:
+            raise Invalid.field("lines", "must be quantities above 0")
         if not lines or not reason.strip():
             raise Invalid.field("reason" if lines else "lines", "say what comes back, and why")
         _, answer = await house.returns.report(caller(me, key), id, key or "page", lines, reason, bool(arrived))

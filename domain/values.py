@@ -6,11 +6,12 @@ import unicodedata
 from collections.abc import Mapping
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, PlainSerializer, StringConstraints
 
 ID_PATTERN = r"^[A-Za-z0-9._-]{1,64}$"
+D = TypeVar("D", date, datetime)
 
 
 def _storable(text: str) -> str:
@@ -26,12 +27,21 @@ def _printable(text: str) -> str:
     return text
 
 
+def _reckonable(day: D) -> D:
+    if not 1900 <= day.year < 3000:
+        raise ValueError("must lie between the years 1900 and 2999")
+    return day
+
+
 Id = Annotated[str, StringConstraints(pattern=ID_PATTERN)]
 Name = Annotated[str, AfterValidator(_printable), StringConstraints(min_length=1, max_length=200)]
 Text = Annotated[str, AfterValidator(_storable), StringConstraints(max_length=4000)]
 Word = Annotated[str, AfterValidator(_printable), StringConstraints(max_length=64)]
 Amount = Annotated[Decimal, Field(max_digits=28, decimal_places=12, allow_inf_nan=False)]
 Instant = AwareDatetime
+Day = Annotated[date, AfterValidator(_reckonable)]
+"""A day that somebody gives: one can count days, weeks and zones from it and stay within the calendar."""
+GivenInstant = Annotated[AwareDatetime, AfterValidator(_reckonable)]
 
 
 class Value(BaseModel):

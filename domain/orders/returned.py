@@ -8,8 +8,9 @@ from domain.errors import Invalid
 from domain.orders.ledger import ZERO, Share
 from domain.orders.order import Order
 from domain.orders.split import OrderLine, PlannedOrder, Slot
+from domain.quotes import Quantity
 from domain.runs import Command, Outcome, RunState, Visible, done, refused, text_of
-from domain.values import Amount, Id, Instant, StorableText, plain_number
+from domain.values import Id, Instant, StorableText, plain_number
 
 
 class ReturnStatus(StrEnum):
@@ -24,7 +25,7 @@ class Return(RunState):
     number: int
     customer: str
     title: str
-    lines: dict[Id, Amount]
+    lines: dict[Id, Quantity]
     serials: dict[Id, tuple[str, ...]] = {}
     reason: StorableText
     by: str

@@ -13,7 +13,7 @@ from domain.money import minor_unit
 from domain.orders.division import largest_remainder
 from domain.orders.ledger import LineLedger, Share, opened
 from domain.quotes import Place, Quantity, Quote, QuoteLine
-from domain.values import Id, StorableText, Value, plain_number, short_id
+from domain.values import Day, Id, StorableText, Value, plain_number, short_id
 
 MOST_ORDERS = 200
 Column = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]{0,63}$")]
@@ -86,7 +86,7 @@ class Even(Value):
 
     way: Literal["even"]
     waves: Annotated[int, Field(ge=1, le=MOST_ORDERS)]
-    first: date | None = None
+    first: Day | None = None
     every: Literal["day", "week", "month", "quarter", "year"] = "month"
     slot: Slot = Slot()
 

@@ -294,3 +294,21 @@ async def test_figures_are_kept_of_orders_on_time_refused_and_to_come(api: Api) 
     await done(api, "bruno", f"orders/{one}/deliveries", id="D", lines={"1": "2"})
     again = await get(api, "figures", "dina")
     assert (again["on_time"]["overdue"], again["not_in_stock"]) == (0, [])
+
+
+@pytest.mark.parametrize("edge", ["0001-01-01", "9999-12-31"])
+async def test_days_at_the_edges_of_the_calendar_are_refused_by_field(api: Api, edge: str) -> None:
+    id = await active(api, PUMPS)
+    far = {"0001-01-01": "0001-01-01T00:00:00%2B14:00", "9999-12-31": "9999-12-31T23:59:59-12:00"}[edge]
+    for path, field in (("customers/C-1?", "known_at"), ("revenue?from=2026-01&to=2026-02&", "known_at"),
+                        ("figures?", "from"), ("figures?", "to")):  # fmt: skip
+        found = await get(api, f"{path}{field}={far if field == 'known_at' else edge}", expect=422)
+        assert found["errors"][0]["field"] == field
+    for who, path, body, field in (
+        ("bruno", f"orders/{id}/deliveries", {"id": "D-1", "lines": {"1": "1"}, "on": edge}, "on"),
+        ("dina", f"orders/{id}/amend", {"lines": {"1": "9"}, "reason": "less", "promised": edge}, "promised"),
+        ("dina", "quotes/Q-1/orders/preview", {"way": "even", "waves": 3, "first": edge}, "even.first"),
+        ("dora", "delegations", {"person": "dora", "delegate": "fabio", "first": edge}, "first"),
+    ):
+        answer = await api.call(who, "POST", f"/v1/{path}", json=body)
+        assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, field)

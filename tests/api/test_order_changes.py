@@ -231,3 +231,15 @@ async def test_goods_come_back_once_never_more_than_arrived_and_are_replaced_for
     assert await left(api) == before, "what comes back, and what replaces it, is no matter of the quote's"
     (one,) = (await api.call("rita", "GET", f"/v1/orders/{id}/returns")).json()
     assert (one["status"], one["replaced_by"]) == ("received", "Q-1-2")
+
+
+async def test_the_page_takes_nothing_back_but_quantities_above_nothing(api: Api) -> None:
+    id = await an_order(api, active=True)
+    await done(api, "bruno", f"orders/{id}/deliveries", id="D1", lines={"1": "6", "2": "4"})
+    signed_in = {"Cookie": f"dealwright={await api.token('bruno')}"}
+    for quantity, status in (("-1", 422), ("NaN", 422), ("1e400", 422), ("some", 422), ("", 422), ("1", 303)):
+        typed = {"line.1": quantity, "reason": "broken", "key": f"R-{quantity}"}
+        answer = await api.client.post(f"/orders/{id}/return", data=typed, headers=signed_in)
+        assert answer.status_code == status, (quantity, answer.text)
+    (one,) = (await api.call("rita", "GET", f"/v1/orders/{id}/returns")).json()
+    assert one["lines"] == {"1": "1"}
