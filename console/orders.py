@@ -1,6 +1,7 @@
 """Pages of orders: what became of a quote, and everything that is done with one order by clicks."""
 
 import re
+from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
 from itertools import groupby
 from typing import Annotated, Any, Literal, get_args
@@ -9,7 +10,7 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import RedirectResponse, Response, StreamingResponse
 from pydantic import TypeAdapter, ValidationError
 
-from api.backoffice import document_place, drift_place
+from api.backoffice import Number, document_place, drift_place
 from api.requests import AHouse, PathId, cursor_of, keys_of
 from composition import now
 from console.pages import PAGE, Me, Short, Words, caller, said
@@ -146,10 +147,12 @@ async def amend(request: Request, house: AHouse, me: Me, id: PathId) -> Response
     """Change it, or say first what that would do."""
     found = await house.orders.get(me, id)
     form = await _typed(request)
-    payload: dict[str, Any] = {"version": counted(form.get("version", ""))}
-    payload |= {name: form.get(name) or None for name in ("reason", "effective", "promised", "terms", "coterm")}
+    payload: dict[str, Any] = {
+        name: form.get(name) or None for name in ("reason", "effective", "promised", "terms", "coterm")
+    }
     payload |= {name: form[name] for name in ("contact", "note") if name in form}
     try:
+        payload["version"] = _version(form)
         payload["lines"] = await _quantities(request, keep_zero=True)
         if (places := {n.removeprefix("to."): v for n, v in form.items() if n.startswith("to.")}) and any(
             places.values()
@@ -195,7 +198,7 @@ async def customer_accepts(
 
 @router.post("/orders/{id}/returns/{number}/{verb}")
 async def steer_return(
-    request: Request, house: AHouse, me: Me, id: PathId, number: int, verb: Literal["arrived", "decline", "replace"],
+    request: Request, house: AHouse, me: Me, id: PathId, number: Number, verb: Literal["arrived", "decline", "replace"],
     reason: Words = "", key: Short = "",
 ) -> Response:  # fmt: skip
     if verb == "replace":
@@ -222,13 +225,22 @@ async def steer(request: Request, house: AHouse, me: Me, id: PathId, verb: str) 
         if "lines" in fields:
             payload |= {"id": form.get("key", ""), "lines": await _quantities(request, keep_zero=verb == "backorder")}
         if "version" in fields:
-            payload["version"] = counted(form.get("version", ""))
+            payload["version"] = _version(form)
         if "for_good" in fields:
             payload["for_good"] = bool(form.get("for_good"))
         answer = await house.orders.ask(caller(me, form.get("key", "")), id, verb, act, **payload)
     except Invalid as error:
         return said(request, me, error.sentence, "bad", f"/orders/{id}", 422)
     return _answered(request, me, answer, back)
+
+
+def _version(form: Mapping[str, str]) -> int | None:
+    """The version of the order that was seen, where the page says which."""
+    text = form.get("version", "")
+    version = counted(text)
+    if text and version is None:
+        raise Invalid.field("version", "is none that this page showed")
+    return version
 
 
 async def _typed(request: Request) -> dict[str, str]:

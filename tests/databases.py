@@ -83,13 +83,14 @@ def postgres(folder: Path, by_socket: bool = False) -> Iterator[Postgres]:
         "--locale=C.UTF-8",
     ]
     subprocess.run(made, user=user, check=True, capture_output=True, cwd="/")
-    command = [str(binaries / "postgres"), "-D", str(data), "-p", str(port), "-h", HOST, "-k", str(data) if by_socket else "",
+    socket_folder = data if by_socket else None
+    command = [str(binaries / "postgres"), "-D", str(data), "-p", str(port), "-h", HOST, "-k", str(socket_folder or ""),
                "-c", "fsync=off", "-c", "max_connections=200"]  # fmt: skip
     with (folder / "postgres.log").open("wb") as log:
         server = subprocess.Popen(command, user=user, stdout=log, stderr=log, cwd="/")
     try:
         _wait(binaries, port, server)
-        yield Postgres(binaries, port, data if by_socket else None)
+        yield Postgres(binaries, port, socket_folder)
     finally:
         server.terminate()
         server.wait(30)

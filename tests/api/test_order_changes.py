@@ -243,3 +243,15 @@ async def test_the_page_takes_nothing_back_but_quantities_above_nothing(api: Api
         assert answer.status_code == status, (quantity, answer.text)
     (one,) = (await api.call("rita", "GET", f"/v1/orders/{id}/returns")).json()
     assert one["lines"] == {"1": "1"}
+
+
+async def test_a_version_that_the_page_cannot_have_shown_is_refused_and_not_passed_over(api: Api) -> None:
+    id = await an_order(api)
+    before = await order(api, id)
+    signed_in = {"Cookie": f"dealwright={await api.token('dina')}"}
+    for version in ("²", "first", "9" * 12):
+        for act in ("amend", "cancel"):
+            typed = {"line.1": "5", "reason": "less", "version": version, "key": f"K-{act}-{len(version)}"}
+            answer = await api.client.post(f"/orders/{id}/{act}", data=typed, headers=signed_in)
+            assert answer.status_code == 422, (act, version)
+    assert await order(api, id) == before
