@@ -93,11 +93,12 @@ class Shop:
 
 
 async def bare_quote(client: Client) -> None:
+    """Each decision follows the one before, and the first one the beginning, as they do on a quote."""
     handle = await client.start_workflow("Bare", id=f"bare-{next(numbers)}", task_queue=QUEUE)
-    for n, who in enumerate(("dora", "fabio", "lara"), 1):
-        await handle.signal("decide", who)
-        while TAKEN[handle.id] < n:  # decisions follow each other, as they do on a quote
+    for n, who in enumerate(("dora", "fabio", "lara")):
+        while TAKEN.get(handle.id, -1) < n:
             await asyncio.sleep(0.001)
+        await handle.signal("decide", who)
     await handle.result()
 
 

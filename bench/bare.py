@@ -11,7 +11,7 @@ from temporalio.worker import PollerBehaviorSimpleMaximum, UnsandboxedWorkflowRu
 
 QUEUE = "bare"
 TAKEN: Counter[str] = Counter()
-"""How many signals each bare run has taken."""
+"""How many signals each bare run that has begun has taken."""
 
 
 @workflow.defn
@@ -26,6 +26,7 @@ class Bare:
 
     @workflow.run
     async def run(self) -> str:
+        TAKEN.setdefault(workflow.info().workflow_id, 0)
         await workflow.wait_condition(lambda: len(self.given) >= 3)
         return "approved"
 
