@@ -98,7 +98,7 @@ def compose(letter: Letter, sender: str) -> Message:
 
 
 def _part(kind: str, text: str) -> str:
-    body = b2a_qp("\n".join(text.splitlines()).encode(), istext=True).decode()
+    body = b2a_qp(text.encode(), istext=True).decode()
     head = f'Content-Type: text/{kind}; charset="utf-8"\nContent-Transfer-Encoding: quoted-printable\n'
     return f"--{BOUNDARY}\n{head}\n{body}\n"
 
