@@ -110,6 +110,10 @@ class CommandPath:
 
     async def ask(self, command: Command, wait: float = WAIT_SECONDS) -> Answer:
         """Carry a command to a run that exists. Raises NotFound, CommandIdReused."""
+        async with self._database.at_once() as session:
+            running = await record.ask(session, command, self._clock())
+        if running:
+            return await self.carry(command, running, wait)
         async with self._database.writing() as session:
             head = await record.head(session, command.run)
             if head is None:

@@ -99,11 +99,11 @@ class Quotes:
                 stored = known.model_copy(update={"quote": quote, "version": version, "changed_at": now})
             else:
                 stored = _edited(known, quote, version, caller.person.id, now)
-            await quotes.save(session, stored, new=known is None)
             verb = "edited" if known else "drafted"
             facts: dict[str, Any] = {"version": stored.version, "was": known.status.value if known else None}
             facts |= {"neutral": sorted(neutral)} if neutral else {}
             await office.note(session, caller, f"quote:{quote.id}", verb, stored.digest, **facts)
+            await quotes.save(session, stored, new=known is None)
         return stored, known is None
 
     async def _neutral(self, session: AsyncSession, known: StoredQuote, changed: set[str]) -> bool:

@@ -17,6 +17,7 @@ from sqlalchemy import (
     QueuePool,
     Row,
     Table,
+    UpdateBase,
     create_engine,
     event,
     make_url,
@@ -28,11 +29,14 @@ from sqlmodel import Session
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.errors import Clash
+from storage.together import Write, together
 
 log = structlog.get_logger()
 T = TypeVar("T")
 FIRST_PAUSE, LONGEST_PAUSE = 0.001, 0.02
 WRITERS, READERS = 15, 10
+TOGETHER = 5
+"""Rows at most for which a write waits for others: each number of them makes a statement of its own."""
 
 
 class Database:
@@ -80,6 +84,12 @@ class Database:
                 yield SessionHere(here)
 
     @asynccontextmanager
+    async def at_once(self) -> AsyncIterator[AsyncSession]:
+        """For one statement that writes: on PostgreSQL a transaction by itself, begun and committed with it."""
+        async with self.reading() if isinstance(self._reader, AsyncEngine) else self.writing() as session:
+            yield session
+
+    @asynccontextmanager
     async def writing(self) -> AsyncIterator[AsyncSession]:
         """One transaction: committed at the end of the block, or nothing of it."""
         if isinstance(self._writer, AsyncEngine):
@@ -108,7 +118,20 @@ async def execute(
     if isinstance(session, SessionHere):
         return session.plain.execute(statement, values)
     assert isinstance(session, SessionThere)
+    await session.send()
     return await session.plain.execute(statement, values)
+
+
+async def write(session: AsyncSession, statement: UpdateBase, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Insert whole rows, or change different ones, before anybody reads and before the transaction ends.
+
+    On PostgreSQL what is written to several tables goes there in one."""
+    if not rows:
+        return
+    if isinstance(session, SessionThere) and len(rows) <= TOGETHER:
+        await session.gather(statement, rows)
+    else:
+        await execute(session, statement, list(rows))
 
 
 async def insert_new(session: AsyncSession, table: Table, row: Mapping[str, Any]) -> bool:
@@ -158,14 +181,40 @@ class PlainSession(AsyncSession):
     _proxied = sync_session
 
 
+def _after_writes(method: str) -> Any:
+    async def call(self: "SessionThere", *given: Any, **options: Any) -> Any:
+        await self.send()
+        return await getattr(AsyncSession, method)(self, *given, **options)
+
+    return call
+
+
 class SessionThere(PlainSession):
-    """On PostgreSQL."""
+    """On PostgreSQL, a way away: what is only written is gathered, and sent before the next question or the end."""
+
+    exec, execute, flush, get, get_one, merge, stream = map(
+        _after_writes, ("exec", "execute", "flush", "get", "get_one", "merge", "stream")
+    )  # fmt: skip
 
     def __init__(self, plain: AsyncConnection) -> None:
         super().__init__(plain.sync_connection)
         self.plain = plain
+        self._writes: list[Write] = []
+
+    async def gather(self, statement: UpdateBase, rows: Sequence[Mapping[str, Any]]) -> None:
+        """A table is written once in a statement: what is done twice to one row would be done once."""
+        table = statement.entity_description["table"]
+        if any(write.entity_description["table"] is table for write, _ in self._writes):
+            await self.send()
+        self._writes += ((statement, row) for row in rows)
+
+    async def send(self) -> None:
+        writes, self._writes = self._writes, []
+        if writes:
+            await self.plain.execute(*(together(writes) if len(writes) > 1 else writes[0]))
 
     async def commit(self) -> None:
+        await self.send()
         if self._mapped is not None:
             await super().commit()
         await self.plain.commit()

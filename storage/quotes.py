@@ -10,7 +10,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from domain.approvals.round import round_run
 from domain.quotes import Acceptance, Quote, QuoteStatus
 from domain.values import Value
-from storage.database import execute, readable
+from storage.database import execute, readable, write
 from storage.tables import ProductRow, QuoteRow, SeatRow
 
 
@@ -54,7 +54,9 @@ QUOTES = QuoteRow.__table__  # type: ignore[attr-defined]
 ONE = select(QUOTES).where(QUOTES.c.id == bindparam("of"))
 LOCKED = ONE.with_for_update()
 THESE = select(QUOTES.c.id, QUOTES.c.body).where(QUOTES.c.id.in_(bindparam("these", expanding=True)))
-CHANGE, ADD = update(QUOTES).where(QUOTES.c.id == bindparam("of")), insert(QUOTES)
+ADD, THE_QUOTE = insert(QUOTES), update(QUOTES).where(QUOTES.c.id == bindparam("of"))
+SET_STATUS = THE_QUOTE.values({n: bindparam(n) for n in ("status", "changed_at", "valid_until")})
+CHANGE = THE_QUOTE.values({c.name: bindparam(c.name) for c in QUOTES.c if c.name not in ("id", "created_at")})
 
 
 def stored_of(row: Row[Any]) -> StoredQuote:
@@ -80,16 +82,16 @@ async def save(session: AsyncSession, stored: StoredQuote, new: bool = False) ->
     """Store the quote over what stands; a `new` one where nothing does."""
     id, columns = stored.quote.id, _columns(stored)
     if new:
-        await execute(session, ADD, {"id": id, "created_at": stored.created_at, **columns})
+        await write(session, ADD, [{"id": id, "created_at": stored.created_at, **columns}])
     else:
-        await execute(session, CHANGE, {"of": id, **columns})
+        await write(session, CHANGE, [{"of": id, **columns}])
 
 
 async def set_status(
     session: AsyncSession, id: str, status: QuoteStatus, at: datetime, valid_until: datetime | None = None
 ) -> None:
     change = {"status": status.value, "changed_at": at, "valid_until": valid_until}
-    await execute(session, CHANGE, {"of": id, **change})
+    await write(session, SET_STATUS, [{"of": id, **change}])
 
 
 async def outlived(session: AsyncSession, now: datetime, limit: int) -> list[str]:

@@ -3,9 +3,11 @@
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, Protocol
 
-from sqlalchemy import CursorResult, Executable, Row, bindparam, insert, select, update
+from sqlalchemy import CursorResult, Executable, Row, Table, bindparam, insert, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.audit import Entry
@@ -16,7 +18,7 @@ from domain.permissions import VERB_ACTS, allows
 from domain.runs import PARKED, Act, CannotSettle, Command, Head, Outcome, Proposal, RunState, is_expiry
 from domain.values import Value
 from storage import people, trail
-from storage.database import Database, execute, insert_new
+from storage.database import Database, execute, insert_new, on_sqlite, write
 from storage.tables import CommandRow, EventRow, RunRow
 
 Clock = Callable[[], datetime]
@@ -25,7 +27,12 @@ EVENT = EventRow.__table__.c  # type: ignore[attr-defined]
 AS_RECORDED = (RUNS.c.id, RUNS.c.kind, RUNS.c.subject, RUNS.c.seq, RUNS.c.state)  # what it was opened with is long
 THE_RUN = select(*AS_RECORDED).where(RUNS.c.id == bindparam("of"))
 THE_RUN_LOCKED = THE_RUN.with_for_update()
-OPEN_RUN, CHANGE_RUN = insert(RUNS), update(RUNS).where(RUNS.c.id == bindparam("of"))
+OPEN_RUN, ADD_COMMAND = insert(RUNS), insert(COMMANDS)
+CHANGE_RUN = (
+    update(RUNS)
+    .where(RUNS.c.id == bindparam("of"))
+    .values({n: bindparam(n) for n in ("state", "seq", "running", "due")} | {"unstarted_since": None})
+)
 THIS, THESE = COMMANDS.c.id == bindparam("of"), COMMANDS.c.id.in_(bindparam("these", expanding=True))
 THE_COMMAND, THE_COMMANDS = select(COMMANDS).where(THIS), select(COMMANDS).where(THESE)
 ANSWER = update(COMMANDS).where(THIS).values({n: bindparam(n) for n in ("answered", "outcome", "answered_at")})
@@ -97,21 +104,23 @@ async def open_run(session: AsyncSession, head: Head, subject: str, opening: dic
     """Store a run at sequence number 0, with what it is opened with."""
     row = {"id": head.run, "kind": head.kind, "subject": subject, "seq": 0, "running": True, "due": None,
            "unstarted_since": None, "state": head.state, "opening": opening, "opened_at": at}  # fmt: skip
-    await execute(session, OPEN_RUN, row)
+    await write(session, OPEN_RUN, [row])
 
 
 async def begin_run(
     session: AsyncSession, key: bytes, head: Head, state: RunState, subject: str, opening: dict[str, Any], act: Act
 ) -> None:
-    """Store a run after its first act: there was no workflow yet that could have been asked, so the record answers."""
+    """Store a run after its first act: there was no workflow yet that could have been asked, so the record answers.
+
+    The act's command must be new."""
     run = Run(id=head.run, kind=head.kind, subject=subject, seq=state.seq, state=head.state)
     row = {"id": run.id, "kind": run.kind, "subject": subject, "seq": run.seq, "running": state.running,
            "due": state.due, "unstarted_since": act.at, "state": run.state, "opening": opening,
            "opened_at": act.at}  # fmt: skip
-    await execute(session, OPEN_RUN, row)
-    if not await _add(session, act.command, act.at, outcome=act.outcome):
-        raise CommandIdReused
     await trail.append(session, key, [_entry(run, act, run.seq, verified=True)])
+    await write(session, OPEN_RUN, [row])
+    command = {**_fresh(act.command, act.at), **_answer(act, act.at), "verified": True}
+    await write(session, ADD_COMMAND, [command])
 
 
 async def head(session: AsyncSession, run: str) -> Head | None:
@@ -127,6 +136,23 @@ async def write_down(session: AsyncSession, command: Command, at: datetime) -> b
     if (await execute(session, THE_COMMAND, {"of": command.id})).one().body != command.body:
         raise CommandIdReused
     return False
+
+
+async def ask(session: AsyncSession, command: Command, at: datetime) -> Head | None:
+    """Store the command's row, in one statement; None, and nothing stored, if one stands or the run does not run."""
+    row = {**_fresh(command, at), "verified": True, "of": command.run}
+    run = (await execute(session, _asking(sqlite.insert if on_sqlite(session) else postgresql.insert), row)).first()
+    return Head(run=command.run, kind=run.kind, state=run.state) if run else None
+
+
+@lru_cache
+def _asking(insert: Callable[[Table], Any]) -> Executable:
+    run = select(RUNS.c.kind, RUNS.c.state).where(RUNS.c.id == bindparam("of"))
+    running = RUNS.c.id == bindparam("of"), RUNS.c.running.is_(True)
+    given = select(*(bindparam(column.name, type_=column.type) for column in COMMANDS.c)).where(*running)
+    told = (run.with_only_columns(column).scalar_subquery().label(column.name) for column in run.selected_columns)
+    asking: Executable = insert(COMMANDS).from_select([*COMMANDS.c], given).on_conflict_do_nothing().returning(*told)
+    return asking
 
 
 async def follow(session: AsyncSession, command: Command, at: datetime) -> None:
@@ -148,23 +174,22 @@ async def answer_now(session: AsyncSession, key: bytes, act: Act) -> None:
     run = await _run(session, act.command.run)
     if run is None:
         raise LookupError(act.command.run)
-    await execute(session, ANSWER, _answer(act, act.at))
     await trail.append(session, key, [_entry(run, act, None, verified=True)])
+    await write(session, ANSWER, [{"of": act.command.id, **_answer(act, act.at)}])
 
 
-async def _add(
-    session: AsyncSession, command: Command, at: datetime, verified: bool = True, outcome: Outcome | None = None
-) -> bool:
+async def _add(session: AsyncSession, command: Command, at: datetime, verified: bool = True) -> bool:
     """Store the command's row, unless one stands; whether it did."""
-    row = {**command.model_dump(), "body": command.body, "verified": verified, "created_at": at, "parked": False,
-           "answered": outcome is not None, "outcome": outcome and outcome.model_dump(mode="json"),
-           "answered_at": outcome and at}  # fmt: skip
-    return await insert_new(session, COMMANDS, row)
+    return await insert_new(session, COMMANDS, {**_fresh(command, at), "verified": verified})
+
+
+def _fresh(command: Command, at: datetime) -> dict[str, Any]:
+    return {**command.model_dump(), "body": command.body, "created_at": at, "parked": False, "answered": False,
+            "outcome": None, "answered_at": None}  # fmt: skip
 
 
 def _answer(act: Act, at: datetime) -> dict[str, Any]:
-    outcome = act.outcome.model_dump(mode="json")
-    return {"of": act.command.id, "answered": True, "outcome": outcome, "answered_at": at}
+    return {"answered": True, "outcome": act.outcome.model_dump(mode="json"), "answered_at": at}
 
 
 def _entry(run: Run, act: Act, run_seq: int | None, verified: bool) -> Entry:
@@ -260,10 +285,6 @@ class Recorder:
             proposal = proposal.model_copy(update={"acts": acts, "after": proposal.otherwise})
             state = await project(session, run, proposal, now)
         known = [act for act in proposal.acts if act.command.id in rows]
-        if answers := [_answer(act, now) for act in known if act.outcome.code != PARKED]:
-            await execute(session, ANSWER, answers)
-        if parked := [{"of": act.command.id} for act in known if act.outcome.code == PARKED]:
-            await execute(session, PARK, parked)
         entries = []
         for run_seq, act in enumerate(proposal.acts, proposal.base + 1):
             row = rows.get(act.command.id)
@@ -271,10 +292,12 @@ class Recorder:
             waits = act.outcome.code == PARKED
             entries.append(entry.model_copy(update={"command": f"{PARKED}|{entry.command}"}) if waits else entry)
         await trail.append(session, self._key, entries)
+        answers = [{"of": act.command.id, **_answer(act, now)} for act in known if act.outcome.code != PARKED]
+        await write(session, ANSWER, answers)
+        await write(session, PARK, [{"of": act.command.id} for act in known if act.outcome.code == PARKED])
         stored = state.stored()
-        standing = {"state": stored, "seq": state.seq, "running": state.running, "due": state.due,
-                    "unstarted_since": None}  # fmt: skip
-        await execute(session, CHANGE_RUN, {"of": run.id, **standing})
+        standing = {"state": stored, "seq": state.seq, "running": state.running, "due": state.due}
+        await write(session, CHANGE_RUN, [{"of": run.id, **standing}])
         return stored
 
 

@@ -22,7 +22,7 @@ from domain.quotes import QuoteStatus
 from domain.runs import Act, Command, Head, Outcome, Proposal
 from domain.values import Value
 from storage import delegations, people, quotes
-from storage.database import execute, readable
+from storage.database import execute, readable, write
 from storage.record import Run, begin_run, open_run
 from storage.tables import ApprovalRow, MessageRow, PersonRow, RunRow, SeatRow
 from storage.types import Moment
@@ -49,9 +49,10 @@ async def begin_round(
     round = await _with_clocks(session, new, round)
     act, about = Act(command=command, outcome=outcome, at=at), round_subject(command.run)
     head = Head(run=command.run, kind="approval_round", state=round.stored())
+    told = await _told(session, command.run, new, round, [act], at)
     await begin_run(session, key, head, round, about, _opening(plan, subject), act)
     await _add_approvals(session, command.run, round, plan)
-    await _tell(session, command.run, new, round, [act], at)
+    await _tell(session, command.run, new, round, told, at)
     return head, outcome
 
 
@@ -65,10 +66,8 @@ async def _add_approvals(session: AsyncSession, run: str, round: Round, plan: Pl
         for n, (approval, planned) in enumerate(zip(round.approvals, plan.approvals, strict=True))
     ]
     seats = [row for approval in round.approvals for row in _seats(round, approval)]
-    if approvals:
-        await execute(session, ADD_APPROVAL, approvals)
-    if seats:
-        await execute(session, ADD_SEAT, seats)
+    await write(session, ADD_APPROVAL, approvals)
+    await write(session, ADD_SEAT, seats)
 
 
 def _row(run: str, round: Round, n: int, approval: Approval, reasons: Sequence[str]) -> dict[str, Any]:
@@ -99,8 +98,9 @@ async def project_round(session: AsyncSession, run: Run, proposal: Proposal, at:
     """Approvals, seats, messages and the subject's status follow the round's new state."""
     was, now = Round.model_validate(run.state), Round.model_validate(proposal.after)
     now = await _with_clocks(session, was, now)
+    told = await _told(session, run.id, was, now, proposal.acts, at)
     await _update_approvals(session, run.id, was, now)
-    await _tell(session, run.id, was, now, proposal.acts, at)
+    await _tell(session, run.id, was, now, told, at)
     return now
 
 
@@ -109,7 +109,7 @@ async def _with_clocks(session: AsyncSession, was: Round, now: Round) -> Round:
     return with_clocks(was, now, await people.working(session, keepers)) if keepers else now
 
 
-async def _tell(session: AsyncSession, run: str, was: Round, now: Round, acts: list[Act], at: datetime) -> None:
+async def _tell(session: AsyncSession, run: str, was: Round, now: Round, told: list[Notice], at: datetime) -> None:
     """Messages to people, and the subject's status."""
     messages = [
         {
@@ -118,16 +118,16 @@ async def _tell(session: AsyncSession, run: str, was: Round, now: Round, acts: l
             "status": "queued", "attempts": 0,
             "next_at": at, "created_at": at, "sent_at": None, "error": "",
         }
-        for notice in await _shared(session, run, now, notices(run, was, now, acts), at)
+        for notice in told
     ]  # fmt: skip
-    if messages:
-        await execute(session, ADD_MESSAGE, messages)
+    await write(session, ADD_MESSAGE, messages)
     if was.running and not now.running and now.subject_kind == "quote":
         await quotes.set_status(session, now.subject_id, ENDED[now.status], at, now.valid_until)
 
 
-async def _shared(session: AsyncSession, run: str, now: Round, told: list[Notice], at: datetime) -> list[Notice]:
-    """With those who decide for the people asked: they are told too, once for all they are asked in this wave."""
+async def _told(session: AsyncSession, run: str, was: Round, now: Round, acts: list[Act], at: datetime) -> list[Notice]:
+    """What people are told, and those who decide for the people asked, once for all they are asked in this wave."""
+    told = notices(run, was, now, acts)
     asking = [notice for notice in told if notice.template in ASKING]
     standing = await delegations.standing(session, at) if asking else []
     stand_ins: dict[str, list[str]] = {}
@@ -205,8 +205,8 @@ async def _update_approvals(session: AsyncSession, run: str, was: Round, now: Ro
         if approval == earlier:
             continue
         if earlier is None:
-            await execute(session, ADD_APPROVAL, [_row(run, now, n, approval, [approval.added_for])])
-            await execute(session, ADD_SEAT, list(_seats(now, approval)))
+            await write(session, ADD_APPROVAL, [_row(run, now, n, approval, [approval.added_for])])
+            await write(session, ADD_SEAT, list(_seats(now, approval)))
             continue
         await _consult(session, now, earlier, approval)
         approvals.append({"of": approval.id, "status": approval.status.value, "due": approval.due,
@@ -221,8 +221,7 @@ async def _update_approvals(session: AsyncSession, run: str, was: Round, now: Ro
             else:
                 await session.merge(SeatRow(**row))  # who handed it over before may hold it again
     for statement, values in ((CHANGE_APPROVAL, approvals), (CHANGE_SEAT, seats), (LEAVE_SEAT, left)):
-        if values:
-            await execute(session, statement, values)
+        await write(session, statement, values)
 
 
 async def _consult(session: AsyncSession, now: Round, earlier: Approval, approval: Approval) -> None:

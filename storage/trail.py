@@ -7,7 +7,7 @@ from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.audit import FIRST, Entry, HeadMark, seal
-from storage.database import execute, on_sqlite
+from storage.database import execute, on_sqlite, write
 from storage.tables import EventRow
 
 EVENTS = EventRow.__table__  # type: ignore[attr-defined]
@@ -17,6 +17,8 @@ NEWEST = (
     .order_by(EVENTS.c.seq.desc())
     .limit(1)
 )
+NEWEST_LOCKED = text("SELECT seq, mac FROM newest_event(:subject)")
+"""The same on PostgreSQL, once nobody else writes about the subject: with a lock in one statement it would be stale."""
 ADD = insert(EVENTS)
 
 
@@ -25,9 +27,7 @@ async def append(session: AsyncSession, key: bytes, entries: list[Entry]) -> Non
     if not entries:
         return
     subject = entries[0].subject
-    if not on_sqlite(session):
-        await execute(session, text("select pg_advisory_xact_lock(hashtextextended(:s, 0))"), {"s": subject})
-    newest = (await execute(session, NEWEST, {"subject": subject})).first()
+    newest = (await execute(session, NEWEST if on_sqlite(session) else NEWEST_LOCKED, {"subject": subject})).first()
     seq, mac = (newest.seq, newest.mac) if newest else (0, FIRST)
     rows = []
     for entry in entries:
@@ -35,7 +35,7 @@ async def append(session: AsyncSession, key: bytes, entries: list[Entry]) -> Non
         numbered = entry.model_copy(update={"seq": seq})
         mac = seal(key, mac, numbered)
         rows.append({**numbered.model_dump(), "mac": mac})
-    await execute(session, ADD, rows)
+    await write(session, ADD, rows)
 
 
 def entry_of(row: EventRow) -> Entry:

@@ -62,6 +62,36 @@ async def write_down(bench: Bench, command: Command) -> None:
         await record.write_down(session, command, NOW)
 
 
+async def asked(bench: Bench, command: Command) -> Head | None:
+    async with bench.house.database.at_once() as session:
+        return await record.ask(session, command, NOW)
+
+
+async def test_a_command_is_written_down_once_and_only_for_a_run_that_runs(bench: Bench) -> None:
+    round = await a_running_round(bench)
+    head = await asked(bench, approve(round))
+    assert head is not None
+    assert (head.kind, Round.model_validate(head.state)) == ("approval_round", round)
+    before = await rows(bench, CommandRow)
+    assert [(row.actor, row.answered) for row in before if row.id == "c-1"] == [("dora", False)]
+    async with bench.house.database.writing() as session:
+        session.add(
+            RunRow(
+                id="over",
+                kind="approval_round",
+                subject="quote:Q-0",
+                state={},
+                opening={},
+                running=False,
+                opened_at=NOW,
+            )
+        )
+    elsewhere = [approve(round, id="c-2").model_copy(update={"run": run}) for run in ("over", "nowhere")]
+    for command in (approve(round), approve(round, actor="rita"), *elsewhere):
+        assert await asked(bench, command) is None
+    assert await rows(bench, CommandRow) == before
+
+
 async def test_a_genuine_command_is_stored_once_and_answered(bench: Bench) -> None:
     round = await a_running_round(bench)
     command = approve(round)

@@ -7,16 +7,17 @@ from sqlalchemy import Executable, bindparam, insert, select, update
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from domain.errors import Clash
-from storage.database import Database, execute
-from storage.tables import PersonRow
+from storage.database import TOGETHER, Database, execute, write
+from storage.tables import GroupRow, PersonRow
 from tests.databases import Postgres
 
 PEOPLE = PersonRow.__table__  # type: ignore[attr-defined]
-ADD = insert(PEOPLE)
+ADD, ADD_GROUP = insert(PEOPLE), insert(GroupRow)
 RENAME = update(PEOPLE).where(PEOPLE.c.id == bindparam("of")).values(name=bindparam("to"))
 NAMES = select(PEOPLE.c.name).order_by(PEOPLE.c.id)
-ANA = {"id": "ana", "name": "Ana", "roles": []}
-BEA = {"id": "bea", "name": "Bea", "roles": []}
+ANA = PersonRow(id="ana", name="Ana", roles=[]).model_dump()
+BEA = PersonRow(id="bea", name="Bea", roles=[]).model_dump()
+TEAM = GroupRow(id="team", name="Team", members=["ana"]).model_dump()
 ANNA = {"of": "ana", "to": "Anna"}
 
 
@@ -38,6 +39,53 @@ async def test_what_is_written_is_there_for_the_next_question_and_kept_by_the_co
         assert list((await execute(session, NAMES)).scalars()) == ["Anna", "Bea"]
         await execute(session, RENAME, {"of": "bea", "to": "Beatriz"})
     assert await names(database) == ["Anna", "Beatriz"]
+
+
+async def test_what_is_only_written_is_there_whoever_asks_next(database: Database) -> None:
+    async with database.writing() as session:
+        await write(session, ADD, [ANA])
+        await write(session, ADD_GROUP, [TEAM])
+        assert list((await execute(session, NAMES)).scalars()) == ["Ana"]
+        await write(session, RENAME, [ANNA])
+        assert (await session.get_one(PersonRow, "ana")).name == "Anna"
+        await write(session, ADD, [BEA])
+        assert len((await session.exec(select(PersonRow))).all()) == 2
+        await write(session, RENAME, [{"of": "bea", "to": "Beatriz"}])
+    assert await names(database) == ["Anna", "Beatriz"]
+
+
+async def test_a_row_that_is_written_twice_is_as_it_was_written_last(database: Database) -> None:
+    async with database.writing() as session:
+        await write(session, ADD, [ANA, BEA])
+        await write(session, RENAME, [ANNA, {"of": "bea", "to": "Beatriz"}])
+        await write(session, RENAME, [{"of": "ana", "to": "Anne"}])
+        await write(session, RENAME, [])
+    assert await names(database) == ["Anne", "Beatriz"]
+
+
+async def test_many_rows_are_written_as_few_are(database: Database) -> None:
+    many = [{**ANA, "id": f"p{n:02}"} for n in range(TOGETHER + 2)]
+    for rows in (many[:1], many[1:]):
+        async with database.writing() as session:
+            await write(session, ADD_GROUP, [{**TEAM, "id": str(len(rows))}])
+            await write(session, ADD, rows)
+            await write(session, RENAME, [{"of": row["id"], "to": f"{row['id']}!"} for row in rows])
+    assert await names(database) == [f"p{n:02}!" for n in range(len(many))]
+
+
+async def test_what_is_only_written_fails_with_the_whole_transaction(database: Database) -> None:
+    async def team_of(people: list[Mapping[str, Any]]) -> None:
+        async with database.writing() as session:
+            await write(session, ADD_GROUP, [TEAM])
+            await write(session, ADD, people)
+
+    await written(database, (ADD, ANA))
+    for people in ([ANA], [BEA, ANA]):
+        with pytest.raises((Clash, IntegrityError)):
+            await team_of(people)
+    async with database.reading() as session:
+        assert await session.get(GroupRow, "team") is None
+    assert await names(database) == ["Ana"]
 
 
 async def test_what_cannot_be_written_takes_the_whole_transaction_with_it(database: Database) -> None:
