@@ -100,10 +100,10 @@ class Imports:
                           "digest": quote.digest}  # fmt: skip
                 stored = (known or fresh).model_copy(update=update)
                 stored = stored.model_copy(update={"version": stored.version + 1})
-                await quotes.save(session, stored, new=known is None)
                 await office.note(
                     session, caller, f"quote:{quote.id}", "imported", quote.digest, version=stored.version
                 )
+                await quotes.save(session, stored, new=known is None)
                 _count(made["quotes"], "changed" if known else "new")
                 remarks += [Remark(file=file, record=quote.id, field=f["field"], what=f["problem"]) for f in flags]
         lines = sum(len(quote.lines) for quote in export.quotes)

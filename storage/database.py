@@ -23,7 +23,7 @@ from sqlalchemy import (
     make_url,
 )
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlmodel import Session
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -35,6 +35,8 @@ log = structlog.get_logger()
 T = TypeVar("T")
 FIRST_PAUSE, LONGEST_PAUSE = 0.001, 0.02
 WRITERS, READERS = 15, 10
+DEADLOCK = "40P01"
+"""PostgreSQL's word for two transactions that wait for each other, to the one it ended."""
 TOGETHER = 5
 """Rows at most for which a write waits for others: each number of them makes a statement of its own."""
 
@@ -78,7 +80,8 @@ class Database:
     async def reading(self) -> AsyncIterator[AsyncSession]:
         if isinstance(self._reader, AsyncEngine):
             async with self._reader.connect() as there:
-                yield SessionThere(there)
+                yield (session := SessionThere(there))
+                await session.send()
         else:
             with self._reader.connect() as here:
                 yield SessionHere(here)
@@ -91,20 +94,22 @@ class Database:
 
     @asynccontextmanager
     async def writing(self) -> AsyncIterator[AsyncSession]:
-        """One transaction: committed at the end of the block, or nothing of it."""
-        if isinstance(self._writer, AsyncEngine):
-            try:
+        """One transaction: committed at the end of the block, or nothing of it. Raises Clash."""
+        try:
+            if isinstance(self._writer, AsyncEngine):
                 async with self._writer.connect() as there:
                     yield (session := SessionThere(there))
                     await session.commit()
-            except IntegrityError:
+            else:
+                async with self._turn:
+                    with self._writer.connect() as here:
+                        await _begin(here)
+                        yield (ours := SessionHere(here))
+                        await ours.commit()
+        except DBAPIError as error:
+            if isinstance(error, IntegrityError) or getattr(error.orig, "sqlstate", None) == DEADLOCK:
                 raise Clash("Somebody did the same at this moment. Read it again, and try again.") from None
-        else:
-            async with self._turn:
-                with self._writer.connect() as here:
-                    await _begin(here)
-                    yield (ours := SessionHere(here))
-                    await ours.commit()
+            raise
 
 
 async def execute(
@@ -192,8 +197,9 @@ def _after_writes(method: str) -> Any:
 class SessionThere(PlainSession):
     """On PostgreSQL, a way away: what is only written is gathered, and sent before the next question or the end."""
 
-    exec, execute, flush, get, get_one, merge, stream = map(
-        _after_writes, ("exec", "execute", "flush", "get", "get_one", "merge", "stream")
+    exec, execute, flush, get, get_one, merge, refresh, scalar, scalars, stream = map(
+        _after_writes,
+        ("exec", "execute", "flush", "get", "get_one", "merge", "refresh", "scalar", "scalars", "stream"),
     )  # fmt: skip
 
     def __init__(self, plain: AsyncConnection) -> None:

@@ -345,6 +345,7 @@ async def unanswered(session: AsyncSession, before: datetime, limit: int) -> lis
     """Commands written down before an instant that nobody has answered, oldest first, with their runs."""
     query = (
         select(COMMANDS)
+        .join(RUNS, RUNS.c.id == COMMANDS.c.run)
         .where(COMMANDS.c.answered.is_(False), COMMANDS.c.parked.is_(False), COMMANDS.c.created_at < before)
         .order_by(COMMANDS.c.created_at)
         .limit(limit)

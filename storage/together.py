@@ -17,7 +17,7 @@ def together(writes: list[Write]) -> tuple[Executable, dict[str, Any]]:
     return statement, {_name(n, key): value for n, (_, row) in enumerate(writes) for key, value in row.items()}
 
 
-@lru_cache
+@lru_cache(500)
 def _statement(shape: tuple[tuple[UpdateBase, tuple[str, ...]], ...]) -> Executable:
     parts = (_numbered(n, write, columns).cte(f"write_{n}") for n, (write, columns) in enumerate(shape))
     statement: Executable = select(literal_column("1")).add_cte(*parts)

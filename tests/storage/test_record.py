@@ -1,5 +1,6 @@
 """`record`: all of a proposal or nothing of it, once, and only for commands that a front door wrote down."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -90,6 +91,15 @@ async def test_a_command_is_written_down_once_and_only_for_a_run_that_runs(bench
     for command in (approve(round), approve(round, actor="rita"), *elsewhere):
         assert await asked(bench, command) is None
     assert await rows(bench, CommandRow) == before
+
+
+async def test_a_command_whose_run_is_gone_does_not_hold_up_the_others(bench: Bench) -> None:
+    round = await a_running_round(bench)
+    await write_down(bench, approve(round).model_copy(update={"run": "nowhere"}))
+    await write_down(bench, approve(round, id="c-2"))
+    async with bench.house.database.reading() as session:
+        found = await record.unanswered(session, NOW + timedelta(hours=1), 10)
+    assert [(command.id, head.run) for command, head in found] == [("c-2", RUN)]
 
 
 async def test_a_genuine_command_is_stored_once_and_answered(bench: Bench) -> None:

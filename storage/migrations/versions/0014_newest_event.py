@@ -7,7 +7,7 @@ branch_labels = None
 depends_on = None
 
 NEWEST_EVENT = """
-CREATE FUNCTION newest_event(of varchar, OUT seq integer, OUT mac varchar) RETURNS SETOF record LANGUAGE plpgsql AS $$
+CREATE OR REPLACE FUNCTION newest_event(of varchar, OUT seq integer, OUT mac varchar) RETURNS SETOF record LANGUAGE plpgsql AS $$
 BEGIN
     PERFORM pg_advisory_xact_lock(hashtextextended(of, 0));
     RETURN QUERY SELECT e.seq, e.mac FROM event e WHERE e.subject = of ORDER BY e.seq DESC LIMIT 1;
@@ -22,4 +22,4 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     if op.get_bind().dialect.name == 'postgresql':
-        op.execute('DROP FUNCTION newest_event')
+        op.execute('DROP FUNCTION IF EXISTS newest_event')
