@@ -80,8 +80,7 @@ class Database:
     async def reading(self) -> AsyncIterator[AsyncSession]:
         if isinstance(self._reader, AsyncEngine):
             async with self._reader.connect() as there:
-                yield (session := SessionThere(there))
-                await session.send()
+                yield SessionThere(there)
         else:
             with self._reader.connect() as here:
                 yield SessionHere(here)
@@ -98,7 +97,7 @@ class Database:
         try:
             if isinstance(self._writer, AsyncEngine):
                 async with self._writer.connect() as there:
-                    yield (session := SessionThere(there))
+                    yield (session := WriterThere(there))
                     await session.commit()
             else:
                 async with self._turn:
@@ -123,7 +122,8 @@ async def execute(
     if isinstance(session, SessionHere):
         return session.plain.execute(statement, values)
     assert isinstance(session, SessionThere)
-    await session.send()
+    if isinstance(session, WriterThere):
+        await session.send()
     return await session.plain.execute(statement, values)
 
 
@@ -133,7 +133,7 @@ async def write(session: AsyncSession, statement: UpdateBase, rows: Sequence[Map
     On PostgreSQL what is written to several tables goes there in one."""
     if not rows:
         return
-    if isinstance(session, SessionThere) and len(rows) <= TOGETHER:
+    if isinstance(session, WriterThere) and len(rows) <= TOGETHER:
         await session.gather(statement, rows)
     else:
         await execute(session, statement, list(rows))
@@ -141,14 +141,18 @@ async def write(session: AsyncSession, statement: UpdateBase, rows: Sequence[Map
 
 async def insert_new(session: AsyncSession, table: Table, row: Mapping[str, Any]) -> bool:
     """Insert a row, unless one of its key stands already; whether it did."""
-    insert = _insert_new(table, sqlite.insert if on_sqlite(session) else postgresql.insert)
-    return (await execute(session, insert, row)).rowcount == 1
+    return (await execute(session, _insert_new(table, own_insert(session)), row)).rowcount == 1
 
 
 @lru_cache
 def _insert_new(table: Table, insert: Callable[[Table], Any]) -> Executable:
     statement: Executable = insert(table).on_conflict_do_nothing().execution_options(preserve_rowcount=True)
     return statement
+
+
+def own_insert(session: AsyncSession) -> Callable[[Table], Any]:
+    """The `insert` of the session's database: each has its own word for a row that stands already."""
+    return sqlite.insert if on_sqlite(session) else postgresql.insert
 
 
 def on_sqlite(session: AsyncSession) -> bool:
@@ -186,16 +190,29 @@ class PlainSession(AsyncSession):
     _proxied = sync_session
 
 
+class SessionThere(PlainSession):
+    """On PostgreSQL."""
+
+    def __init__(self, plain: AsyncConnection) -> None:
+        super().__init__(plain.sync_connection)
+        self.plain = plain
+
+    async def commit(self) -> None:
+        if self._mapped is not None:
+            await super().commit()
+        await self.plain.commit()
+
+
 def _after_writes(method: str) -> Any:
-    async def call(self: "SessionThere", *given: Any, **options: Any) -> Any:
+    async def call(self: "WriterThere", *given: Any, **options: Any) -> Any:
         await self.send()
         return await getattr(AsyncSession, method)(self, *given, **options)
 
     return call
 
 
-class SessionThere(PlainSession):
-    """On PostgreSQL, a way away: what is only written is gathered, and sent before the next question or the end."""
+class WriterThere(SessionThere):
+    """A transaction a way away: what is only written is gathered, and sent before the next question or the end."""
 
     exec, execute, flush, get, get_one, merge, refresh, scalar, scalars, stream = map(
         _after_writes,
@@ -203,8 +220,7 @@ class SessionThere(PlainSession):
     )  # fmt: skip
 
     def __init__(self, plain: AsyncConnection) -> None:
-        super().__init__(plain.sync_connection)
-        self.plain = plain
+        super().__init__(plain)
         self._writes: list[Write] = []
 
     async def gather(self, statement: UpdateBase, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -221,9 +237,7 @@ class SessionThere(PlainSession):
 
     async def commit(self) -> None:
         await self.send()
-        if self._mapped is not None:
-            await super().commit()
-        await self.plain.commit()
+        await super().commit()
 
 
 def _at_once(method: str) -> Any:

@@ -7,7 +7,6 @@ from functools import lru_cache
 from typing import Any, Protocol
 
 from sqlalchemy import CursorResult, Executable, Row, Table, bindparam, insert, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.audit import Entry
@@ -18,7 +17,7 @@ from domain.permissions import VERB_ACTS, allows
 from domain.runs import PARKED, Act, CannotSettle, Command, Head, Outcome, Proposal, RunState, is_expiry
 from domain.values import Value
 from storage import people, trail
-from storage.database import Database, execute, insert_new, on_sqlite, write
+from storage.database import Database, execute, insert_new, own_insert, write
 from storage.tables import CommandRow, EventRow, RunRow
 
 Clock = Callable[[], datetime]
@@ -119,8 +118,7 @@ async def begin_run(
            "opened_at": act.at}  # fmt: skip
     await trail.append(session, key, [_entry(run, act, run.seq, verified=True)])
     await write(session, OPEN_RUN, [row])
-    command = {**_fresh(act.command, act.at), **_answer(act, act.at), "verified": True}
-    await write(session, ADD_COMMAND, [command])
+    await write(session, ADD_COMMAND, [{**_fresh(act.command, act.at), **_answer(act, act.at)}])
 
 
 async def head(session: AsyncSession, run: str) -> Head | None:
@@ -140,18 +138,19 @@ async def write_down(session: AsyncSession, command: Command, at: datetime) -> b
 
 async def ask(session: AsyncSession, command: Command, at: datetime) -> Head | None:
     """Store the command's row, in one statement; None, and nothing stored, if one stands or the run does not run."""
-    row = {**_fresh(command, at), "verified": True, "of": command.run}
-    run = (await execute(session, _asking(sqlite.insert if on_sqlite(session) else postgresql.insert), row)).first()
+    run = (await execute(session, _asking(own_insert(session)), _fresh(command, at))).first()
     return Head(run=command.run, kind=run.kind, state=run.state) if run else None
 
 
 @lru_cache
 def _asking(insert: Callable[[Table], Any]) -> Executable:
-    run = select(RUNS.c.kind, RUNS.c.state).where(RUNS.c.id == bindparam("of"))
-    running = RUNS.c.id == bindparam("of"), RUNS.c.running.is_(True)
-    given = select(*(bindparam(column.name, type_=column.type) for column in COMMANDS.c)).where(*running)
-    told = (run.with_only_columns(column).scalar_subquery().label(column.name) for column in run.selected_columns)
-    asking: Executable = insert(COMMANDS).from_select([*COMMANDS.c], given).on_conflict_do_nothing().returning(*told)
+    row = {column.name: bindparam(column.name, type_=column.type) for column in COMMANDS.c}
+    its_run = RUNS.c.id == row["run"]
+    given = select(*row.values()).where(its_run, RUNS.c.running.is_(True))
+    told = (
+        select(column).where(its_run).scalar_subquery().label(column.name) for column in (RUNS.c.kind, RUNS.c.state)
+    )
+    asking: Executable = insert(COMMANDS).from_select([*row], given).on_conflict_do_nothing().returning(*told)
     return asking
 
 
@@ -180,12 +179,12 @@ async def answer_now(session: AsyncSession, key: bytes, act: Act) -> None:
 
 async def _add(session: AsyncSession, command: Command, at: datetime, verified: bool = True) -> bool:
     """Store the command's row, unless one stands; whether it did."""
-    return await insert_new(session, COMMANDS, {**_fresh(command, at), "verified": verified})
+    return await insert_new(session, COMMANDS, _fresh(command, at, verified))
 
 
-def _fresh(command: Command, at: datetime) -> dict[str, Any]:
-    return {**command.model_dump(), "body": command.body, "created_at": at, "parked": False, "answered": False,
-            "outcome": None, "answered_at": None}  # fmt: skip
+def _fresh(command: Command, at: datetime, verified: bool = True) -> dict[str, Any]:
+    return {**command.model_dump(), "body": command.body, "verified": verified, "created_at": at, "parked": False,
+            "answered": False, "outcome": None, "answered_at": None}  # fmt: skip
 
 
 def _answer(act: Act, at: datetime) -> dict[str, Any]:
