@@ -5,6 +5,7 @@ import gc
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from pwdlib import PasswordHash
 from temporalio.client import Client
 from temporalio.runtime import Runtime
 from temporalio.service import GrpcCompression
@@ -113,7 +114,8 @@ class House:
         await self.database.close()
 
 
-def build(settings: Settings, runtime: Runtime | None = None) -> House:
+def build(settings: Settings, runtime: Runtime | None = None, hashes: PasswordHash | None = None) -> House:
+    """Everything a process needs. `hashes` replaces the strong hashing of passwords where tests need none."""
     database = Database(settings.database_url)
     engine = Engine(settings, runtime)
     sender = Sender(engine.client, ROUTES)
@@ -142,7 +144,7 @@ def build(settings: Settings, runtime: Runtime | None = None) -> House:
         ),
         replacing=Replacing(database, sender, now, audit_key),
         replacements=Replacements(office, sender),
-        access=Access(office, settings.secret.get_secret_value(), timedelta(minutes=settings.token_minutes)),
+        access=Access(office, settings.secret.get_secret_value(), timedelta(minutes=settings.token_minutes), hashes),
         quotes=Quotes(office),
         orders=orders,
         returns=Returns(office, orders),

@@ -26,11 +26,11 @@ SHORTEST_PASSWORD, LONGEST_PASSWORD = 10, 200
 
 
 class Access:
-    def __init__(self, office: Office, secret: str, token_life: timedelta) -> None:
+    def __init__(self, office: Office, secret: str, token_life: timedelta, hashes: PasswordHash | None = None) -> None:
         self._office = office
         self._key = OctKey.import_key(secret)
         self._life = token_life
-        self._hashes = PasswordHash.recommended()
+        self._hashes = hashes or PasswordHash.recommended()
         self._nobody = self._hashes.hash(secrets.token_hex())
         self._said = lru_cache(TOKENS_REMEMBERED)(self._claims)  # what a token says never changes
 

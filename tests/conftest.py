@@ -14,6 +14,9 @@ import httpx
 import pytest
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
+from fastapi import FastAPI
+from pwdlib import PasswordHash
+from pwdlib.hashers.argon2 import Argon2Hasher
 from pydantic import SecretStr
 
 from activities.lapsing import Lapsing
@@ -62,6 +65,8 @@ hypothesis_settings.register_profile(
 )
 hypothesis_settings.load_profile("dealwright")
 
+CHEAP = PasswordHash((Argon2Hasher(time_cost=1, memory_cost=8, parallelism=1),))
+"""Hashes passwords of tests in microseconds."""
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 ROOT = Path(__file__).parent.parent
 SHARED = ROOT.parent / "shared" / "data"
@@ -127,7 +132,7 @@ class Bench:
 def make_bench(url: str, allow_unverified: bool = False) -> Bench:
     settings = some_settings(url)
     clock = Clock()
-    base = build(settings)
+    base = build(settings, hashes=CHEAP)
     key = base.office.audit_key
     recorder = Recorder(
         base.database, key, clock, projectors(base.settings.contract_grouping), allow_unverified, base.sender.send_soon
@@ -144,7 +149,7 @@ def make_bench(url: str, allow_unverified: bool = False) -> Bench:
         replacing=Replacing(base.database, engine, clock, key),  # type: ignore[arg-type]
         by_link=ByLink(office, approvals, base.links, login=False), replies=Replies(office, approvals),
         delegations=Delegations(office), people=People(office), policies=Policies(office), messages=Messages(office),
-        access=Access(office, "s" * 40, timedelta(hours=8)),
+        access=Access(office, "s" * 40, timedelta(hours=8), CHEAP),
         sweeping=Sweeping(base.database, engine, clock, Lapsing(base.database, clock, key).lapse),  # type: ignore[arg-type]
     )  # fmt: skip
     return Bench(house, clock, engine, recorder)
@@ -215,7 +220,7 @@ def house_of(stack: Stack) -> House:
     """A house with the stack's own settings."""
     environment = {k: v for k, v in stack.environment().items() if k.startswith("DEALWRIGHT_")}
     names = {k.removeprefix("DEALWRIGHT_").lower(): v for k, v in environment.items()}
-    return build(Settings.model_validate(names))
+    return build(Settings.model_validate(names), hashes=CHEAP)
 
 
 @pytest.fixture(scope="session")
@@ -226,11 +231,19 @@ async def live(stack: Stack) -> AsyncIterator[Live]:
     await house.close()
 
 
+@pytest.fixture(scope="session")
+def application() -> FastAPI:
+    """The application of all tests: making it takes longer than most of them."""
+    house = build(some_settings("sqlite://"), hashes=CHEAP)
+    app = create(house)
+    mount(app, house)
+    return app
+
+
 @pytest.fixture
-async def api(bench: Bench) -> AsyncIterator[Api]:
-    app = create(bench.house)
-    mount(app, bench.house)
-    made = Api(bench, app)
+async def api(bench: Bench, application: FastAPI) -> AsyncIterator[Api]:
+    application.state.house = bench.house
+    made = Api(bench, application)
     yield made
     await made.client.aclose()
     await asyncio.sleep(0)
