@@ -10,19 +10,20 @@ from temporalio.client import Client
 from temporalio.runtime import Runtime
 from temporalio.service import GrpcCompression
 
-from activities.lapsing import Lapsing
-from activities.replacing import Replacing
-from activities.sending import Sender, Sweeping
 from notify.links import Links
 from services.access import Access
+from services.advancing import Advancer, CommandKeys
+from services.apply import Applier
 from services.approvals import Approvals
 from services.commands import CommandPath
 from services.customers import Customers
 from services.delegations import Delegations
 from services.documents import Documents
 from services.drift import Drifts
+from services.engine import TemporalEngine
 from services.erp import Callbacks
 from services.figures import Figures
+from services.lapsing import Lapsing
 from services.links import ByLink
 from services.messages import Messages
 from services.office import Office
@@ -34,10 +35,10 @@ from services.replacements import Replacements
 from services.replies import Replies
 from services.returns import Returns
 from services.revenue import Revenue
-from services.runs import MACHINES, ROUTES, projectors
+from services.runs import run_types
+from services.sweeping import Sweeper
 from settings import Settings
 from storage.database import Database
-from storage.record import Recorder
 from workflows.converter import data_converter
 
 YOUNG = 10_000
@@ -86,10 +87,9 @@ class House:
     database: Database
     engine: Engine
     office: Office
-    sender: Sender
-    sweeping: Sweeping
-    recorder: Recorder
-    replacing: Replacing
+    path: CommandPath
+    advancer: Advancer
+    sweeper: Sweeper
     access: Access
     quotes: Quotes
     orders: Orders
@@ -111,6 +111,7 @@ class House:
     replacements: Replacements
 
     async def close(self) -> None:
+        await self.path.settle()
         await self.database.close()
 
 
@@ -118,9 +119,9 @@ def build(settings: Settings, runtime: Runtime | None = None, hashes: PasswordHa
     """Everything a process needs. `hashes` replaces the strong hashing of passwords where tests need none."""
     database = Database(settings.database_url)
     engine = Engine(settings, runtime)
-    sender = Sender(engine.client, ROUTES)
     audit_key = settings.audit_key.get_secret_value().encode()
-    path = CommandPath(database, sender, now, audit_key, MACHINES)
+    types = run_types(settings.contract_grouping)
+    path = CommandPath(database, TemporalEngine(engine.client, types), now, Applier(types, audit_key, now))
     office = Office(
         database, path, now, audit_key, settings.company_currency, tuple(settings.chat_schemes.split(",")),
         settings.sla_hours,
@@ -132,18 +133,10 @@ def build(settings: Settings, runtime: Runtime | None = None, hashes: PasswordHa
         database=database,
         engine=engine,
         office=office,
-        sender=sender,
-        sweeping=Sweeping(database, sender, now, Lapsing(database, now, audit_key).lapse),
-        recorder=Recorder(
-            database,
-            audit_key,
-            now,
-            projectors(settings.contract_grouping),
-            settings.allow_unverified_signals,
-            sender.send_soon,
-        ),
-        replacing=Replacing(database, sender, now, audit_key),
-        replacements=Replacements(office, sender),
+        path=path,
+        advancer=advancer_of(path, links, settings),
+        sweeper=Sweeper(path, audit_key, Lapsing(database, now, audit_key).lapse),
+        replacements=Replacements(office),
         access=Access(office, settings.secret.get_secret_value(), timedelta(minutes=settings.token_minutes), hashes),
         quotes=Quotes(office),
         orders=orders,
@@ -163,3 +156,10 @@ def build(settings: Settings, runtime: Runtime | None = None, hashes: PasswordHa
         by_link=ByLink(office, approvals, links, settings.links_require_login),
         replies=Replies(office, approvals),
     )
+
+
+def advancer_of(path: CommandPath, links: Links, settings: Settings) -> Advancer:
+    """Where links decide only for somebody who is signed in, a token alone is no authority for a signal either."""
+    read_token = (lambda _: None) if settings.links_require_login else links.claim
+    keys = CommandKeys(settings.command_key_id, settings.command_keys)
+    return Advancer(path, keys, read_token, settings.allow_unverified_signals)

@@ -8,12 +8,12 @@ from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from datetime import timedelta
 from typing import Any, Literal
 
+from storage.record import Standing
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client, WorkflowExecutionStatus, WorkflowHandle, WorkflowQueryFailedError
 from temporalio.common import WorkflowIDConflictPolicy
 from temporalio.service import RPCError, RPCStatusCode
 
-from activities.contracts import ERP_QUEUE, ERP_RECONCILIATION
 from composition import House
 from domain.audit import flaws
 from domain.runs import Command, is_expiry, read_command
@@ -21,9 +21,9 @@ from domain.values import Value
 from services.runs import MACHINES
 from storage import drift as drifts
 from storage import orders, record, trail
-from storage.record import Standing
 from worker import ensure_standing_runs, ensure_sync
 from workflows import ids
+from workflows.contracts import ERP_QUEUE, ERP_RECONCILIATION
 from workflows.search import register_attributes
 
 TYPES = ("ApprovalRound", "OrderFulfilment", "OrderReturn")

@@ -2,9 +2,13 @@
 
 from functools import lru_cache
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+LOCAL = ("127.0.0.1", "::1", "localhost", "")
+"""Hosts of this machine; none is a Unix socket or a file."""
 
 
 class Settings(BaseSettings):
@@ -21,6 +25,11 @@ class Settings(BaseSettings):
     """Signs tokens."""
     audit_key: SecretStr = Field(min_length=32)
     """Seals the audit chain. Keep it where nobody who can write to the database can read it."""
+    command_key: SecretStr = Field(min_length=32)
+    """Seals what Temporal's histories say was decided. Keep it where neither Temporal nor the database can read it."""
+    command_key_id: str = Field(default="1", pattern=r"^[A-Za-z0-9_-]{1,16}$")
+    command_keys_before: dict[str, SecretStr] = {}
+    """Keys used before the present one, by id: histories sealed by them stay readable."""
     token_minutes: int = Field(default=480, ge=1)
 
     acceptance_required: bool = True
@@ -82,6 +91,12 @@ class Settings(BaseSettings):
     """How many records one worker stores at once."""
 
     @property
+    def command_keys(self) -> dict[str, bytes]:
+        """Every key that seals or sealed what histories say, by id."""
+        known = {id: key.get_secret_value().encode() for id, key in self.command_keys_before.items()}
+        return {**known, self.command_key_id: self.command_key.get_secret_value().encode()}
+
+    @property
     def erp_carries(self) -> bool:
         """Whether documents are sent anywhere; otherwise they wait for people."""
         return self.erp != "outbox"
@@ -91,10 +106,21 @@ class Settings(BaseSettings):
         """Whether the ERP can tell what it has."""
         return self.erp == "tryton"
 
+    @property
+    def _is_local(self) -> bool:
+        """Whether Temporal and the database are on this machine."""
+        database = urlsplit(self.database_url)
+        hosts = (self.temporal_address.rpartition(":")[0].strip("[]"), database.hostname or "")
+        return (database.scheme.startswith("sqlite") and hosts[0] in LOCAL) or all(host in LOCAL for host in hosts)
+
     @model_validator(mode="after")
     def _whole(self) -> "Settings":
         if self.erp != "outbox" and not (self.erp_url and self.erp_secret.get_secret_value()):
             raise ValueError(f"DEALWRIGHT_ERP={self.erp} needs DEALWRIGHT_ERP_URL and DEALWRIGHT_ERP_SECRET")
+        if self.allow_unverified_signals and not self._is_local:
+            raise ValueError(
+                "DEALWRIGHT_ALLOW_UNVERIFIED_SIGNALS is for development: Temporal and database must be on this machine"
+            )
         return self
 
 

@@ -155,6 +155,7 @@ class Stack:
             "DEALWRIGHT_ALLOW_UNVERIFIED_SIGNALS": "1",
             "DEALWRIGHT_SECRET": keys["secret"],
             "DEALWRIGHT_AUDIT_KEY": keys["audit_key"],
+            "DEALWRIGHT_COMMAND_KEY": keys["command_key"],
         }
         return {**found, **(self.erp.settings if self.erp else {}), **self.settings}
 
@@ -162,7 +163,7 @@ class Stack:
         """Made once per home, readable by its owner only, beside the database and not in it."""
         self.home.mkdir(parents=True, exist_ok=True)
         found = {}
-        for name in ("secret", "audit_key"):
+        for name in ("secret", "audit_key", "command_key"):
             file = self.home / f"{name}.key"
             if not file.exists():
                 file.touch(mode=0o600)

@@ -1,7 +1,6 @@
 """The worker's composition root: `python worker.py [--queue approvals|orders|notify|erp|all]`."""
 
 import asyncio
-import os
 import signal
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack, suppress
@@ -26,21 +25,11 @@ from temporalio.service import RPCError
 from temporalio.worker import PollerBehaviorSimpleMaximum, UnsandboxedWorkflowRunner, Worker, WorkflowRunner
 
 import logs
-from activities.contracts import (
-    APPROVALS_QUEUE,
-    COMMAND_SWEEP,
-    ERP_QUEUE,
-    ERP_RECONCILIATION,
-    ERP_SYNC,
-    NOTIFICATION_DELIVERY,
-    NOTIFY_QUEUE,
-    ORDERS_QUEUE,
-    Delivered,
-    Synced,
-)
+from activities.advancing import Advancing
 from activities.notifying import Delivering
 from activities.opening import Openings
-from activities.recording import Recording
+from activities.replacing import Replacing
+from activities.sweeping import Sweeping
 from activities.syncing import Syncing
 from composition import House, build, now, ready
 from erp.outbox import Outbox
@@ -52,11 +41,23 @@ from inbound.mailbox import Mailbox, Reading, mailbox_door
 from inbound.server import mail_door
 from notify.chat import Chat
 from notify.mail import Mail, SmtpServer
+from services.engine import ensure_sweep
 from settings import Settings, settings
 from workflows import ids
 from workflows.approval_round import ApprovalRound
 from workflows.approver_replacement import ApproverReplacement
 from workflows.command_sweep import CommandSweep
+from workflows.contracts import (
+    APPROVALS_QUEUE,
+    ERP_QUEUE,
+    ERP_RECONCILIATION,
+    ERP_SYNC,
+    NOTIFICATION_DELIVERY,
+    NOTIFY_QUEUE,
+    ORDERS_QUEUE,
+    Delivered,
+    Synced,
+)
 from workflows.erp_reconciliation import ErpReconciliation
 from workflows.erp_sync import ErpSync
 from workflows.notification_delivery import NotificationDelivery
@@ -67,13 +68,11 @@ from workflows.search import register_attributes
 
 log = structlog.get_logger()
 QUEUES = ("approvals", "orders", "notify", "erp")
-SWEEP_EVERY = timedelta(seconds=20)
 WAITING_CACHED = 500
 """Orders mostly wait for months: only those that something happens to are worth their memory."""
 COMPARED_AT = timedelta(hours=3)
 """Orders are compared with the ERP's at this time of the day, UTC."""
 STANDING_EVERY = timedelta(seconds=60)
-LETTERS_YIELD = 10  # a letter may be a moment late; whoever clicked is waiting
 
 
 RUNNER: WorkflowRunner = UnsandboxedWorkflowRunner()
@@ -108,7 +107,11 @@ def approvals_worker(client: Client, house: House) -> Worker:
         client,
         task_queue=APPROVALS_QUEUE,
         workflows=[ApprovalRound, ApproverReplacement, CommandSweep],
-        activities=[Recording(house.recorder).record, house.replacing.step, house.sweeping.sweep],
+        activities=[
+            Advancing(house.advancer).advance,
+            Replacing(house.path, house.office.audit_key).step,
+            Sweeping(house.sweeper).sweep,
+        ],
         workflow_runner=RUNNER,
         workflow_task_poller_behavior=PollerBehaviorSimpleMaximum(20),
         activity_task_poller_behavior=PollerBehaviorSimpleMaximum(5),
@@ -123,7 +126,10 @@ def orders_worker(client: Client, house: House) -> Worker:
         client,
         task_queue=ORDERS_QUEUE,
         workflows=[OrderFulfilment, OrderReturn, OrderSplit],
-        activities=[Recording(house.recorder).record, Openings(house.database).opening],
+        activities=[
+            Advancing(house.advancer).advance,
+            Openings(house.database, house.path.applier.run_types).opening,
+        ],
         max_cached_workflows=WAITING_CACHED,
         workflow_runner=RUNNER,
         workflow_task_poller_behavior=PollerBehaviorSimpleMaximum(5),
@@ -151,7 +157,7 @@ def erp_of(settings: Settings) -> Erp:
 def erp_worker(client: Client, house: House) -> Worker:
     settings = house.settings
     adapter, rate = erp_of(settings), settings.erp_per_second
-    syncing = Syncing(house.database, adapter, settings.erp, house.sender, now, rate)
+    syncing = Syncing(house.path, adapter, settings.erp, rate)
     acts = (syncing.sync, syncing.reconciling.reconcile)
     return _carrier(client, ERP_QUEUE, (ErpSync, ErpReconciliation), acts)
 
@@ -179,14 +185,8 @@ WORKERS = {
 
 
 async def ensure_standing_runs(client: Client) -> None:
-    """The sweeper's schedule and the one delivery run exist, whoever started first."""
-    schedule = Schedule(
-        action=ScheduleActionStartWorkflow(COMMAND_SWEEP, id=ids.SWEEP, task_queue=APPROVALS_QUEUE),
-        spec=ScheduleSpec(intervals=[ScheduleIntervalSpec(every=SWEEP_EVERY)]),
-        policy=SchedulePolicy(overlap=ScheduleOverlapPolicy.SKIP),
-    )
-    with suppress(ScheduleAlreadyRunningError):
-        await client.create_schedule(ids.SWEEP, schedule)
+    """The sweep and the delivery run, whoever started first."""
+    await ensure_sweep(client)
     with suppress(WorkflowAlreadyStartedError):
         await client.start_workflow(
             NOTIFICATION_DELIVERY,
@@ -261,8 +261,6 @@ async def serve(queues: list[str], stop: asyncio.Event) -> None:
             await stack.enter_async_context(WORKERS[queue](client, house))
         ready()
         log.info("worker_up", queues=queues)
-        with suppress(RPCError):
-            await house.sweeping.sweep_older_than(timedelta(0))
         await keep_standing(client, house, stop)
     log.info("worker_down", queues=queues)
 
@@ -275,9 +273,6 @@ def main(
     if unknown := [name for name in queues if name not in QUEUES]:
         raise typer.BadParameter(f"{unknown[0]!r} is not one of {', '.join(QUEUES)}, all")
     logs.configure(settings().json_logs)
-
-    if queues == ["notify"]:
-        os.nice(LETTERS_YIELD)
 
     async def run() -> None:
         stop = asyncio.Event()

@@ -9,7 +9,6 @@ from datetime import datetime, timedelta
 import structlog
 from temporalio import activity
 
-from activities.contracts import DELIVER, Delivered
 from domain.approvals.notices import ASKING
 from domain.approvals.plan import Plan
 from domain.approvals.round import Round
@@ -22,6 +21,7 @@ from notify.port import Channel, Letter, Refused, Unavailable
 from storage import messages, people, quotes, rounds
 from storage.database import Database
 from storage.messages import Message
+from workflows.contracts import DELIVER, Delivered
 
 log = structlog.get_logger()
 STRETCH = timedelta(minutes=5)

@@ -1,24 +1,30 @@
 """How the orders of a split start: read one by one, so that no message grows with the quote."""
 
+from collections.abc import Mapping
+
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
-from activities.contracts import OPENING, Opening
 from domain.orders.order import order_run
-from storage import record
+from domain.runs import RunStart
+from services.apply import RunType
+from storage import runs
 from storage.database import Database
+from workflows.contracts import OPENING, Opening
 
 
 class Openings:
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, run_types: Mapping[str, RunType]) -> None:
         self._database = database
+        self._run_types = run_types
 
     @activity.defn(name=OPENING)
     async def opening(self, order: str) -> Opening:
-        """The order as recorded, and the command written down with it."""
+        """What the order's workflow starts with, and what its list shows from the first moment."""
         async with self._database.reading() as session:
-            found = await record.written(session, f"{order_run(order)}:open")
-        if found is None:
-            raise ApplicationError(f"{order} was never written down", non_retryable=True)
-        command, head = found
-        return Opening(head=head, command=command)
+            run = await runs.get_run(session, order_run(order))
+        if run is None:
+            raise ApplicationError(f"There is no order {order}", non_retryable=True)
+        type = self._run_types[run.kind]
+        state = type.machine.state.model_validate(run.state)
+        return Opening(start=RunStart(run=run.id, title=state.title), visible=type.narrator.visible(state))

@@ -7,12 +7,12 @@ from datetime import datetime
 import structlog
 from temporalio import activity
 
-from activities.contracts import RECONCILE, Reconciled
 from domain.drift import OURS_TO_MEND, Drift, catching_up, drift
 from domain.erp import Entry, Report
 from erp.port import Erp, Trouble
 from storage import drift as drifts
 from storage.database import Database
+from workflows.contracts import RECONCILE, Reconciled
 
 log = structlog.get_logger()
 AT_ONCE = 100

@@ -1,35 +1,29 @@
 """Puts one person in another's place, a batch at a time. Every step may be repeated: what is done is found done."""
 
-import asyncio
-from collections.abc import Callable
-from contextlib import suppress
 from datetime import datetime
 
 from sqlmodel import select
 from sqlmodel.ext.asyncio.session import AsyncSession
 from temporalio import activity
-from temporalio.service import RPCError
 
-from activities.contracts import REPLACE, Replaced
-from activities.sending import Sender
 from domain.approvals.replace import in_group, in_policy
 from domain.audit import Entry
 from domain.delegation import Delegation, circle
-from domain.runs import Command, Head
 from domain.values import short_id
-from storage import delegations, people, policies, record, replacements, trail
-from storage.database import Database
+from services.commands import CommandPath, CommandRequest
+from storage import delegations, people, policies, replacements, trail
 from storage.replacements import Replacement, command_prefix
 from storage.tables import GroupRow, PolicyRow
+from workflows.contracts import REPLACE, Replaced
 
-BATCH, AT_ONCE = 50, 10
+BATCH = 50
 
 
 class Replacing:
-    def __init__(self, database: Database, sender: Sender, clock: Callable[[], datetime], audit_key: bytes) -> None:
-        self._database = database
-        self._sender = sender
-        self._clock = clock
+    def __init__(self, path: CommandPath, audit_key: bytes) -> None:
+        self._path = path
+        self._database = path.database
+        self._clock = path.clock
         self._audit_key = audit_key
 
     @activity.defn(name=REPLACE)
@@ -42,14 +36,16 @@ class Replacing:
             if not found.prepared:
                 await self._prepare(session, found)
             open_ = await replacements.next_open(session, found, BATCH)
-            moves = [await self._move(session, found, approval, run) for approval, run in open_]
             progress = await replacements.sent(session, id)
-            if not moves and progress["sent"] == progress["answered"]:
+            if not open_ and progress["sent"] == progress["answered"]:
                 await replacements.change(session, id, status="finished", finished_at=self._clock())
                 await self._note(session, found, "replaced", progress)
                 return Replaced(status="finished", **progress)
-        await self._send(moves)
-        return Replaced(status="running", idle=not moves, **progress)
+        for approval, run in open_:
+            await self._path.execute(self._move(found, approval, run))
+        async with self._database.reading() as session:
+            progress = await replacements.sent(session, id)
+        return Replaced(status="running", idle=not open_, **progress)
 
     async def _prepare(self, session: AsyncSession, found: Replacement) -> None:
         """Policies, groups and delegations, so that nothing new reaches the leaver while the rounds are moved."""
@@ -80,29 +76,13 @@ class Replacing:
         if old.delegate == found.old and old.person != found.new and circle(new, others) is None:
             await delegations.add(session, new, found.by, now)
 
-    async def _move(self, session: AsyncSession, found: Replacement, approval: str, run: str) -> tuple[Command, Head]:
-        """Write down the move of one approval; its id makes a second one the same."""
-        payload = {"approval": approval, "from": found.old, "to": found.new, "authority": "approvals_admin"}
-        command = Command(
-            id=f"{command_prefix(found.id)}{approval}", run=run, actor=found.by, verb="reassign", payload=payload,
+    def _move(self, found: Replacement, approval: str, run: str) -> CommandRequest:
+        """The move of one approval; its id makes a second one the same."""
+        fields = {"approval": approval, "from": found.old, "to": found.new, "authority": "approvals_admin"}
+        return CommandRequest(
+            id=f"{command_prefix(found.id)}{approval}", run=run, actor=found.by, verb="reassign", fields=fields,
             channel="console",
         )  # fmt: skip
-        head = await record.head(session, run)
-        if head is None:
-            raise LookupError(run)
-        await record.write_down(session, command, self._clock())
-        return command, head
-
-    async def _send(self, moves: list[tuple[Command, Head]]) -> None:
-        """With the engine away they stay written down, and the sweeper sends them."""
-        turn = asyncio.Semaphore(AT_ONCE)
-
-        async def one(command: Command, head: Head) -> None:
-            async with turn:
-                with suppress(RPCError, RuntimeError, OSError):
-                    await self._sender.send(command, head)
-
-        await asyncio.gather(*(one(command, head) for command, head in moves))
 
     async def _note(self, session: AsyncSession, found: Replacement, code: str, facts: dict[str, int]) -> None:
         entry = Entry(

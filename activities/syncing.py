@@ -2,25 +2,21 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
-from datetime import datetime, timedelta
+from collections.abc import Iterable, Sequence
+from datetime import timedelta
 from functools import reduce
 
 import structlog
 from temporalio import activity
 
-from activities.contracts import SYNC_ERP, Synced
 from activities.reconciling import Reconciling
-from activities.sending import Sender
 from domain.erp import Report, command_of
-from domain.errors import CommandIdReused
-from domain.runs import Command, Head
 from erp.port import Answer, Erp, Outcome, Refused, Trouble, Unavailable, Unknown
+from services.commands import CommandPath
 from storage import erp as documents
-from storage import record
-from storage.database import Database
+from storage import runs
 from storage.erp import Due
+from workflows.contracts import SYNC_ERP, Synced
 
 log = structlog.get_logger()
 STRETCH = timedelta(minutes=5)
@@ -33,18 +29,15 @@ LATER = timedelta(days=1)
 
 
 class Syncing:
-    def __init__(
-        self, database: Database, erp: Erp, adapter: str, sender: Sender, clock: Callable[[], datetime],
-        per_second: float,
-    ) -> None:  # fmt: skip
-        self._database = database
+    def __init__(self, path: CommandPath, erp: Erp, adapter: str, per_second: float) -> None:
+        self._path = path
+        self._database = path.database
         self._erp = erp
         self._adapter = adapter
-        self._sender = sender
-        self._clock = clock
+        self._clock = path.clock
         self._every = 1 / per_second
         self._next_call = 0.0
-        self.reconciling = Reconciling(database, erp, clock, self._tell)
+        self.reconciling = Reconciling(path.database, erp, path.clock, self._tell)
         self._slots = asyncio.Semaphore(AT_ONCE)
 
     @activity.defn(name=SYNC_ERP)
@@ -134,23 +127,20 @@ class Syncing:
         return Synced(read=len(found.reports))
 
     async def _tell(self, reports: Iterable[Report], cursor: str | None = None) -> int:
-        """Write down what the orders must be told, and tell them; how many had not been told."""
-        told: list[tuple[Command, Head]] = []
+        """Store what the orders must be told, with the cursor, and tell them; how many had not been told."""
         async with self._database.writing() as session:
-            for report in reports:
+            told, now = 0, self._clock()
+            for n, report in enumerate(reports):
                 command = command_of(report)
-                head = await record.head(session, command.run)
-                if head is None:
+                if await runs.get_run(session, command.run) is None:
                     log.warning("erp_unknown_order", order=report.order, report=report.id)
-                    continue
-                with suppress(CommandIdReused):  # it stands already, in other words: the first ones count
-                    if await record.write_down(session, command, self._clock()):
-                        told.append((command, head))
+                else:  # what stands already, in other words or not, counts as it stands
+                    told += await runs.enqueue_followup(session, command, now + timedelta(microseconds=n))
             if cursor is not None:
                 await documents.move_cursor(session, self._adapter, cursor)
-        for command, head in told:
-            await self._sender.send_soon(command, head)
-        return len(told)
+            followups = runs.take_followups(session)
+        await self._path.after_commit(None, followups)
+        return told
 
 
 def _answer(due: Due, outcome: Outcome) -> Report | None:

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from datetime import timedelta
 
 from fastapi import FastAPI
 from temporalio.service import RPCError
@@ -26,6 +25,7 @@ from api import (
 from api.limits import BodyLimit, RateLimit
 from api.observe import Observe
 from composition import House
+from services.engine import ensure_sweep
 
 ROUTERS = (
     session,
@@ -46,7 +46,7 @@ ROUTERS = (
 def create(house: House) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        sweep = asyncio.create_task(_sweep(house))
+        sweep = asyncio.create_task(_ensure_sweep(house))
         yield
         sweep.cancel()
         await house.close()
@@ -64,7 +64,7 @@ def create(house: House) -> FastAPI:
     return app
 
 
-async def _sweep(house: House) -> None:
-    """What was written down before this process died is sent again at once."""
+async def _ensure_sweep(house: House) -> None:
+    """Whoever starts first starts the run that sweeps."""
     with suppress(RPCError, RuntimeError, OSError):
-        await house.sweeping.sweep_older_than(timedelta(0))
+        await ensure_sweep(await house.engine.client())

@@ -25,7 +25,7 @@ from domain.errors import Invalid
 from domain.people import Person
 from domain.values import Id, Text
 from services.approvals import Decision, Result, Shown
-from services.commands import Answer, Caller
+from services.commands import Caller, CommandReceipt
 from storage.inbox import Waiting
 
 router = APIRouter(prefix="/v1", tags=["approvals"])
@@ -172,6 +172,8 @@ async def reassign(
 
 
 @router.get("/receipts/{command_id}", responses=answers(401, 403, 404, 422))
-async def receipt(house: AHouse, person: Annotated[Person, needs("receipts.read")], command_id: PathId) -> Answer:
+async def receipt(
+    house: AHouse, person: Annotated[Person, needs("receipts.read")], command_id: PathId
+) -> CommandReceipt:
     """A command of yours: its outcome, or null while it is not answered."""
     return await house.office.path.receipt(person, command_id)

@@ -29,6 +29,8 @@ STATUS: dict[str, int] = {
     errors.VersionRequired.code: 428,
     errors.TooLarge.code: 413,
     errors.TooMany.code: 429,
+    errors.Unavailable.code: 503,
+    errors.ClosedForRestore.code: 503,
 }
 REFUSED = 409
 """A command that the run answered with no."""

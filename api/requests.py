@@ -16,7 +16,7 @@ from domain.errors import Invalid, NotSignedIn
 from domain.people import Person
 from domain.runs import Outcome
 from domain.values import ID_PATTERN, counted
-from services.commands import Answer, Caller
+from services.commands import Caller, CommandReceipt
 from services.office import authorise
 
 T = TypeVar("T")
@@ -140,7 +140,7 @@ class Pending(BaseModel):
     receipt: str
 
 
-def answered(answer: Answer) -> Response:
+def answered(answer: CommandReceipt) -> Response:
     """200 with the outcome, 409 refused with the reason, or 202 with the receipt's address."""
     if answer.outcome is None:
         receipt = f"/v1/receipts/{answer.command}"

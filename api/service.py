@@ -11,9 +11,9 @@ from temporalio.api.enums.v1 import TaskQueueType
 from temporalio.api.taskqueue.v1 import TaskQueue
 from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
 
-from activities.contracts import APPROVALS_QUEUE
 from api.requests import AHouse
 from composition import House
+from workflows.contracts import APPROVALS_QUEUE
 
 router = APIRouter(tags=["service"])
 log = structlog.get_logger()

@@ -24,7 +24,7 @@ from domain.people import Person
 from domain.permissions import allows
 from domain.quotes import Acceptance, Place
 from domain.values import counted
-from services.commands import Answer
+from services.commands import CommandReceipt
 
 router = APIRouter()
 WAYS: TypeAdapter[Any] = TypeAdapter(Way)
@@ -247,7 +247,7 @@ async def _typed(request: Request) -> dict[str, str]:
     return {name: str(value)[:4_000] for name, value in (await request.form()).items()}
 
 
-def _answered(request: Request, me: Person, answer: Answer, back: str) -> Response:
+def _answered(request: Request, me: Person, answer: CommandReceipt, back: str) -> Response:
     if answer.outcome is None:
         waits = Reader(me).say("Written down. It takes effect as soon as the engine answers.")
         return said(request, me, waits, "wait", back, 202)

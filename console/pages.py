@@ -19,7 +19,7 @@ from domain.people import Person, Role
 from domain.permissions import allows
 from domain.values import Text, digest
 from notify.catcher import caught
-from services.commands import Answer, Caller
+from services.commands import Caller, CommandReceipt
 
 router = APIRouter()
 COOKIE = "dealwright"
@@ -130,7 +130,7 @@ async def decide(
     return _answered(request, me, answer, verb, back)
 
 
-def _answered(request: Request, me: Person, answer: Answer, verb: str, back: str) -> Response:
+def _answered(request: Request, me: Person, answer: CommandReceipt, verb: str, back: str) -> Response:
     say = Reader(me).say
     done = {"approve": say("Approved."), "reject": say("Rejected."), "delegate": say("Handed over."),
             "submit": say("Submitted."), "recall": say("Taken back."), "take_back": say("Taken back."),

@@ -74,6 +74,25 @@ class Clash(Refusal):
     code = "clash"
 
 
+class Unavailable(Refusal):
+    """Whether it was done is not known: asked again with the same id, it is done once."""
+
+    code = "unavailable"
+
+    def __init__(self, sentence: str = "The database did not answer. Try again with the same Idempotency-Key.") -> None:
+        super().__init__(sentence, retry_after=1)
+
+
+class ClosedForRestore(Refusal):
+    """The database is an older copy than Temporal knows; nothing is stored until somebody has looked at it."""
+
+    code = "closed_for_restore"
+
+    def __init__(self) -> None:
+        sentence = "An older copy of the database was restored. Ops must run `dealwright doctor --mend` first."
+        super().__init__(sentence, retry_after=60)
+
+
 class TooMany(Refusal):
     code = "too_many_requests"
 

@@ -102,7 +102,12 @@ VERB_ACTS = {
     **dict.fromkeys(("shipment", "delivery", "backorder", "picked"), "erp.report"),
     **dict.fromkeys(("arrived", "decline"), "orders.return"),
 }
-"""The act behind each signal of a run."""
+"""The act behind each verb of a run."""
+
+BY_RECORD_ONLY = (
+    "open", "approval", "follow", "accepted", "rejected", "shipment", "delivery", "backorder", "picked", "amend",
+)  # fmt: skip
+"""Verbs whose commands are stored by services or the ERP's feed: no signal may bring them along."""
 
 
 def reaches(person: Person, act: str) -> set[Reach]:

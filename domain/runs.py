@@ -1,10 +1,14 @@
-"""What every kind of run shares: commands, their outcomes, and what a workflow asks the record to store.
+"""What every kind of run shares: commands, their outcomes, and what a workflow is told of its run.
 
-A run is one durable workflow over one state. Its rules are a `Machine`; the command path around it
-(service, signal, record, sweeper) knows nothing of what the state means."""
+A run is one durable workflow over one stored state. Its rules are a `StateMachine`, applied inside the database
+transaction that stores the result (`services.apply`). The workflow waits and is told (`Advanced`); it decides
+nothing."""
 
+import hashlib
+import hmac
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from datetime import datetime
 from typing import Any, Generic, Protocol, Self, TypeVar
 
 from pydantic import ConfigDict
@@ -22,16 +26,6 @@ class Command(Value):
     payload: dict[str, Any] = {}
     on_behalf_of: str | None = None
     channel: str = "api"
-
-    @property
-    def body(self) -> str:
-        """What must agree for two commands of one id to be the same command."""
-        return digest([self.run, self.actor, self.on_behalf_of, self.verb, self.payload])
-
-    @property
-    def key(self) -> str:
-        """A forgery under a genuine id has another body, hence another key, and cannot displace it."""
-        return f"{self.id}|{self.body[:16]}"
 
 
 class Outcome(Value):
@@ -56,41 +50,42 @@ def text_of(value: object, longest: int = 4000) -> str:
     return value[:longest] if isinstance(value, str) else ""
 
 
+def sent_digest(target: str, actor: str, verb: str, fields: Mapping[str, Any]) -> str:
+    """What two commands of one id must agree in to be the same command: what the caller sent, nothing we derive."""
+    return digest([target, actor, verb, dict(fields)])
+
+
 PARKED = "parked"
-"""The code of a command that its run keeps until it can answer: recorded, and not answered yet."""
+"""The code of a command that its run keeps until it can answer: stored, and not answered yet."""
 
 
-class CannotSettle(Exception):
-    """The record knows a fact that forbids an act the rules allowed; it is refused with this outcome."""
+class RejectedByRecord(Exception):
+    """A table forbids an act that the rules allowed; it is refused with this outcome."""
 
     def __init__(self, outcome: Outcome) -> None:
         super().__init__(outcome.sentence)
         self.outcome = outcome
 
 
-class Act(Value):
+class AppliedCommand(Value):
     """A command, what came of it, and when."""
 
     command: Command
     outcome: Outcome
     at: Instant
-    key: str = ""
-    """The command's name in the inbox it came from, given back once it needs no more work."""
-
-    @property
-    def settles(self) -> str:
-        return self.key or self.command.key
 
 
 class RunState(Value):
-    """What a machine needs to know about any state: its number, its due instant, whether it still runs."""
+    """What is known of any state: its number, its due instant, whether it still runs."""
 
     seq: int = 0
     due: Instant | None = None
     parked: tuple[Command, ...] = ()
     """Commands that wait until the state can answer them, in the order they came."""
+    parked_until: Instant | None = None
+    """When those are refused, should the state not be able to answer them by then."""
     unsettled: bool = False
-    """The last act needs the record's word: nothing more is applied before it is given."""
+    """The last act needs amounts out of tables (`domain.orders.settle`)."""
 
     @property
     def running(self) -> bool:
@@ -106,19 +101,32 @@ class RunState(Value):
         """Whether something parked can be answered now."""
         return bool(self.parked) and not self.busy
 
+    def without_first_parked(self) -> tuple[Command, Self]:
+        """The command that was parked first, and the state without it."""
+        first, *others = self.parked
+        update = {"parked": tuple(others), "parked_until": self.parked_until if others else None}
+        return first, self.model_copy(update=update)
+
+    @property
+    def binding_due(self) -> Instant | None:
+        """When time acts even on a command that comes later: a clock passed before it was received is applied first.
+
+        A start date does not bind: whatever is received before the start was carried out wins."""
+        return None
+
     def if_refused(self, at: Instant) -> Self:
-        """How it stands when the record refuses the act that time itself wanted."""
+        """The state when a table refuses the act that time itself wanted."""
         return self
 
     def stored(self) -> dict[str, Any]:
-        """The state as JSON, in the record and in every history. Defaults are left out, so a default never changes."""
+        """The state as JSON. Defaults are left out, so a default never changes."""
         return self.model_dump(mode="json", exclude_defaults=True)
 
 
 S = TypeVar("S", bound=RunState)
 
 
-class Machine(Protocol, Generic[S]):
+class StateMachine(Protocol, Generic[S]):
     """The rules of one kind of run. `apply` is total: it never raises, whatever the command holds."""
 
     kind: str
@@ -128,64 +136,9 @@ class Machine(Protocol, Generic[S]):
     def apply(self, state: S, command: Command, at: Instant) -> tuple[S, Outcome]: ...
 
 
-class Head(Value):
-    """The state of a run as recorded: how a workflow starts, and what it adopts after each record."""
-
-    run: str
-    kind: str
-    state: dict[str, Any]
-    settled: list[str] = []
-    """Keys of the proposed commands that need no more work."""
-    first: Command | None = None
-    """A command to begin with, where whoever starts the run need not signal it."""
-
-
-class Stored(Value):
-    """What the record answers to a proposal; nothing said means: stored as it was proposed."""
-
-    model_config = ConfigDict(extra="ignore")  # histories hold longer answers, of the time before this was left out
-
-    state: dict[str, Any] | None = None
-    settled: list[str] | None = None
-    """Keys of the proposed commands that need no more work; None for all of them."""
-
-
-class Proposal(Value):
-    """What a workflow asks to record: `acts` lead from the state at sequence number `base` to `after`."""
-
-    run: str
-    kind: str
-    base: int
-    acts: list[Act]
-    after: dict[str, Any]
-    otherwise: dict[str, Any] | None = None
-    """How it stands should the record not be able to settle the last act."""
-
-
-def advance(
-    machine: Machine[S], state: S, inbox: Iterable[tuple[str, Command]], at: Instant
-) -> tuple[S, list[Act], S | None]:
-    """What is parked and can be answered, then the inbox, applied in order until an act needs the record's word.
-
-    Returns the state after, the acts, and how it stands should the record refuse the last of them."""
-    acts: list[Act] = []
-    waiting = dict(inbox)
-    while True:
-        if state.ready:
-            command, key = state.parked[0], state.parked[0].key
-            waiting.pop(key, None)  # it was sent again meanwhile
-            state = state.model_copy(update={"parked": state.parked[1:]})
-        elif waiting:
-            key = next(iter(waiting))
-            command = waiting.pop(key)
-        else:
-            return state, acts, None
-        before = state
-        state, outcome = machine.apply(state, command, at)
-        acts.append(Act(command=command, outcome=outcome, at=at, key=key))
-        if state.unsettled:
-            stands = before.if_refused(at) if is_expiry(command) else before
-            return state, acts, stands.model_copy(update={"seq": state.seq})
+def is_unchanged(before: RunState, after: RunState) -> bool:
+    """Whether an act left the state as it was, but for the number it would have taken."""
+    return after.model_copy(update={"seq": before.seq}) == before
 
 
 class Visible(Value):
@@ -198,18 +151,119 @@ class Visible(Value):
     due: Instant | None = None
 
 
-def record_summary(verbs: list[tuple[str, str]]) -> str:
-    """What one record stores: `approve by ana`."""
-    return ", ".join(f"{verb} by {actor or 'unknown'}" for verb, actor in verbs)[:200]
+# --- what workflows are given and told --------------------------------------------------------------------------------
+
+
+class Told(Value):
+    """What stands in histories for ever: fields that a later version does not know are passed over."""
+
+    model_config = ConfigDict(extra="ignore")
+
+
+class ReceivedSignal(Told):
+    """A signal as it came: nothing of it is believed before `advance` has looked at it."""
+
+    verb: str
+    data: Any = None
+    arrival: str
+    """Tells apart two signals that carry no id."""
+
+    @property
+    def names_a_command(self) -> bool:
+        """Whether it is one of a front door's, which tell of a command that is stored already."""
+        return isinstance(self.data, Mapping) and "id" in self.data and "payload" in self.data
+
+
+class RunStart(Told):
+    """The input of a run's workflow. Only the chain itself may say what it has seen: see `workflows.commanded`."""
+
+    run: str
+    title: str = ""
+    number: int = -1
+    mark: str = ""
+    signals: list[ReceivedSignal] = []
+
+
+class AdvanceRequest(Value):
+    """What a workflow asks of the database: apply what is due, and say how its run stands."""
+
+    run: str
+    kind: str
+    number: int = -1
+    """The number of the last act the run was told of; -1 before the first answer."""
+    mark: str = ""
+    """The audit MAC of that act."""
+    signals: list[ReceivedSignal] = []
+    execution: str = ""
+    """The execution's run id."""
+
+
+class ToldCommand(Told):
+    """One applied act in a history: a second copy of what was decided, sealed by a key that Temporal does not hold."""
+
+    number: int
+    at: Instant
+    received: Instant
+    command: Command
+    applied: bool
+    code: str
+    verified: bool = True
+    key: str
+    """The id of the key that sealed it."""
+    mac: str = ""
+
+    def sealed(self, key: bytes) -> "ToldCommand":
+        return self.model_copy(update={"mac": self._mac(key)})
+
+    def is_genuine(self, keys: Mapping[str, bytes]) -> bool:
+        key = keys.get(self.key)
+        return key is not None and hmac.compare_digest(self.mac, self._mac(key))
+
+    def _mac(self, key: bytes) -> str:
+        text = canonical(self.model_dump(mode="json", exclude={"mac"}))
+        return hmac.new(key, text.encode(), hashlib.sha256).hexdigest()
+
+
+MOST_TOLD = 50
+"""Acts in one answer to a workflow."""
+
+
+class Advanced(Told):
+    """What a run shows and waits for, in words and instants: all that its workflow ever knows of it."""
+
+    number: int
+    mark: str = ""
+    running: bool
+    known: bool = True
+    """False where the database has no such run of this kind: the workflow ends."""
+    more: bool = False
+    """There are further acts to be told."""
+    due: Instant | None = None
+    wait: float | None = None
+    """Seconds until `due`, rounded up; nothing where time does not act on the run."""
+    timer: str = ""
+    """What the timer does, in words."""
+    visible: Visible | None = None
+    details: str = ""
+    acts: list[ToldCommand] = []
 
 
 CLOCK = "clock"
 """The actor of a timer's act."""
 
 
-def expiry(run: str, seq: int) -> Command:
-    """The timer's own command: no signal may ask for it, and its id is the same however often it is retried."""
-    return Command(id=f"{run}:expire:{seq + 1}", run=run, actor=CLOCK, verb="expire", channel="timer")
+def expiry(run: str, seq: int, due: Instant | None = None) -> Command:
+    """The clock's own command: no signal may ask for it, and its id is the same however often it is retried.
+
+    `due` is the clock that acts: of several that have passed, the earliest acts first."""
+    payload = {"due": due.isoformat()} if due else {}
+    return Command(id=f"{run}:expire:{seq + 1}", run=run, actor=CLOCK, verb="expire", payload=payload, channel="timer")
+
+
+def clock_of(command: Command, at: Instant) -> Instant:
+    """The instant whose clocks an expiry lets act."""
+    due = command.payload.get("due")
+    return datetime.fromisoformat(due) if isinstance(due, str) else at
 
 
 def is_expiry(command: Command) -> bool:
@@ -222,13 +276,13 @@ CHANNELS = ("api", "console", "mail", "link", "chat", "cli")
 NOT_A_FIELD = ("id", "actor", "on_behalf_of", "channel")
 
 
-def read_command(run: str, verb: str, verbs: tuple[str, ...], data: Any, arrival: int) -> Command:
+def read_command(run: str, verb: str, verbs: tuple[str, ...], data: Any, arrival: str) -> Command:
     """Whatever a signal carries becomes a command; what cannot be read becomes one that will be refused.
 
     `data` is decoded JSON. Front doors send `{id, actor, payload, …}`; people at the Temporal UI or CLI send their
     fields flat: `{"approval": …, "actor": …}`. `arrival` tells two such signals apart."""
     known = verb if verb in verbs else "unknown"
-    if not isinstance(data, Mapping) or not _is_word(data.get("actor")) or not _storable(data):
+    if not isinstance(data, Mapping) or not _is_word(data.get("actor")) or not is_storable(data):
         return Command(id=short_id("malformed", run, verb, arrival), run=run, actor="", verb=known, channel="signal")
     payload, id, behalf, channel = (data.get(name) for name in ("payload", "id", "on_behalf_of", "channel"))
     return Command(
@@ -249,10 +303,11 @@ def _is_word(value: object) -> bool:
 MAX_DEPTH, MAX_CHARACTERS = 20, 64_000
 
 
-def _storable(data: Mapping[str, Any]) -> bool:
-    """Whether engine and databases can carry it and give it back unchanged."""
+def is_storable(data: Any) -> bool:
+    """Whether it is an object that Temporal and databases can carry and give back unchanged."""
     try:
-        return _sound(data, MAX_DEPTH) and len(canonical(dict(data)).encode()) <= MAX_CHARACTERS
+        sound = isinstance(data, Mapping) and _sound(data, MAX_DEPTH)
+        return sound and len(canonical(dict(data)).encode()) <= MAX_CHARACTERS
     except (TypeError, ValueError):
         return False
 

@@ -18,6 +18,11 @@ class Claim(Value):
     approval: str
     person: str
 
+    @property
+    def key(self) -> str:
+        """Whatever way it comes, the decision is one command: a link decides once."""
+        return f"message:{self.message}:{self.approval}"
+
 
 class Links:
     def __init__(self, secret: str, base_url: str, domain: str) -> None:

@@ -14,14 +14,13 @@ from domain.people import Person, Role
 from domain.quotes import Quote
 from domain.runs import Command, Outcome
 from domain.values import Id, Text, Value
-from services.commands import Answer, Caller
+from services.authority import authorise_decision, current_person
+from services.commands import Caller, CommandReceipt, CommandRequest
 from services.office import Office, authorise
 from services.quotes import principals, reached
 from storage import inbox, people, quotes, rounds
 from storage.inbox import Waiting
-
-FOR_OTHERS = ("approve", "reject", "delegate", "consult", "add_approver")
-"""What one may do for somebody who is away."""
+from storage.runs import RunSnapshot
 
 
 class Shown(Value):
@@ -94,17 +93,17 @@ class Approvals:
             run=run.id, quote=stored.quote, names=names,
         )  # fmt: skip
 
-    async def approve(self, caller: Caller, id: str, digest: str, comment: str = "") -> Answer:
+    async def approve(self, caller: Caller, id: str, digest: str, comment: str = "") -> CommandReceipt:
         authorise(caller.person, "approvals.decide")
         return await self._ask(caller, "approve", id, digest=digest, comment=comment)
 
-    async def reject(self, caller: Caller, id: str, digest: str, comment: str) -> Answer:
+    async def reject(self, caller: Caller, id: str, digest: str, comment: str) -> CommandReceipt:
         authorise(caller.person, "approvals.decide")
         if not comment.strip():
             raise Invalid.field("comment", "say why you reject")
         return await self._ask(caller, "reject", id, digest=digest, comment=comment)
 
-    async def take_back(self, caller: Caller, id: str, comment: str = "") -> Answer:
+    async def take_back(self, caller: Caller, id: str, comment: str = "") -> CommandReceipt:
         """Undo one's own approval while the round is pending and nothing was built on it."""
         authorise(caller.person, "approvals.decide")
         return await self._ask(caller, "take_back", id, comment=comment)
@@ -127,60 +126,74 @@ class Approvals:
 
     async def add_approver(
         self, caller: Caller, id: str, to: str | None, group: str | None, step: int | None, reason: str = ""
-    ) -> Answer:
+    ) -> CommandReceipt:
         """Ask one more person, or any of a group, in a later step of this approval's chain.
 
         Raises Invalid when nobody of them can decide it, NotFound when the caller cannot see the approval."""
         authorise(caller.person, "approvals.add")
         if bool(to) == bool(group):
             raise Invalid.field("to", "name a person in `to`, or a group in `group`")
-        barred = (await self.get(caller.person, id)).round.barred
-        if group:
-            seats = await self._fit_members(group, barred)
-        else:
-            await self._fit(to or "")
-            seats = [to or ""]
-        given = {"seats": seats, **({"group": group} if group else {}), **({"step": step} if step else {})}
-        return await self._ask(caller, "add_approver", id, comment=reason, **given)
 
-    async def consult(self, caller: Caller, id: str, digest: str, to: str, question: str) -> Answer:
+        async def check(session: AsyncSession, run: RunSnapshot) -> Command:
+            await self._visible(session, caller.person, id)
+            if group:
+                seats = await self._fit_members(session, group, Round.model_validate(run.state).barred)
+            else:
+                await self._fit(session, to or "")
+                seats = [to or ""]
+            command = await authorise_decision(session, run, request, self._office.clock())
+            return command.model_copy(update={"payload": {**command.payload, "seats": seats}})
+
+        given = {"to": to, "group": group, "step": step}
+        request = _request(caller, "add_approver", id, comment=reason, **{n: v for n, v in given.items() if v})
+        return await self._office.path.execute(request, check)
+
+    async def consult(self, caller: Caller, id: str, digest: str, to: str, question: str) -> CommandReceipt:
         """Ask somebody for advice before deciding; the clock waits as long as the rule allows."""
         authorise(caller.person, "approvals.decide")
         if not question.strip():
             raise Invalid.field("question", "say what you want to know")
-        await self._fit(to)
-        return await self._ask(caller, "consult", id, digest=digest, to=to, comment=question)
+        return await self._ask(caller, "consult", id, to, digest=digest, to=to, comment=question)
 
-    async def advise(self, caller: Caller, id: str, answer: str) -> Answer:
+    async def advise(self, caller: Caller, id: str, answer: str) -> CommandReceipt:
         """The advice that a holder asked the caller for."""
         authorise(caller.person, "quotes.comment")
         if not answer.strip():
             raise Invalid.field("answer", "say what you advise")
-        await self.get(caller.person, id)
-        return await self._ask(caller, "advise", id, comment=answer)
 
-    async def delegate(self, caller: Caller, id: str, digest: str, to: str, reason: str = "") -> Answer:
+        async def check(session: AsyncSession, run: RunSnapshot) -> Command:
+            await self._visible(session, caller.person, id)
+            return await authorise_decision(session, run, request, self._office.clock())
+
+        request = _request(caller, "advise", id, comment=answer)
+        return await self._office.path.execute(request, check)
+
+    async def delegate(self, caller: Caller, id: str, digest: str, to: str, reason: str = "") -> CommandReceipt:
         """Hand one approval over. Raises Invalid when `to` cannot decide anything."""
         authorise(caller.person, "approvals.decide")
-        await self._fit(to)
-        return await self._ask(caller, "delegate", id, digest=digest, to=to, comment=reason)
+        return await self._ask(caller, "delegate", id, to, digest=digest, to=to, comment=reason)
 
-    async def reassign(self, caller: Caller, id: str, to: str, holder: str | None, reason: str = "") -> Answer:
+    async def reassign(self, caller: Caller, id: str, to: str, holder: str | None, reason: str = "") -> CommandReceipt:
         """An admin moves one approval from its holder to another person."""
         authorise(caller.person, "approvals.reassign")
-        await self._fit(to)
         moved = {"from": holder} if holder else {}
-        return await self._ask(caller, "reassign", id, to=to, comment=reason, authority="approvals_admin", **moved)
+        return await self._ask(caller, "reassign", id, to, to=to, comment=reason, authority="approvals_admin", **moved)
 
-    async def _fit(self, to: str) -> None:
-        async with self._office.database.reading() as session:
-            person = await people.load_person(session, to)
+    async def _visible(self, session: AsyncSession, person: Person, id: str) -> None:
+        """Raises NotFound for an approval whose subject the person cannot see."""
+        reach = authorise(await current_person(session, person.id), "approvals.read")
+        found = await rounds.run_of_approval(session, id)
+        stored = await quotes.load(session, found[0].subject_id) if found else None
+        if stored is None or not await reached(session, reach, person, stored, self._office.clock()):
+            raise NotFound(f"There is no approval {id!r} that you can see.")
+
+    async def _fit(self, session: AsyncSession, to: str) -> None:
+        person = await people.load_person(session, to)
         if person is None or not person.has(Role.APPROVER):
             raise Invalid.field("to", f"{to!r} is not an active person with the role approver")
 
-    async def _fit_members(self, group: str, barred: Sequence[str]) -> list[str]:
-        async with self._office.database.reading() as session:
-            directory = await people.directory(session, set(), {group})
+    async def _fit_members(self, session: AsyncSession, group: str, barred: Sequence[str]) -> list[str]:
+        directory = await people.directory(session, set(), {group})
         if group not in directory.groups:
             raise Invalid.field("group", f"there is no group {group!r}")
         members = [directory.active(member) for member in directory.groups[group].members]
@@ -189,21 +202,20 @@ class Approvals:
             raise Invalid.field("group", f"nobody of group {group!r} can decide this")
         return found
 
-    async def _ask(self, caller: Caller, verb: str, id: str, **payload: Any) -> Answer:
-        async with self._office.database.reading() as session:
-            found = await rounds.deciding(session, id)
-            if found is None:
-                raise NotFound(f"There is no approval {id!r}.")
-            behalf = await self._behalf(session, caller.person.id, found) if verb in FOR_OTHERS else None
-        command = Command(
-            id=caller.command_id, run=found.run, actor=caller.person.id, verb=verb, channel=caller.channel,
-            payload={"approval": id, **payload}, on_behalf_of=behalf,
-        )  # fmt: skip
-        return await self._office.path.ask(command)
+    async def _ask(self, caller: Caller, verb: str, id: str, asked: str | None = None, **fields: Any) -> CommandReceipt:
+        """Carry a decision out; whoever is `asked` by it must be able to decide."""
 
-    async def _behalf(self, session: AsyncSession, actor: str, found: rounds.Deciding) -> str | None:
-        """Whom the actor decides for: nobody when it is theirs, else the nearest who is asked and away."""
-        if actor in found.holders or not found.holders:
-            return None
-        away = await principals(session, actor, found.kind, self._office.clock())
-        return next((person for person in away if person in found.holders), None)
+        async def check(session: AsyncSession, run: RunSnapshot) -> Command:
+            if asked is not None:
+                await self._fit(session, asked)
+            return await authorise_decision(session, run, request, self._office.clock())
+
+        request = _request(caller, verb, id, **fields)
+        return await self._office.path.execute(request, check)
+
+
+def _request(caller: Caller, verb: str, approval: str, **fields: Any) -> CommandRequest:
+    return CommandRequest(
+        id=caller.command_id, actor=caller.person.id, verb=verb, channel=caller.channel, approval=approval,
+        fields={"approval": approval, **fields},
+    )  # fmt: skip

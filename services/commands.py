@@ -1,31 +1,36 @@
-"""The one command path: write the command down with its guard, send it, answer from the record."""
+"""The command path: lock the run, apply the command and what follows from it in one transaction, answer, wake the run.
+
+`docs/decisions/0020` and ARCHITECTURE.md say which hole each step closes."""
 
 import asyncio
 import hashlib
 import time
 import uuid
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from datetime import datetime
 from typing import Any
 
 import structlog
 from sqlmodel.ext.asyncio.session import AsyncSession
-from temporalio.service import RPCError
 
-from activities.contracts import Split
-from activities.sending import Sender
-from domain.errors import NotFound
+from domain.errors import Clash, ClosedForRestore, CommandIdReused, NotFound, Refusal, Unavailable
 from domain.people import Person
-from domain.runs import Act, Command, Head, Machine, Outcome
+from domain.runs import Command, Outcome, is_expiry, sent_digest
 from domain.values import Value
-from storage import record
+from services.apply import Applied, Applier, NewCommand
+from services.engine import Engine
+from storage import runs
 from storage.database import Database
+from storage.runs import KnownCommands, RunSnapshot
+from workflows.contracts import Split
 
 log = structlog.get_logger()
-WAIT_SECONDS = 2.0
-SHORTEST_PAUSE, LONGEST_PAUSE = 0.002, 0.05
-FIRST_PAUSE = 0.01
-"""At most so long nobody looks at all: no answer comes sooner than in half of the time that answers lately took."""
+ATTEMPTS = 3
+SLOW_SECONDS = 0.02
+"""A transaction that takes longer is logged: others wait for it."""
+FOLLOWUPS_AWAITED = 20
+"""So many commands for other runs are applied before the caller is answered; further ones soon after."""
 
 
 def command_id(actor: str, key: str | None) -> str:
@@ -34,7 +39,7 @@ def command_id(actor: str, key: str | None) -> str:
 
 
 class Caller(Value):
-    """Who asks, through which door, and the key that makes asking twice harmless."""
+    """Who asks, through which front door, and the key that makes asking twice harmless."""
 
     person: Person
     channel: str = "api"
@@ -45,138 +50,232 @@ class Caller(Value):
         return command_id(self.person.id, self.key)
 
 
-class Answer(Value):
-    """What came of a command. No outcome yet: it is safely written down, and will be answered."""
+class CommandRequest(Value):
+    """What a caller sends; what else the command needs is derived under the run's lock."""
+
+    id: str
+    actor: str
+    verb: str
+    fields: dict[str, Any] = {}
+    channel: str = "api"
+    run: str = ""
+    """The run's id, or nothing where `approval` names it."""
+    approval: str = ""
+
+    def command(self, run: str, on_behalf_of: str | None = None, **derived: Any) -> Command:
+        return Command(
+            id=self.id, run=run, actor=self.actor, verb=self.verb, payload={**self.fields, **derived},
+            on_behalf_of=on_behalf_of, channel=self.channel,
+        )  # fmt: skip
+
+    def sent(self, run: str) -> str:
+        return sent_digest(run, self.actor, self.verb, self.fields)
+
+
+class CommandReceipt(Value):
+    """What came of a command. No outcome yet: it is stored, and waits for somebody else's answer."""
 
     command: str
     outcome: Outcome | None
 
 
-class Answers:
-    """Watches the record for the outcomes that callers wait for: one query at a time, however many wait.
-
-    It looks eight times in the time that answers lately took: soon when they are quick, seldom when all are busy."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-        self._awaited: dict[str, asyncio.Future[Outcome]] = {}
-        self._watcher: asyncio.Task[None] | None = None
-        self._usual = 0.0
-
-    async def awaited(self, command: str, wait: float) -> Outcome | None:
-        """The command's outcome, or None if it has none after `wait` seconds."""
-        future = self._awaited.setdefault(command, asyncio.get_running_loop().create_future())
-        started = time.monotonic()
-        if self._watcher is None or self._watcher.done():
-            self._watcher = asyncio.create_task(self._watch())
-        try:
-            outcome = await asyncio.wait_for(asyncio.shield(future), wait)
-            self._usual += (time.monotonic() - started - self._usual) / 8
-            return outcome
-        except TimeoutError:
-            return None
-        finally:
-            if self._awaited.get(command) is future:  # never another caller's, who came after the answer
-                del self._awaited[command]
-
-    async def _watch(self) -> None:
-        await asyncio.sleep(min(self._usual / 2, FIRST_PAUSE))
-        while self._awaited:
-            try:
-                async with self._database.reading() as session:
-                    found = await record.outcomes_of(session, list(self._awaited))
-            except Exception as error:  # a database that is away answers nobody now; callers have their time limit
-                log.warning("database_away", error=type(error).__name__)
-                found = {}
-            for command, outcome in found.items():
-                if (future := self._awaited.get(command)) and not future.done():
-                    future.set_result(outcome)
-                self._awaited.pop(command, None)
-            await asyncio.sleep(min(max(self._usual / 8, SHORTEST_PAUSE), LONGEST_PAUSE))
+Check = Callable[[AsyncSession, RunSnapshot], Awaitable[Command]]
+"""Authorises a request on the locked run and makes it a command. Raises Refusal: then nothing is stored."""
+Then = Callable[[AsyncSession, Applied], Awaitable[None]]
+"""Stores what else belongs into the transaction."""
 
 
 class CommandPath:
-    def __init__(
-        self, database: Database, sender: Sender, clock: Callable[[], datetime], audit_key: bytes,
-        machines: dict[str, Machine[Any]],
-    ) -> None:  # fmt: skip
-        self._database = database
-        self._sender = sender
-        self._clock = clock
-        self._audit_key = audit_key
-        self._machines = machines
-        self._sending: set[asyncio.Task[None]] = set()
-        self._answers = Answers(database)
+    def __init__(self, database: Database, engine: Engine, clock: Callable[[], datetime], applier: Applier) -> None:
+        self.database = database
+        self.engine = engine
+        self.clock = clock
+        self.applier = applier
+        self._tasks: set[asyncio.Task[Any]] = set()
 
-    async def ask(self, command: Command, wait: float = WAIT_SECONDS) -> Answer:
-        """Carry a command to a run that exists. Raises NotFound, CommandIdReused."""
-        async with self._database.at_once() as session:
-            running = await record.ask(session, command, self._clock())
-        if running:
-            return await self.carry(command, running, wait)
-        async with self._database.writing() as session:
-            head = await record.head(session, command.run)
-            if head is None:
-                raise NotFound("There is no such run.")
-            if await record.write_down(session, command, self._clock()):
-                outcome = await self._answer_if_closed(session, command, head)
-            else:
-                outcome = await record.outcome_of(session, command.id)
-        return Answer(command=command.id, outcome=outcome) if outcome else await self.carry(command, head, wait)
+    async def execute(
+        self, request: CommandRequest, check: Check | None = None, then: Then | None = None
+    ) -> CommandReceipt:
+        """Answer a command. A known id is answered as it was, before anything else is looked at.
 
-    async def _answer_if_closed(self, session: AsyncSession, command: Command, head: Head) -> Outcome | None:
-        """The record's own answer for a run that is over; None while there is a workflow to ask."""
-        machine = self._machines[head.kind]
-        state = machine.state.model_validate(head.state)
-        if state.running:
-            return None
-        now = self._clock()
-        _, outcome = machine.apply(state, command, now)
-        await record.answer_now(session, self._audit_key, Act(command=command, outcome=outcome, at=now))
-        return outcome
+        Raises NotFound, CommandIdReused, ClosedForRestore, Unavailable, and what `check` raises."""
+        received = self.clock()
 
-    async def carry(self, command: Command, head: Head, wait: float = WAIT_SECONDS) -> Answer:
-        """Send what is written down and wait for its outcome. With the engine away it is sent again later."""
-        task = asyncio.create_task(self._send(command, head))
-        self._sending.add(task)
-        task.add_done_callback(self._sending.discard)
-        outcome = await self._answers.awaited(command.id, wait)
-        code = outcome.code if outcome else None
-        log.info("command", command=command.id, run=command.run, verb=command.verb, actor=command.actor, code=code)
-        return Answer(command=command.id, outcome=outcome)
+        async def attempt() -> tuple[CommandReceipt, Applied | None, list[str]]:
+            async with self.writing() as session:
+                receipt, applied = await self._execute(session, request, received, check, then)
+                return receipt, applied, runs.take_followups(session)
 
-    async def begin(self, command: Command, head: Head, outcome: Outcome) -> Answer:
-        """Start a run that the record began, whose first command it answered. With the engine away the sweeper does."""
+        receipt: CommandReceipt
+        receipt, applied, followups = await self.repeat(attempt)
+        await self.after_commit(applied, followups)
+        code = receipt.outcome.code if receipt.outcome else None
+        log.info("command", command=request.id, verb=request.verb, actor=request.actor, code=code)
+        return receipt
+
+    async def _execute(
+        self, session: AsyncSession, request: CommandRequest, received: datetime, check: Check | None,
+        then: Then | None,
+    ) -> tuple[CommandReceipt, Applied | None]:  # fmt: skip
+        lock = runs.lock_run_of_approval if request.approval else runs.lock_run
+        run = await lock(session, request.approval or request.run)
+        if run is None:
+            raise NotFound(
+                f"There is no approval {request.approval!r}." if request.approval else "There is no such run."
+            )
+        if run.closed_because:
+            raise ClosedForRestore
+        known = await runs.find_commands(session, run.id, [request.id])
+        if (row := known.by_id.get(request.id)) is not None:
+            if row.sent != request.sent(run.id):
+                raise CommandIdReused
+            if row.apply_at is None:
+                return CommandReceipt(command=request.id, outcome=row.outcome), None
+            applied = await self.applier.apply_commands(session, run, received=received, waiting=known.waiting)
+        else:
+            command = await check(session, run) if check else request.command(run.id)
+            new = NewCommand(command, request.sent(run.id))
+            applied = await self.applier.apply_commands(session, run, [new], received, known.waiting)
+        if then:
+            await then(session, applied)
+        return CommandReceipt(command=request.id, outcome=applied.outcomes.get(request.id)), applied
+
+    async def open(
+        self, session: AsyncSession, run: RunSnapshot, request: CommandRequest, received: datetime
+    ) -> Applied:
+        """Store a run that nobody knows yet after its first command, in the caller's transaction."""
+        new = NewCommand(request.command(run.id), request.sent(run.id))
+        return await self.applier.apply_commands(session, run, [new], received)
+
+    def writing(self) -> "_Timed":
+        """One transaction, logged where others had to wait for it."""
+        return _Timed(self.database)
+
+    async def repeat(self, attempt: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
+        """A transaction that clashed, or whose commit is not known, is tried again: its commands have ids.
+
+        Raises Unavailable."""
+        for left in reversed(range(ATTEMPTS)):
+            try:
+                return await attempt()
+            except Clash:
+                if not left:
+                    raise Unavailable from None
+        raise AssertionError
+
+    async def place(self, split: Split, followups: Iterable[str]) -> None:
+        """Open the orders of a split, and let a run of its own start theirs, so that many starve nobody."""
+        self.in_background(self.quietly(split.quote, self.engine.split(split)))
+        await self._followups(list(followups), tell=False)
+
+    async def after_commit(self, applied: Applied | None, followups: Iterable[str]) -> None:
+        """Apply what the transaction asked of other runs, and wake the run; a caller who hangs up stops neither."""
+        if applied and applied.steps:
+            self.in_background(self._tell(applied))
+        waiting = list(followups)
+        if waiting:
+            await self._followups(waiting, tell=True)
+
+    async def _followups(self, waiting: list[str], tell: bool) -> None:
+        async def everything() -> None:
+            await first
+            await self.apply_followups(waiting[FOLLOWUPS_AWAITED:], tell)
+
+        first = self.in_background(self.apply_followups(waiting[:FOLLOWUPS_AWAITED], tell))
+        if len(waiting) > FOLLOWUPS_AWAITED:
+            self.in_background(everything())
+        await asyncio.shield(first)
+
+    async def apply_followups(self, ids: Iterable[str], tell: bool = True) -> None:
+        """Apply the waiting commands of these runs, each in a transaction of its own, and those they lead to.
+
+        What fails is applied by the sweep."""
+        queue = deque(ids)
+        while queue:
+            run = queue.popleft()
+            try:
+                queue.extend(await self.apply_waiting(run, tell))
+            except Refusal as refusal:
+                log.warning("followup_postponed", run=run, code=refusal.code)
+            except Exception:
+                log.exception("followup_failed", run=run)
+
+    async def apply_waiting(self, id: str, tell: bool = True) -> list[str]:
+        """Apply the commands of a run that nobody applied yet. The runs for which that stored further ones."""
+
+        async def attempt() -> tuple[Applied | None, list[str]]:
+            async with self.writing() as session:
+                run = await runs.lock_run(session, id)
+                known = await runs.find_commands(session, id, []) if run else KnownCommands()
+                if run is None or not known.waiting:
+                    return None, []
+                applied = await self.applier.apply_commands(session, run, waiting=known.waiting)
+                return applied, runs.take_followups(session)
+
+        applied, followups = await self.repeat(attempt)
+        if applied and applied.steps and tell:
+            self.in_background(self._tell(applied))
+        return list(followups)
+
+    async def apply_clocks(self, id: str) -> None:
+        """Let time act on a run by itself: its workflow was woken in vain."""
+
+        async def attempt() -> tuple[Applied | None, list[str]]:
+            async with self.writing() as session:
+                run = await runs.lock_run(session, id)
+                applied = await self.applier.apply_commands(session, run, all_clocks=True) if run else None
+                return applied, runs.take_followups(session)
+
+        await self.after_commit(*await self.repeat(attempt))
+
+    async def _tell(self, applied: Applied) -> None:
+        """Signal the run with what was applied; should Temporal be away, the sweep wakes it later."""
+        commands = [step.applied.command for step in applied.steps if not is_expiry(step.applied.command)]
+        await self.quietly(applied.run.id, self.engine.signal(applied.run, commands[-1] if commands else None))
+
+    async def quietly(self, of: str, call: Awaitable[Any]) -> None:
+        """Temporal's absence delays clocks, never decisions."""
         try:
-            await self._sender.begin(head)
-        except (RPCError, RuntimeError, OSError) as error:
-            log.warning("engine_away", command=command.id, run=command.run, error=type(error).__name__)
-        log.info(
-            "command", command=command.id, run=command.run, verb=command.verb, actor=command.actor, code=outcome.code
-        )
-        return Answer(command=command.id, outcome=outcome)
+            await call
+        except Exception as error:
+            log.warning("temporal_away", run=of, error=type(error).__name__)
 
-    async def split(self, split: Split) -> None:
-        """Start what starts the orders of a split. With the engine away the sweeper starts them later."""
-        try:
-            await self._sender.split(split)
-        except (RPCError, RuntimeError, OSError) as error:
-            log.warning("engine_away", quote=split.quote, split=split.number, error=type(error).__name__)
+    def in_background(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
 
-    async def _send(self, command: Command, head: Head) -> None:
-        try:
-            await self._sender.send(command, head)
-        except (RPCError, RuntimeError, OSError) as error:  # the row is safe; the sweeper sends it again
-            log.warning("engine_away", command=command.id, run=command.run, error=type(error).__name__)
+    async def settle(self) -> None:
+        """Wait until nothing of what was begun in the background goes on."""
+        while self._tasks:
+            await asyncio.wait(set(self._tasks))
 
     async def outcome(self, command: str) -> Outcome | None:
-        async with self._database.reading() as session:
-            return await record.outcome_of(session, command)
+        async with self.database.reading() as session:
+            return await runs.outcome_of(session, command)
 
-    async def receipt(self, person: Person, command: str) -> Answer:
+    async def receipt(self, person: Person, command: str) -> CommandReceipt:
         """The caller's own command, answered or not yet."""
-        async with self._database.reading() as session:
-            found = await record.written(session, command)
-            if found is None or found[0].actor != person.id:
-                raise NotFound("You have sent no such command.")
-            return Answer(command=command, outcome=await record.outcome_of(session, command))
+        async with self.database.reading() as session:
+            found = await runs.get_command(session, command)
+        if found is None or found.actor != person.id:
+            raise NotFound("You have sent no such command.")
+        return CommandReceipt(command=command, outcome=found.outcome)
+
+
+class _Timed:
+    def __init__(self, database: Database) -> None:
+        self._transaction = database.writing()
+        self._began = 0.0
+
+    async def __aenter__(self) -> AsyncSession:
+        session = await self._transaction.__aenter__()
+        self._began = time.monotonic()
+        return session
+
+    async def __aexit__(self, *error: Any) -> bool | None:
+        ended = await self._transaction.__aexit__(*error)
+        if (took := time.monotonic() - self._began) > SLOW_SECONDS:
+            log.info("slow_transaction", milliseconds=round(took * 1000))
+        return ended

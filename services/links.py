@@ -6,7 +6,7 @@ from domain.errors import NotFound, NotSignedIn
 from domain.people import Person
 from notify.links import Claim, Links
 from services.approvals import Approvals, Shown
-from services.commands import Answer, Caller
+from services.commands import Caller, CommandReceipt
 from services.office import Office
 from storage import people
 
@@ -25,10 +25,10 @@ class ByLink:
 
     async def decide(
         self, token: str, verb: Literal["approve", "reject"], comment: str, signed_in: Person | None
-    ) -> tuple[Person, Answer]:
+    ) -> tuple[Person, CommandReceipt]:
         """Carry out the decision; a link decides once, whatever is asked of it again."""
         claim, person = await self._claimed(token, signed_in)
-        caller = Caller(person=person, channel="link", key=f"message:{claim.message}:{claim.approval}")
+        caller = Caller(person=person, channel="link", key=claim.key)
         shown = await self._approvals.get(person, claim.approval)
         act = self._approvals.approve if verb == "approve" else self._approvals.reject
         return person, await act(caller, claim.approval, shown.round.digest, comment)

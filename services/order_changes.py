@@ -1,14 +1,15 @@
 """Changing an order: what the policy wants approved first, and what a command would do before it is given."""
 
+from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
-from typing import Any
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.approvals.plan import Plan, barred_people
-from domain.approvals.round import new_round, round_run
+from domain.approvals.round import Round, new_round, round_run
 from domain.approvals.subject import Subject
-from domain.errors import CommandIdReused, Unresolved
+from domain.errors import Unresolved
 from domain.orders.documents import Message, messages
 from domain.orders.ledger import LineLedger, Share
 from domain.orders.order import Order, day_at, order_run
@@ -18,10 +19,10 @@ from domain.orders.subject import change_subject, in_words
 from domain.quotes import Place, Quote, check_zone
 from domain.runs import Command, Outcome
 from domain.values import Value
-from services.commands import Caller
+from services.commands import CommandRequest
 from services.office import Office
 from services.planning import plan_for
-from storage import brought_about, order_record, orders, people, policies, quotes, record, rounds
+from storage import brought_about, order_record, orders, people, policies, quotes, rounds
 from storage.policies import StoredPolicy
 
 
@@ -80,13 +81,23 @@ async def rehearsed(session: AsyncSession, office: Office, command: Command, ord
     )  # fmt: skip
 
 
-async def written_down(
-    session: AsyncSession, office: Office, caller: Caller, order: Order, wanted: dict[str, Any]
+@dataclass
+class Prepared:
+    """The round that an amendment waits for: stored once the order has taken the amendment in."""
+
+    run: str = ""
+    round: Round | None = None
+    plan: Plan | None = None
+    subject: Subject | None = None
+
+
+async def derived(
+    session: AsyncSession, office: Office, request: CommandRequest, order: Order, prepared: Prepared
 ) -> Command:
     """The amendment's command, with the round it must wait for where the policy asks for one.
 
     The policy saw one version of the order, so the command is good for that one alone."""
-    asked = {name: value for name, value in wanted.items() if value is not None}
+    asked = request.fields
     if "ship_to" in asked:
         check_zone(Place.model_validate(asked["ship_to"]), "ship_to")
     if "coterm" in asked:
@@ -94,23 +105,21 @@ async def written_down(
         await brought_about.check_end(
             session, await brought_about.customer_of(session, order.id), asked["coterm"], first
         )
-    if caller.key and (known := await record.written(session, caller.command_id)):
-        was = {name: value for name, value in known[0].payload.items() if name not in ("policy", "round", "version")}
-        if known[0].run != order_run(order.id) or was != {n: v for n, v in asked.items() if n != "version"}:
-            raise CommandIdReused
-        return known[0]
-    command = Command(
-        id=caller.command_id, run=order_run(order.id), actor=caller.person.id, verb="amend", channel=caller.channel,
-        payload={"version": order.version, **asked, "policy": 0},
-    )  # fmt: skip
+    command = request.command(order_run(order.id), **{"version": order.version, **asked, "policy": 0})
     quote, ledger = await _around(session, order)
     if found := await _planned(session, office, command, order, quote, ledger):
         policy, subject, plan = found
-        round = await _open_round(session, office, command, order, policy, subject, plan) if plan.approvals else None
-        payload = {**command.payload, "policy": policy.version} | ({"round": round} if round else {})
+        if plan.approvals:
+            await _prepare_round(session, office, command, order, policy, subject, plan, prepared)
+        payload = {**command.payload, "policy": policy.version}
+        payload |= {"round": prepared.run} if prepared.run else {}
         command = command.model_copy(update={"payload": payload})
-    await record.write_down(session, command, office.clock())
     return command
+
+
+async def insert_prepared(session: AsyncSession, prepared: Prepared, at: datetime) -> None:
+    if prepared.round and prepared.plan and prepared.subject:
+        await rounds.prepare_round(session, prepared.run, prepared.round, prepared.plan, prepared.subject, at)
 
 
 async def _around(session: AsyncSession, order: Order) -> tuple[Quote, dict[str, LineLedger]]:
@@ -145,18 +154,17 @@ async def _planned(
     return stored, subject, plan.model_copy(update={"approvals": approvals})
 
 
-async def _open_round(
+async def _prepare_round(
     session: AsyncSession, office: Office, command: Command, order: Order, stored: StoredPolicy, subject: Subject,
-    plan: Plan,
-) -> str:  # fmt: skip
-    """Prepare the round; it opens once the order has taken the change in."""
+    plan: Plan, prepared: Prepared,
+) -> None:  # fmt: skip
+    """The round of an amendment; it opens once the order has taken the change in."""
     number, now = len(await rounds.rounds_of(session, f"order:{order.id}")) + 1, office.clock()
     run = round_run("order", order.id, number)
     policy = stored.policy
-    round = new_round(
+    prepared.run, prepared.plan, prepared.subject = run, plan, subject
+    prepared.round = new_round(
         run, plan, kind="order_change", id=order.quote, number=number, digest=subject.digest, title=subject.title,
         customer=subject.customer, submitter=command.actor, barred=barred_people(subject, command.actor),
         policy_version=stored.version, on_rejection=policy.on_rejection, submitted_at=now,
     )  # fmt: skip
-    await rounds.open_round(session, run, round, plan, subject, now)
-    return run

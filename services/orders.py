@@ -6,7 +6,6 @@ from typing import Any
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from activities.contracts import Split
 from domain.audit import Entry
 from domain.errors import CommandIdReused, Invalid, Locked, NotFound
 from domain.orders.ledger import LineLedger
@@ -19,14 +18,18 @@ from domain.quotes import Acceptance, QuoteStatus
 from domain.runs import Command
 from domain.values import Value, digest
 from services import order_changes
-from services.commands import Answer, Caller
+from services.apply import Applied
+from services.authority import current_person
+from services.commands import Caller, CommandReceipt, CommandRequest
 from services.office import Office, authorise
 from services.order_changes import Rehearsal
 from services.quotes import principals
 from services.versions import next_version
-from storage import brought_about, orders, quotes, record, rounds, trail
+from storage import brought_about, orders, quotes, rounds, runs, trail
 from storage.orders import OrderSummary
 from storage.quotes import StoredQuote
+from storage.runs import RunSnapshot
+from workflows.contracts import Split
 
 
 class Placed(Value):
@@ -111,13 +114,15 @@ class Orders:
             placed = _placed(planned, stored, number)
             for order in placed.orders:
                 await orders.add(session, order, stored.quote.customer.id, now)
-                await record.write_down(session, opening(caller, order), now)
+                await runs.enqueue_followup(session, opening(caller, order), now)
             made = tuple(order.id for order in placed.orders)
             nth = await orders.add_split(session, caller.command_id, id, digest(way), list(made), now)
             await quotes.set_status(session, id, QuoteStatus.ORDERING, now)
             facts = {"way": way.way, "orders": list(made)}
             await office.note(session, caller, f"quote:{id}", "split", stored.digest, **facts)
-        await office.path.split(Split(quote=id, customer=stored.quote.customer.name, number=nth, orders=made))
+            followups = runs.take_followups(session)
+        split = Split(quote=id, customer=stored.quote.customer.name, number=nth, orders=made)
+        await office.path.place(split, followups)
         return placed
 
     async def _placed_before(self, session: AsyncSession, caller: Caller, id: str, way: Way) -> Placed | None:
@@ -198,31 +203,45 @@ class Orders:
             await self.visible(session, person, id, "orders.read")
             return await trail.of_subject(session, f"order:{id}", after, limit)
 
-    async def ask(self, caller: Caller, order: str, verb: str, act: str, **payload: Any) -> Answer:
+    async def ask(self, caller: Caller, order: str, verb: str, act: str, **fields: Any) -> CommandReceipt:
         """Carry a command to the order's run; `act` is what the caller must be allowed."""
-        async with self._office.database.reading() as session:
-            await self.visible(session, caller.person, order, act)
-        return await self._office.path.ask(_command(caller, order, verb, payload))
+
+        async def check(session: AsyncSession, run: RunSnapshot) -> Command:
+            await self.visible(session, await current_person(session, caller.person.id), order, act)
+            return request.command(run.id)
+
+        request = request_of(caller, order, verb, fields)
+        return await self._office.path.execute(request, check)
 
     async def rehearse(self, person: Person, order: str, verb: str, **payload: Any) -> Rehearsal:
         """What a command would do: to the order, the quote's ledger, the money, the back office. Nothing is stored."""
         async with self._office.database.reading() as session:
             found = await self.visible(session, person, order, "orders.steer")
             return await order_changes.rehearsed(
-                session, self._office, _command(Caller(person=person), order, verb, payload), found
+                session,
+                self._office,
+                request_of(Caller(person=person), order, verb, payload).command(order_run(order)),
+                found,
             )
 
-    async def amend(self, caller: Caller, order: str, **payload: Any) -> Answer:
+    async def amend(self, caller: Caller, order: str, **fields: Any) -> CommandReceipt:
         """Change what was agreed. What the policy for changes of orders wants approved waits until it is.
 
         Raises NotFound, Unresolved, CommandIdReused."""
-        office = self._office
-        async with office.database.writing() as session:
-            head = await record.head(session, order_run(order))  # locked: rounds of one order are numbered
-            found = await self.visible(session, caller.person, order, "orders.steer")
-            command = await order_changes.written_down(session, office, caller, found, payload)
-        assert head is not None
-        return await office.path.carry(command, head)
+        office, prepared = self._office, order_changes.Prepared()
+
+        async def check(session: AsyncSession, run: RunSnapshot) -> Command:
+            person = await current_person(session, caller.person.id)
+            found = await self.visible(session, person, order, "orders.steer")
+            return await order_changes.derived(session, office, request, found, prepared)
+
+        async def then(session: AsyncSession, applied: Applied) -> None:
+            outcome = applied.outcomes.get(request.id)
+            if outcome is None or outcome.applied:
+                await order_changes.insert_prepared(session, prepared, office.clock())
+
+        request = request_of(caller, order, "amend", fields)
+        return await office.path.execute(request, check, then)
 
 
 def _owner(person: Person) -> str | None:
@@ -235,10 +254,10 @@ def opening(caller: Caller, order: Order) -> Command:
     return Command(id=f"{run}:open", run=run, actor=caller.person.id, verb="open", channel=caller.channel)
 
 
-def _command(caller: Caller, order: str, verb: str, payload: Mapping[str, Any]) -> Command:
-    return Command(
+def request_of(caller: Caller, order: str, verb: str, fields: Mapping[str, Any]) -> CommandRequest:
+    return CommandRequest(
         id=caller.command_id, run=order_run(order), actor=caller.person.id, verb=verb, channel=caller.channel,
-        payload={name: value for name, value in payload.items() if value is not None},
+        fields={name: value for name, value in fields.items() if value is not None},
     )  # fmt: skip
 
 

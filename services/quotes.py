@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -18,23 +19,27 @@ from domain.approvals.round import Round, new_round, round_run
 from domain.approvals.subject import KNOWN_FIELDS
 from domain.audit import Entry
 from domain.delegation import acts_for, delegates_of
-from domain.errors import CommandIdReused, Invalid, Locked, NotAllowed, NotFound, Unresolved
+from domain.errors import Clash, CommandIdReused, Invalid, Locked, NotAllowed, NotFound, Unresolved
 from domain.money import known_currencies
 from domain.people import Person
 from domain.permissions import Reach, reaches
 from domain.quotes import Quote, QuoteStatus
-from domain.runs import Command, Head, Outcome
+from domain.runs import Command
 from domain.values import Value, short_id
-from services.commands import Answer, Caller
+from services.apply import Applied
+from services.authority import current_person
+from services.commands import Caller, CommandReceipt, CommandRequest
 from services.office import Office, authorise
-from services.planning import Drafted, planned
+from services.planning import Drafted, Planned, planned
 from services.versions import next_version
-from storage import delegations, messages, people, policies, quotes, record, rounds, trail
+from storage import delegations, messages, people, policies, quotes, rounds, runs, trail
 from storage.messages import Undelivered
 from storage.quotes import QuoteSummary, StoredQuote
+from storage.runs import RunSnapshot
 
 MENTION = re.compile(r"(?<![\w.])@([A-Za-z0-9][A-Za-z0-9_-]{0,63})")
 MOST_MENTIONS = 20
+SUBMIT_ATTEMPTS = 3
 
 
 class Preview(Value):
@@ -68,6 +73,14 @@ def _check_levels(quote: Quote, known: Collection[str]) -> None:
     for n, line in enumerate(quote.lines):
         if line.sla and line.sla not in known:
             raise Invalid.field(f"lines[{n}].sla", f"{line.sla!r} is none of {', '.join(sorted(known))}")
+
+
+@dataclass(frozen=True)
+class _Evaluated:
+    """A quote as it was stored, and what its policy asked of it."""
+
+    stored: StoredQuote
+    planned: Planned
 
 
 class Quotes:
@@ -188,41 +201,67 @@ class Quotes:
             hints=hints(policy.policy, quote, found.as_subject, open_ones, status, today),
         )  # fmt: skip
 
-    async def submit(self, caller: Caller, id: str, expected: int | None = None) -> Answer:
+    async def submit(self, caller: Caller, id: str, expected: int | None = None) -> CommandReceipt:
         """Open a round of approvals on the quote as it stands.
 
-        Raises NotFound, NotAllowed, Locked, Stale, Unresolved, CommandIdReused."""
-        reach = authorise(caller.person, "quotes.submit")
-        office = self._office
-        async with office.database.writing() as session:
-            stored = await quotes.load(session, id, lock=True)
-            if stored is None or (Reach.ALL not in reach and stored.quote.owner != caller.person.id):
-                raise NotFound(f"There is no quote {id!r} of yours.")
-            if known := await self._known_opening(session, caller, id):
-                command, head = known
-                outcome = await record.outcome_of(session, command.id)
-            else:
-                if expected is not None:
-                    next_version(stored.version, expected)
-                command, head, outcome = await self._open(session, caller, stored)
-        if outcome is None:  # written down by an earlier version, which asked the workflow
-            return await office.path.carry(command, head)
-        return await office.path.begin(command, head, outcome)
+        The policy is evaluated before the transaction, which checks that it saw what is stored; what changed
+        meanwhile is evaluated anew. Raises NotFound, NotAllowed, Locked, Stale, Unresolved, CommandIdReused."""
+        path = self._office.path
+        received = self._office.clock()
+        for _ in range(SUBMIT_ATTEMPTS):
+            seen = await self._evaluate(caller, id)
 
-    async def _known_opening(self, session: AsyncSession, caller: Caller, id: str) -> tuple[Command, Head] | None:
-        """The submission already written down under the caller's key."""
-        known = await record.written(session, caller.command_id) if caller.key else None
-        if known and (known[0].verb != "open" or not known[0].run.startswith(round_run("quote", id, ""))):
-            raise CommandIdReused
-        return known
+            async def attempt(seen: _Evaluated | None = seen) -> tuple[CommandReceipt, Applied | None] | None:
+                async with path.writing() as session:
+                    return await self._submit(session, caller, id, expected, seen, received)
 
-    async def _open(self, session: AsyncSession, caller: Caller, stored: StoredQuote) -> tuple[Command, Head, Outcome]:
-        office, quote, submitter = self._office, stored.quote, caller.person.id
+            if (done := await path.repeat(attempt)) is not None:
+                receipt: CommandReceipt = done[0]
+                await path.after_commit(done[1], ())
+                return receipt
+        raise Clash("The quote or its policy changed while it was submitted. Read it again, and try again.")
+
+    async def _evaluate(self, caller: Caller, id: str) -> "_Evaluated | None":
+        """What the policy asks of the quote as it is stored; None where it cannot be submitted anyway."""
+        async with self._office.database.reading() as session:
+            stored = await quotes.load(session, id)
+            if stored is None or not stored.status.submittable:
+                return None
+            drafted = Drafted(stored.quote, stored.editors, stored.status, stored.round)
+            return _Evaluated(stored, await planned(session, self._office, drafted, caller.person.id))
+
+    async def _submit(
+        self, session: AsyncSession, caller: Caller, id: str, expected: int | None, seen: "_Evaluated | None",
+        received: datetime,
+    ) -> tuple[CommandReceipt, Applied | None] | None:  # fmt: skip
+        """None where something else is stored than what was evaluated."""
+        stored = await quotes.load(session, id, lock=True)
+        known = await runs.get_command(session, caller.command_id) if caller.key else None
+        if known:
+            if (
+                known.verb != "open"
+                or known.actor != caller.person.id
+                or not known.run.startswith(round_run("quote", id, ""))
+            ):
+                raise CommandIdReused
+            return CommandReceipt(command=known.id, outcome=known.outcome), None
+        reach = authorise(await current_person(session, caller.person.id), "quotes.submit")
+        if stored is None or (Reach.ALL not in reach and stored.quote.owner != caller.person.id):
+            raise NotFound(f"There is no quote {id!r} of yours.")
+        if expected is not None:
+            next_version(stored.version, expected)
         if not stored.status.submittable:
             state = stored.status.value
             raise Locked(f"The quote is {state.replace('_', ' ')}; it cannot be submitted now.", state=state)
-        drafted = Drafted(quote, stored.editors, stored.status, stored.round)
-        found = await planned(session, office, drafted, submitter)
+        policy = await policies.current_version(session, "quote")
+        if seen is None or seen.stored != stored or seen.planned.policy.version != policy:
+            return None
+        return await self._open(session, caller, stored, seen.planned, received)
+
+    async def _open(
+        self, session: AsyncSession, caller: Caller, stored: StoredQuote, found: Planned, received: datetime
+    ) -> tuple[CommandReceipt, Applied]:
+        office, quote, submitter = self._office, stored.quote, caller.person.id
         policy, subject, needed = found.policy, found.subject, found.plan
         if needed.unresolved:
             nobody = needed.unresolved[0]
@@ -241,33 +280,39 @@ class Quotes:
         update = {"status": QuoteStatus.IN_APPROVAL, "round": number, "editors": (), "changed_at": now,
                   "digest": subject.digest}  # fmt: skip
         await quotes.save(session, stored.model_copy(update=update))
-        command = Command(
+        request = CommandRequest(
             id=caller.command_id, run=run_id, actor=submitter, verb="open", channel=caller.channel,
-            payload={"digest": subject.digest},
+            fields={"digest": subject.digest},
         )  # fmt: skip
-        head, outcome = await rounds.begin_round(session, office.audit_key, round, needed, subject, command, now)
-        return command, head, outcome
+        run = rounds.new_run(run_id, round, needed, subject)
+        applied = await office.path.open(session, run, request, received)
+        return CommandReceipt(command=request.id, outcome=applied.outcomes[request.id]), applied
 
-    async def recall(self, caller: Caller, id: str, comment: str = "") -> Answer:
+    async def recall(self, caller: Caller, id: str, comment: str = "") -> CommandReceipt:
         """Take a submission back while it is pending."""
-        reach = authorise(caller.person, "quotes.recall")
+        authorise(caller.person, "quotes.recall")
         async with self._office.database.reading() as session:
             stored = await quotes.load(session, id)
-        if stored is None or (Reach.ALL not in reach and stored.quote.owner != caller.person.id):
-            raise NotFound(f"There is no quote {id!r} that you can recall.")
+        missing = NotFound(f"There is no quote {id!r} that you can recall.")
+        if stored is None:
+            raise missing
+
+        async def check(session: AsyncSession, run: RunSnapshot) -> Command:
+            reach = authorise(await current_person(session, caller.person.id), "quotes.recall")
+            if Reach.ALL not in reach and stored.quote.owner != caller.person.id:
+                raise missing
+            derived = {"authority": "approvals_admin"} if Reach.ALL in reach else {}
+            return request.command(run.id, **derived)
+
         if stored.round == 0:
+            if Reach.ALL not in authorise(caller.person, "quotes.recall") and stored.quote.owner != caller.person.id:
+                raise missing
             raise Locked("The quote was never submitted.", state=stored.status.value)
-        payload = {"comment": comment} | ({"authority": "approvals_admin"} if Reach.ALL in reach else {})
-        return await self._office.path.ask(
-            Command(
-                id=caller.command_id,
-                run=stored.run,
-                actor=caller.person.id,
-                verb="recall",
-                payload=payload,
-                channel=caller.channel,
-            )
-        )
+        request = CommandRequest(
+            id=caller.command_id, run=stored.run, actor=caller.person.id, verb="recall",
+            fields={"comment": comment}, channel=caller.channel,
+        )  # fmt: skip
+        return await self._office.path.execute(request, check)
 
     async def comment(self, caller: Caller, id: str, text: str) -> list[str]:
         """Say or ask something about the quote; whoever is named with @ is told. Returns who that is.

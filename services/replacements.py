@@ -1,11 +1,7 @@
 """Replacing a person everywhere: tried first, then done by a durable run that can be paused."""
 
-from contextlib import suppress
-
 from sqlmodel.ext.asyncio.session import AsyncSession
-from temporalio.service import RPCError
 
-from activities.sending import Sender
 from domain.errors import CommandIdReused, Invalid, Locked, NotFound
 from domain.people import Person, Role
 from domain.values import Value, short_id
@@ -25,9 +21,8 @@ class Progress(Value):
 
 
 class Replacements:
-    def __init__(self, office: Office, sender: Sender) -> None:
+    def __init__(self, office: Office) -> None:
         self._office = office
-        self._sender = sender
 
     async def preview(self, person: Person, old: str, new: str) -> Places:
         """What a replacement would touch. Raises Invalid."""
@@ -100,9 +95,9 @@ class Replacements:
             raise Invalid.field("new", f"{new!r} is not an active person with the role approver")
 
     async def _wake(self, id: str) -> None:
-        """With the engine away the row is safe, and the sweeper starts its run."""
-        with suppress(RPCError, RuntimeError, OSError):
-            await self._sender.replace(id)
+        """With Temporal away the row is safe, and the sweep starts its run."""
+        path = self._office.path
+        path.in_background(path.quietly(id, path.engine.replace(id)))
 
 
 def _found(replacement: Replacement | None, id: str) -> Replacement:

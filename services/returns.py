@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from decimal import Decimal
 
+from sqlmodel.ext.asyncio.session import AsyncSession
+
 from domain.customers.holdings import check_serials
 from domain.errors import Invalid, Locked, NotFound
 from domain.orders.order import Order, new_order
@@ -10,11 +12,13 @@ from domain.orders.returned import ReturnStatus, check_returned, new_return, rep
 from domain.orders.split import Slot, order_id
 from domain.people import Person
 from domain.runs import Command
-from services.commands import Answer, Caller
+from services.authority import current_person
+from services.commands import Caller, CommandReceipt, CommandRequest
 from services.office import Office
 from services.orders import Orders, opening
-from storage import facts, orders, quotes, record, returns
+from storage import facts, orders, quotes, returns, runs
 from storage.returns import ReturnSummary
+from storage.runs import RunSnapshot
 
 
 class Returns:
@@ -36,7 +40,7 @@ class Returns:
         reason: str,
         arrived: bool,
         serials: Mapping[str, tuple[str, ...]] | None = None,
-    ) -> tuple[int, Answer]:
+    ) -> tuple[int, CommandReceipt]:
         """Announce a return, or report one that has arrived; its number. The same reference is the same return.
 
         Raises NotFound, Invalid naming a line of which less was delivered."""
@@ -58,18 +62,23 @@ class Returns:
                 await returns.add(session, new, reference, office.clock())
                 command = Command(id=f"{run}:open", run=run, actor=caller.person.id, verb="open",
                                   channel=caller.channel, payload={"arrived": arrived})  # fmt: skip
-                await record.write_down(session, command, office.clock())
-            written = await record.written(session, f"{run}:open")
-            assert written is not None
-        return number, await office.path.carry(*written)
+                await runs.enqueue_followup(session, command, office.clock())
+            followups = runs.take_followups(session)
+        await office.path.after_commit(None, followups)
+        return number, CommandReceipt(command=f"{run}:open", outcome=await office.path.outcome(f"{run}:open"))
 
-    async def ask(self, caller: Caller, order: str, number: int, verb: str, act: str, **payload: object) -> Answer:
-        async with self._office.database.reading() as session:
-            await self._orders.visible(session, caller.person, order, act)
-        return await self._office.path.ask(
-            Command(id=caller.command_id, run=return_run(order, number), actor=caller.person.id, verb=verb,
-                    channel=caller.channel, payload=payload)
+    async def ask(
+        self, caller: Caller, order: str, number: int, verb: str, act: str, **fields: object
+    ) -> CommandReceipt:
+        async def check(session: AsyncSession, run: RunSnapshot) -> Command:
+            await self._orders.visible(session, await current_person(session, caller.person.id), order, act)
+            return request.command(run.id)
+
+        request = CommandRequest(
+            id=caller.command_id, run=return_run(order, number), actor=caller.person.id, verb=verb,
+            channel=caller.channel, fields=fields,
         )  # fmt: skip
+        return await self._office.path.execute(request, check)
 
     async def replace(self, caller: Caller, order: str, number: int, slot: Slot) -> Order:
         """Order the same goods again for nothing, once. Raises NotFound, Locked."""
@@ -94,9 +103,9 @@ class Returns:
             made = new_order(planned, stored.quote, next_number).model_copy(update={"replaces": f"{order}/{number}"})
             row.replaced_by = made.id
             session.add(row)
-            head = await orders.add(session, made, stored.quote.customer.id, now)
-            command = opening(caller, made)
-            await record.write_down(session, command, now)
+            await orders.add(session, made, stored.quote.customer.id, now)
+            await runs.enqueue_followup(session, opening(caller, made), now)
             await office.note(session, caller, f"order:{order}", "replace_goods", by=made.id, number=number)
-        await office.path.carry(command, head)
+            followups = runs.take_followups(session)
+        await office.path.after_commit(None, followups)
         return made

@@ -1,63 +1,51 @@
-"""Each kind of run: its rules, its lists, and how the engine starts it. A new kind is one line in each table."""
+"""Each kind of run: its rules, what follows from them, and how Temporal runs it. A new kind is one entry."""
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from datetime import datetime
 from functools import partial
-from typing import Any
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from activities.contracts import APPROVAL_ROUND, APPROVALS_QUEUE, ORDER_FULFILMENT, ORDER_RETURN, ORDERS_QUEUE
-from activities.sending import Route, Router
 from domain.approvals import narrate
 from domain.approvals.acts import RoundMachine
-from domain.approvals.round import Round, RoundStatus
+from domain.approvals.round import RoundStatus
 from domain.customers.contracts import Grouping
+from domain.orders import narrate as narrate_order
 from domain.orders import returned
 from domain.orders.acts import OrderMachine
-from domain.orders.narrate import visible as visible_order
-from domain.orders.order import Order
-from domain.orders.returned import Return, ReturnMachine
-from domain.runs import Head, Machine, Proposal, Visible
-from storage.order_record import change_decided, project_order
-from storage.record import Projector, Run
-from storage.returns import project_return
-from storage.rounds import project_round
-from workflows.search import at_start
+from domain.orders.returned import ReturnMachine
+from services.apply import RunType, Step
+from storage.order_record import change_decided, complete_order, project_order
+from storage.returns import complete_return, project_return
+from storage.rounds import complete_round, project_round
+from storage.runs import RunSnapshot
+from workflows.contracts import APPROVAL_ROUND, APPROVALS_QUEUE, ORDER_FULFILMENT, ORDER_RETURN, ORDERS_QUEUE
 
 
-def _router(workflow: str, queue: str, state: type[Any], visible: Callable[[Any], Visible]) -> Router:
-    def route(head: Head) -> Route:
-        now = state.model_validate(head.state)
-        return Route(workflow=workflow, task_queue=queue, summary=now.title[:200], attributes=at_start(visible(now)))
-
-    return route
-
-
-async def _project_round(session: AsyncSession, run: Run, proposal: Proposal, at: datetime) -> Round:
+async def _project_round(session: AsyncSession, run: RunSnapshot, steps: Sequence[Step], at: datetime) -> None:
     """A round about an order tells it how it ended."""
-    now = await project_round(session, run, proposal, at)
-    if now.subject_kind == "order_change" and not now.running:
+    was, now = steps[0].was, steps[-1].now
+    await project_round(session, run, was, now, [step.applied for step in steps], at)
+    if now.subject_kind == "order_change" and was.running and not now.running:
         await change_decided(session, run.id, now.status is RoundStatus.APPROVED, at)
-    return now
 
 
-MACHINES: dict[str, Machine[Any]] = {
-    machine.kind: machine for machine in (RoundMachine(), OrderMachine(), ReturnMachine())
-}
+async def _project_order(session: AsyncSession, run: RunSnapshot, steps: Sequence[Step], at: datetime) -> None:
+    await project_order(session, [(step.was, step.now, step.applied) for step in steps], at)
 
 
-def projectors(grouping: Grouping) -> dict[str, Projector]:
-    """What follows from each kind's new state; contracts are made as the company groups them."""
-    return {
-        RoundMachine.kind: _project_round,
-        OrderMachine.kind: partial(project_order, grouping=grouping),
-        ReturnMachine.kind: project_return,
-    }
+async def _project_return(session: AsyncSession, run: RunSnapshot, steps: Sequence[Step], at: datetime) -> None:
+    await project_return(session, steps[-1].now, at)
 
 
-ROUTES: dict[str, Router] = {
-    RoundMachine.kind: _router(APPROVAL_ROUND, APPROVALS_QUEUE, Round, narrate.visible),
-    OrderMachine.kind: _router(ORDER_FULFILMENT, ORDERS_QUEUE, Order, visible_order),
-    ReturnMachine.kind: _router(ORDER_RETURN, ORDERS_QUEUE, Return, returned.visible),
-}
+def run_types(grouping: Grouping = "single") -> dict[str, RunType]:
+    """Every kind by name; contracts are made as the company groups them."""
+    kinds = (
+        RunType(RoundMachine(), complete_round, _project_round, narrate, APPROVAL_ROUND, APPROVALS_QUEUE),
+        RunType(
+            OrderMachine(), partial(complete_order, grouping=grouping), _project_order, narrate_order,
+            ORDER_FULFILMENT, ORDERS_QUEUE,
+        ),
+        RunType(ReturnMachine(), complete_return, _project_return, returned, ORDER_RETURN, ORDERS_QUEUE),
+    )  # fmt: skip
+    return {kind.kind: kind for kind in kinds}

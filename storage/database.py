@@ -1,6 +1,7 @@
 """Connections. Writers take turns on SQLite (BEGIN IMMEDIATE); readers never see what is not committed."""
 
 import asyncio
+import random
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -17,7 +18,6 @@ from sqlalchemy import (
     QueuePool,
     Row,
     Table,
-    UpdateBase,
     create_engine,
     event,
     make_url,
@@ -28,17 +28,19 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from sqlmodel import Session
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from domain.errors import Clash
-from storage.together import Write, together
+from domain.errors import Clash, Unavailable
 
 log = structlog.get_logger()
 T = TypeVar("T")
-FIRST_PAUSE, LONGEST_PAUSE = 0.001, 0.02
+FIRST_PAUSE, LONGEST_PAUSE = 0.001, 0.003
 WRITERS, READERS = 15, 10
 DEADLOCK = "40P01"
 """PostgreSQL's word for two transactions that wait for each other, to the one it ended."""
-TOGETHER = 5
-"""Rows at most for which a write waits for others: each number of them makes a statement of its own."""
+LOCK_SECONDS = 5.0
+"""How long a writer waits for others before it gives up."""
+SERVER_SETTINGS = {"lock_timeout": f"{LOCK_SECONDS:.0f}s"}
+LOCK_NOT_AVAILABLE = "55P03"
+"""PostgreSQL's word for that."""
 
 
 class Database:
@@ -86,29 +88,55 @@ class Database:
                 yield SessionHere(here)
 
     @asynccontextmanager
-    async def at_once(self) -> AsyncIterator[AsyncSession]:
-        """For one statement that writes: on PostgreSQL a transaction by itself, begun and committed with it."""
-        async with self.reading() if isinstance(self._reader, AsyncEngine) else self.writing() as session:
-            yield session
-
-    @asynccontextmanager
     async def writing(self) -> AsyncIterator[AsyncSession]:
-        """One transaction: committed at the end of the block, or nothing of it. Raises Clash."""
+        """One transaction: committed at the end of the block, or nothing of it. Raises Clash, Unavailable."""
         try:
             if isinstance(self._writer, AsyncEngine):
-                async with self._writer.connect() as there:
-                    yield (session := WriterThere(there))
-                    await session.commit()
+                async with self._there() as there:
+                    yield there
+                    await there.commit()
             else:
-                async with self._turn:
-                    with self._writer.connect() as here:
-                        await _begin(here)
-                        yield (ours := SessionHere(here))
-                        await ours.commit()
+                async with self._here() as ours:
+                    yield ours
+                    await ours.commit()
         except DBAPIError as error:
-            if isinstance(error, IntegrityError) or getattr(error.orig, "sqlstate", None) == DEADLOCK:
+            state = getattr(error.orig, "sqlstate", None)
+            if isinstance(error, IntegrityError) or state == DEADLOCK:
                 raise Clash("Somebody did the same at this moment. Read it again, and try again.") from None
+            if error.connection_invalidated or state == LOCK_NOT_AVAILABLE:
+                raise Unavailable from error
             raise
+
+    @asynccontextmanager
+    async def _there(self) -> AsyncIterator["SessionThere"]:
+        assert isinstance(self._writer, AsyncEngine)
+        try:
+            there = await self._writer.connect()
+        except (OSError, asyncpg.PostgresError) as error:  # the server is away, or shutting down
+            raise Unavailable from error
+        try:
+            yield SessionThere(there)
+        finally:
+            await there.close()
+
+    @asynccontextmanager
+    async def _here(self) -> AsyncIterator["SessionHere"]:
+        assert isinstance(self._writer, Engine)
+        try:
+            async with asyncio.timeout(LOCK_SECONDS):
+                await self._turn.acquire()
+        except TimeoutError:
+            raise Unavailable from None
+        try:
+            with self._writer.connect() as here:
+                try:
+                    async with asyncio.timeout(LOCK_SECONDS):
+                        await _begin(here)
+                except TimeoutError:
+                    raise Unavailable from None
+                yield SessionHere(here)
+        finally:
+            self._turn.release()
 
 
 async def execute(
@@ -122,21 +150,7 @@ async def execute(
     if isinstance(session, SessionHere):
         return session.plain.execute(statement, values)
     assert isinstance(session, SessionThere)
-    if isinstance(session, WriterThere):
-        await session.send()
     return await session.plain.execute(statement, values)
-
-
-async def write(session: AsyncSession, statement: UpdateBase, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Insert whole rows, or change different ones, before anybody reads and before the transaction ends.
-
-    On PostgreSQL what is written to several tables goes there in one."""
-    if not rows:
-        return
-    if isinstance(session, WriterThere) and len(rows) <= TOGETHER:
-        await session.gather(statement, rows)
-    else:
-        await execute(session, statement, list(rows))
 
 
 async def insert_new(session: AsyncSession, table: Table, row: Mapping[str, Any]) -> bool:
@@ -203,43 +217,6 @@ class SessionThere(PlainSession):
         await self.plain.commit()
 
 
-def _after_writes(method: str) -> Any:
-    async def call(self: "WriterThere", *given: Any, **options: Any) -> Any:
-        await self.send()
-        return await getattr(AsyncSession, method)(self, *given, **options)
-
-    return call
-
-
-class WriterThere(SessionThere):
-    """A transaction a way away: what is only written is gathered, and sent before the next question or the end."""
-
-    exec, execute, flush, get, get_one, merge, refresh, scalar, scalars, stream = map(
-        _after_writes,
-        ("exec", "execute", "flush", "get", "get_one", "merge", "refresh", "scalar", "scalars", "stream"),
-    )  # fmt: skip
-
-    def __init__(self, plain: AsyncConnection) -> None:
-        super().__init__(plain)
-        self._writes: list[Write] = []
-
-    async def gather(self, statement: UpdateBase, rows: Sequence[Mapping[str, Any]]) -> None:
-        """A table is written once in a statement: what is done twice to one row would be done once."""
-        table = statement.entity_description["table"]
-        if any(write.entity_description["table"] is table for write, _ in self._writes):
-            await self.send()
-        self._writes += ((statement, row) for row in rows)
-
-    async def send(self) -> None:
-        writes, self._writes = self._writes, []
-        if writes:
-            await self.plain.execute(*(together(writes) if len(writes) > 1 else writes[0]))
-
-    async def commit(self) -> None:
-        await self.send()
-        await super().commit()
-
-
 def _at_once(method: str) -> Any:
     async def call(self: AsyncSession, *given: Any, **options: Any) -> Any:
         return getattr(self.sync_session, method)(*given, **options)
@@ -286,7 +263,7 @@ async def _begin(plain: Connection) -> None:
     driver = plain.connection.driver_connection
     pause = FIRST_PAUSE
     while not _began(driver):  # type: ignore[arg-type]
-        await asyncio.sleep(pause)
+        await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # in step, two processes would meet for ever
         pause = min(pause * 1.5, LONGEST_PAUSE)
 
 
@@ -307,7 +284,7 @@ def postgresql_engine(url: str, connections: int = 1, **options: Any) -> AsyncEn
     What is opened stays open: opening, and preparing each statement anew, costs more than a decision."""
     plain = make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
     return create_async_engine(
-        "postgresql+asyncpg://", async_creator=lambda: asyncpg.connect(plain),
+        "postgresql+asyncpg://", async_creator=lambda: asyncpg.connect(plain, server_settings=SERVER_SETTINGS),
         pool_size=connections, max_overflow=0, hide_parameters=True, **options,
     )  # fmt: skip
 

@@ -1,5 +1,6 @@
 """What follows from an order's new state: lists, ledger, documents for the back office, and what other runs must do."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -11,11 +12,11 @@ from domain.customers.contracts import Grouping
 from domain.orders.documents import answered, messages
 from domain.orders.order import Hold, Order, OrderStatus, Phase, day_at, order_run, with_instants
 from domain.orders.settle import claims, settle
-from domain.runs import CLOCK, PARKED, CannotSettle, Command, Outcome, Proposal, refused
+from domain.runs import CLOCK, PARKED, AppliedCommand, Command, Outcome, RejectedByRecord, refused
 from storage import brought_about, quotes, rounds
 from storage.database import execute
 from storage.orders import ledger, load, move
-from storage.record import Run, follow
+from storage.runs import enqueue_followup
 from storage.tables import ErpDocumentRow, OrderRow
 
 ORDERS, DOCUMENTS = OrderRow.__table__, ErpDocumentRow.__table__  # type: ignore[attr-defined]
@@ -24,26 +25,35 @@ ADD_DOCUMENT = insert(DOCUMENTS)
 DROP_DOCUMENT = delete(DOCUMENTS).where(DOCUMENTS.c.order == bindparam("of"), DOCUMENTS.c.version == bindparam("at"))
 
 
-async def project_order(
-    session: AsyncSession, run: Run, proposal: Proposal, at: datetime, grouping: Grouping = "single"
+async def complete_order(
+    session: AsyncSession, was: Order, now: Order, at: datetime, grouping: Grouping = "single"
 ) -> Order:
-    """The lists, the ledger, the back office's documents and what the customer has follow the order's new state."""
-    was, now = Order.model_validate(run.state), Order.model_validate(proposal.after)
+    """The order with its instants and amounts; the ledger, facts, contracts and books follow.
+
+    Raises RejectedByRecord, before anything is written, when another order or the ledger forbids it."""
     now = await _awaiting(session, was, now, at)
-    now = await _settled(session, was, now, at)  # last of what may refuse: it moves the ledger
-    now = with_instants(now, at)
+    now = await _settled(session, was, now, at)  # last of what may refuse: it updates the ledger
+    return await brought_about.by_order(session, was, with_instants(now, at), at, grouping)
+
+
+async def project_order(
+    session: AsyncSession, steps: Sequence[tuple[Order, Order, AppliedCommand]], at: datetime
+) -> None:
+    """The lists, the documents for the ERP and what other runs must do follow the order's steps."""
+    for was, now, applied in steps:
+        await _tell_back_office(session, was, now, at)
+        await _tell_rounds(session, was, now, [applied], at)
+        await _tell_followers(session, was, now, at)
+    now = steps[-1][1]
     changes = {
         "status": now.status.value, "version": now.version, "starts_at": now.starts_at, "changed_at": at,
         "starts_on": day_at(now.starts_at, now.slot.ship_to), "net_total": now.net_total,
         "after": now.slot.trigger.after, "tasks": len(now.tasks),
         "place": now.slot.ship_to.city if now.slot.ship_to else "",
     }  # fmt: skip
-    changes |= _for_figures(was, now, at)
+    for was, after, _ in steps:
+        changes |= _for_figures(was, after, at)
     await execute(session, CHANGE_ORDER, {"of": now.id, **changes})
-    await _tell_back_office(session, was, now, at)
-    await _tell_rounds(session, was, now, proposal, at)
-    await _tell_followers(session, was, now, at)
-    return await brought_about.by_order(session, was, now, at, grouping)
 
 
 def _for_figures(was: Order, now: Order, at: datetime) -> dict[str, Any]:
@@ -82,7 +92,7 @@ async def _awaiting(session: AsyncSession, was: Order, now: Order, at: datetime)
         hold = Hold(id=f"h{now.seq}", reason=problem.sentence, owner="desk", by=CLOCK, at=at)
         return now.model_copy(update={"holds": (*now.holds, hold)})
     if problem:
-        raise CannotSettle(problem)
+        raise RejectedByRecord(problem)
     starts = at if awaited[0].status == OrderStatus.FULFILLED else None
     return now.model_copy(update={"starts_at": starts})
 
@@ -139,16 +149,18 @@ async def _tell_back_office(session: AsyncSession, was: Order, now: Order, at: d
         session.add(row)
 
 
-async def _tell_rounds(session: AsyncSession, was: Order, now: Order, proposal: Proposal, at: datetime) -> None:
+async def _tell_rounds(
+    session: AsyncSession, was: Order, now: Order, applied: Sequence[AppliedCommand], at: datetime
+) -> None:
     """A change that needs approval opens its round; one that is gone takes its round back."""
     before, after = (order.change.round if order.change else None for order in (was, now))
-    ended = {str(a.command.payload.get("round")) for a in proposal.acts if a.command.verb == "approval"}
+    ended = {str(a.command.payload.get("round")) for a in applied if a.command.verb == "approval"}
     if after and after != before:
-        await follow(session, follow_up(after, "open", now.changed_by, {"digest": ""}), at)
+        await enqueue_followup(session, follow_up(after, "open", now.changed_by, {"digest": ""}), at)
     if before and before != after and before not in ended:
         facts = {"comment": "the change was taken back", "authority": "approvals_admin"}
-        await follow(session, follow_up(before, "recall", now.changed_by, facts), at)
-    for act in proposal.acts:
+        await enqueue_followup(session, follow_up(before, "recall", now.changed_by, facts), at)
+    for act in applied:
         wanted = act.command.payload.get("round") if act.command.verb == "amend" else None
         if wanted and not act.outcome.applied and act.outcome.code != PARKED and wanted != after:
             await rounds.discard(session, str(wanted))
@@ -159,8 +171,9 @@ async def change_decided(session: AsyncSession, run: str, approved: bool, at: da
     order = await load(session, rounds.round_subject(run).removeprefix("order:"))
     if order and order.change and order.change.round == run:
         payload = {"round": run, "approved": approved}
-        await follow(session, Command(id=f"{run}:ended", run=order_run(order.id), actor=CLOCK, verb="approval",
-                                      channel="timer", payload=payload), at)  # fmt: skip
+        command = Command(id=f"{run}:ended", run=order_run(order.id), actor=CLOCK, verb="approval", channel="timer",
+                          payload=payload)  # fmt: skip
+        await enqueue_followup(session, command, at)
 
 
 def follow_up(run: str, verb: str, actor: str, payload: dict[str, Any]) -> Command:
@@ -176,4 +189,4 @@ async def _tell_followers(session: AsyncSession, was: Order, now: Order, at: dat
         payload = {"order": now.id, "ended": ended.value}
         command = Command(id=f"{order_run(id)}:after:{now.id}", run=order_run(id), actor=CLOCK, verb="follow",
                           channel="timer", payload=payload)  # fmt: skip
-        await follow(session, command, at)
+        await enqueue_followup(session, command, at)

@@ -12,10 +12,9 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from domain.errors import Stale
 from domain.orders.ledger import LineLedger
 from domain.orders.order import Order, OrderStatus, order_run
-from domain.runs import Head
 from domain.values import Value
 from storage.database import execute
-from storage.record import open_run
+from storage.runs import RunSnapshot, insert_run
 from storage.tables import ErpDocumentRow, LedgerRow, OrderRow, OrderSplitRow, RunRow
 
 AWAY_FOR_AN_HOUR = 12
@@ -105,10 +104,12 @@ async def next_number(session: AsyncSession, quote: str) -> int:
     return ((await session.exec(query)).first() or 0) + 1
 
 
-async def add(session: AsyncSession, order: Order, customer_id: str, at: datetime) -> Head:
+async def add(session: AsyncSession, order: Order, customer_id: str, at: datetime) -> None:
     """The order's run at sequence number 0, and its line in the lists."""
-    head = Head(run=order_run(order.id), kind="order_fulfilment", state=order.stored())
-    await open_run(session, head, f"order:{order.id}", {}, at)
+    run = RunSnapshot(
+        id=order_run(order.id), kind="order_fulfilment", subject=f"order:{order.id}", seq=0, state=order.stored()
+    )
+    await insert_run(session, run, at)
     place = order.slot.ship_to.city if order.slot.ship_to else ""
     session.add(
         OrderRow(
@@ -117,7 +118,6 @@ async def add(session: AsyncSession, order: Order, customer_id: str, at: datetim
             net_total=order.net_total, place=place, created_at=at, changed_at=at,
         )
     )  # fmt: skip
-    return head
 
 
 async def load(session: AsyncSession, id: str, lock: bool = False) -> Order | None:

@@ -4,7 +4,7 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Row, bindparam
+from sqlalchemy import Row, bindparam, func
 from sqlalchemy import select as core_select
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -50,6 +50,12 @@ async def current(session: AsyncSession, kind: str) -> StoredPolicy | None:
     """The newest published version."""
     row = (await execute(session, NEWEST, {"of": kind})).first()
     return stored_of(row) if row else None
+
+
+async def current_version(session: AsyncSession, kind: str) -> int:
+    """The number of the newest published version; 0 where there is none."""
+    newest = core_select(func.max(POLICIES.c.version)).where(POLICIES.c.kind == kind)
+    return (await execute(session, newest)).scalar_one() or DRAFT
 
 
 async def published(session: AsyncSession, kind: str, version: int) -> StoredPolicy | None:

@@ -10,7 +10,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from domain.approvals.round import round_run
 from domain.quotes import Acceptance, Quote, QuoteStatus
 from domain.values import Value
-from storage.database import execute, readable, write
+from storage.database import execute, readable
 from storage.tables import ProductRow, QuoteRow, SeatRow
 
 
@@ -82,16 +82,16 @@ async def save(session: AsyncSession, stored: StoredQuote, new: bool = False) ->
     """Store the quote over what stands; a `new` one where nothing does."""
     id, columns = stored.quote.id, _columns(stored)
     if new:
-        await write(session, ADD, [{"id": id, "created_at": stored.created_at, **columns}])
+        await execute(session, ADD, {"id": id, "created_at": stored.created_at, **columns})
     else:
-        await write(session, CHANGE, [{"of": id, **columns}])
+        await execute(session, CHANGE, {"of": id, **columns})
 
 
 async def set_status(
     session: AsyncSession, id: str, status: QuoteStatus, at: datetime, valid_until: datetime | None = None
 ) -> None:
     change = {"status": status.value, "changed_at": at, "valid_until": valid_until}
-    await write(session, SET_STATUS, [{"of": id, **change}])
+    await execute(session, SET_STATUS, {"of": id, **change})
 
 
 async def outlived(session: AsyncSession, now: datetime, limit: int) -> list[str]:

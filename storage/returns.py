@@ -9,11 +9,10 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.orders.ledger import ZERO
 from domain.orders.returned import Return, ReturnStatus, return_run
-from domain.runs import Head, Proposal
 from domain.values import Amount, Value
 from storage import brought_about
 from storage.database import execute
-from storage.record import Run, open_run
+from storage.runs import RunSnapshot, insert_run
 from storage.tables import OrderReturnRow, RunRow
 
 
@@ -43,17 +42,22 @@ def quantities(returns: list[ReturnSummary]) -> dict[str, Decimal]:
     return found
 
 
-async def add(session: AsyncSession, new: Return, reference: str, at: datetime) -> Head:
+async def add(session: AsyncSession, new: Return, reference: str, at: datetime) -> None:
     """The return's run at sequence number 0, beside its order's history."""
-    head = Head(run=return_run(new.order, new.number), kind="order_return", state=new.stored())
-    await open_run(session, head, f"order:{new.order}", {}, at)
+    run = RunSnapshot(
+        id=return_run(new.order, new.number),
+        kind="order_return",
+        subject=f"order:{new.order}",
+        seq=0,
+        state=new.stored(),
+    )
+    await insert_run(session, run, at)
     session.add(
         OrderReturnRow(
             order=new.order, number=new.number, reference=reference, status=new.status.value, reason=new.reason,
             lines={name: str(quantity) for name, quantity in new.lines.items()}, created_at=at, changed_at=at,
         )
     )  # fmt: skip
-    return head
 
 
 async def load(session: AsyncSession, order: str, number: int) -> Return | None:
@@ -65,10 +69,14 @@ async def row(session: AsyncSession, order: str, number: int) -> OrderReturnRow 
     return await session.get(OrderReturnRow, (order, number), with_for_update=True)
 
 
-async def project_return(session: AsyncSession, run: Run, proposal: Proposal, at: datetime) -> Return:
-    was, now = Return.model_validate(run.state), Return.model_validate(proposal.after)
+async def complete_return(session: AsyncSession, was: Return, now: Return, at: datetime) -> Return:
+    """Facts and books follow what came back."""
+    await brought_about.by_return(session, was, now, at)
+    return now
+
+
+async def project_return(session: AsyncSession, now: Return, at: datetime) -> None:
+    """The list of returns follows the return's new state."""
     this = (col(OrderReturnRow.order) == now.order, col(OrderReturnRow.number) == now.number)
     changes = {"status": now.status.value, "changed_at": at}
     await execute(session, update(OrderReturnRow).where(*this).values(**changes))
-    await brought_about.by_return(session, was, now, at)
-    return now

@@ -10,7 +10,6 @@ from sqlalchemy import select as core_select
 from sqlmodel import col, func, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from domain.approvals.acts import apply
 from domain.approvals.clocks import clock_keepers, with_clocks
 from domain.approvals.expected import Past
 from domain.approvals.notices import ASKING, Notice, asked, notices
@@ -19,11 +18,11 @@ from domain.approvals.round import Approval, ApprovalStatus, Round, RoundStatus,
 from domain.approvals.subject import Subject, read_subject
 from domain.delegation import delegates_of
 from domain.quotes import QuoteStatus
-from domain.runs import Act, Command, Head, Outcome, Proposal
+from domain.runs import AppliedCommand
 from domain.values import Value
 from storage import delegations, people, quotes
-from storage.database import execute, readable, write
-from storage.record import Run, begin_run, open_run
+from storage.database import execute, readable
+from storage.runs import RunSnapshot, insert_run
 from storage.tables import ApprovalRow, MessageRow, PersonRow, RunRow, SeatRow
 from storage.types import Moment
 
@@ -33,41 +32,36 @@ def round_subject(run: str) -> str:
     return run.rsplit(":approval:", 1)[0]
 
 
-async def open_round(session: AsyncSession, run: str, round: Round, plan: Plan, subject: Subject, at: datetime) -> Head:
-    """The run at sequence number 0, with the plan and the subject it is opened with, and a row for each approval."""
-    head = Head(run=run, kind="approval_round", state=round.stored())
-    await open_run(session, head, round_subject(run), _opening(plan, subject), at)
-    await _add_approvals(session, run, round, plan)
-    return head
+async def prepare_round(
+    session: AsyncSession, run: str, round: Round, plan: Plan, subject: Subject, at: datetime
+) -> None:
+    """Store a round at sequence number 0, with a row for each approval; it is opened by a command."""
+    new = new_run(run, round, plan, subject)
+    await insert_run(session, new, at)
+    await insert_approvals(session, run, round, plan)
 
 
-async def begin_round(
-    session: AsyncSession, key: bytes, new: Round, plan: Plan, subject: Subject, command: Command, at: datetime
-) -> tuple[Head, Outcome]:
-    """The run as opened by the command: a row for each approval, and whom it asks is told."""
-    round, outcome = apply(new, command, at)
-    round = await _with_clocks(session, new, round)
-    act, about = Act(command=command, outcome=outcome, at=at), round_subject(command.run)
-    head = Head(run=command.run, kind="approval_round", state=round.stored())
-    told = await _told(session, command.run, new, round, [act], at)
-    await begin_run(session, key, head, round, about, _opening(plan, subject), act)
-    await _add_approvals(session, command.run, round, plan)
-    await _tell(session, command.run, new, round, told, at)
-    return head, outcome
+def new_run(run: str, round: Round, plan: Plan, subject: Subject) -> RunSnapshot:
+    """A round that nobody knows yet, with the plan and the subject it is opened with."""
+    opening = {
+        "plan": plan.model_dump(mode="json", exclude_defaults=True),
+        "subject": subject.model_dump(mode="json"),
+    }
+    return RunSnapshot(
+        id=run, kind="approval_round", subject=round_subject(run), seq=0, state=round.stored(), opening=opening
+    )
 
 
-def _opening(plan: Plan, subject: Subject) -> dict[str, Any]:
-    return {"plan": plan.model_dump(mode="json", exclude_defaults=True), "subject": subject.model_dump(mode="json")}
-
-
-async def _add_approvals(session: AsyncSession, run: str, round: Round, plan: Plan) -> None:
+async def insert_approvals(session: AsyncSession, run: str, round: Round, plan: Plan) -> None:
     approvals = [
         _row(run, round, n, approval, planned.reasons)
         for n, (approval, planned) in enumerate(zip(round.approvals, plan.approvals, strict=True))
     ]
     seats = [row for approval in round.approvals for row in _seats(round, approval)]
-    await write(session, ADD_APPROVAL, approvals)
-    await write(session, ADD_SEAT, seats)
+    if approvals:
+        await execute(session, ADD_APPROVAL, approvals)
+    if seats:
+        await execute(session, ADD_SEAT, seats)
 
 
 def _row(run: str, round: Round, n: int, approval: Approval, reasons: Sequence[str]) -> dict[str, Any]:
@@ -94,23 +88,26 @@ def _seats(round: Round, approval: Approval) -> Iterable[dict[str, Any]]:
         }  # fmt: skip
 
 
-async def project_round(session: AsyncSession, run: Run, proposal: Proposal, at: datetime) -> Round:
-    """Approvals, seats, messages and the subject's status follow the round's new state."""
-    was, now = Round.model_validate(run.state), Round.model_validate(proposal.after)
-    now = await _with_clocks(session, was, now)
-    told = await _told(session, run.id, was, now, proposal.acts, at)
-    await _update_approvals(session, run.id, was, now)
-    await _tell(session, run.id, was, now, told, at)
-    return now
-
-
-async def _with_clocks(session: AsyncSession, was: Round, now: Round) -> Round:
+async def complete_round(session: AsyncSession, was: Round, now: Round, at: datetime) -> Round:
+    """The round with the instants at which time acts on it, in the holders' own business time."""
     keepers = clock_keepers(was, now)
     return with_clocks(was, now, await people.working(session, keepers)) if keepers else now
 
 
-async def _tell(session: AsyncSession, run: str, was: Round, now: Round, told: list[Notice], at: datetime) -> None:
-    """Messages to people, and the subject's status."""
+async def project_round(session: AsyncSession, run: RunSnapshot, was: Round, now: Round,
+                        applied: Sequence[AppliedCommand], at: datetime) -> None:  # fmt: skip
+    """Approvals, seats, messages and the subject's status follow the round's new state."""
+    if run.opening is None:
+        await _update_approvals(session, run.id, was, now)
+    else:
+        await insert_approvals(session, run.id, now, Plan.model_validate(run.opening["plan"]))
+    notices = await compute_notices(session, run.id, was, now, applied, at)
+    await insert_messages(session, run.id, notices, at)
+    if was.running and not now.running and now.subject_kind == "quote":
+        await quotes.set_status(session, now.subject_id, ENDED[now.status], at, now.valid_until)
+
+
+async def insert_messages(session: AsyncSession, run: str, notices: Sequence[Notice], at: datetime) -> None:
     messages = [
         {
             "id": notice.id, "person": notice.person, "template": notice.template, "subject": round_subject(run),
@@ -118,17 +115,18 @@ async def _tell(session: AsyncSession, run: str, was: Round, now: Round, told: l
             "status": "queued", "attempts": 0,
             "next_at": at, "created_at": at, "sent_at": None, "error": "",
         }
-        for notice in told
+        for notice in notices
     ]  # fmt: skip
-    await write(session, ADD_MESSAGE, messages)
-    if was.running and not now.running and now.subject_kind == "quote":
-        await quotes.set_status(session, now.subject_id, ENDED[now.status], at, now.valid_until)
+    if messages:
+        await execute(session, ADD_MESSAGE, messages)
 
 
-async def _told(session: AsyncSession, run: str, was: Round, now: Round, acts: list[Act], at: datetime) -> list[Notice]:
+async def compute_notices(
+    session: AsyncSession, run: str, was: Round, now: Round, applied: Sequence[AppliedCommand], at: datetime
+) -> list[Notice]:
     """What people are told, and those who decide for the people asked, once for all they are asked in this wave."""
-    told = notices(run, was, now, acts)
-    asking = [notice for notice in told if notice.template in ASKING]
+    found = notices(run, was, now, applied)
+    asking = [notice for notice in found if notice.template in ASKING]
     standing = await delegations.standing(session, at) if asking else []
     stand_ins: dict[str, list[str]] = {}
     for notice in asking if standing else ():
@@ -140,7 +138,7 @@ async def _told(session: AsyncSession, run: str, was: Round, now: Round, acts: l
         for person, approvals in stand_ins.items()
         if person not in known and person not in now.barred
     ]
-    return [*told, *more]
+    return [*found, *more]
 
 
 ENDED = {
@@ -205,8 +203,8 @@ async def _update_approvals(session: AsyncSession, run: str, was: Round, now: Ro
         if approval == earlier:
             continue
         if earlier is None:
-            await write(session, ADD_APPROVAL, [_row(run, now, n, approval, [approval.added_for])])
-            await write(session, ADD_SEAT, list(_seats(now, approval)))
+            await execute(session, ADD_APPROVAL, _row(run, now, n, approval, [approval.added_for]))
+            await execute(session, ADD_SEAT, list(_seats(now, approval)))
             continue
         await _consult(session, now, earlier, approval)
         approvals.append({"of": approval.id, "status": approval.status.value, "due": approval.due,
@@ -221,7 +219,8 @@ async def _update_approvals(session: AsyncSession, run: str, was: Round, now: Ro
             else:
                 await session.merge(SeatRow(**row))  # who handed it over before may hold it again
     for statement, values in ((CHANGE_APPROVAL, approvals), (CHANGE_SEAT, seats), (LEAVE_SEAT, left)):
-        await write(session, statement, values)
+        if values:
+            await execute(session, statement, values)
 
 
 async def _consult(session: AsyncSession, now: Round, earlier: Approval, approval: Approval) -> None:

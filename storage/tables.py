@@ -317,27 +317,48 @@ class BooksRow(SQLModel, table=True):
 
 
 class RunRow(SQLModel, table=True):
-    """One durable run as recorded: its state, and what it was opened with."""
+    """One run: its state, what it was opened with, and how far Temporal is known to follow."""
 
     __tablename__ = "run"
-    __table_args__ = (Index("run_due", "running", "due"), Index("run_unstarted", "unstarted_since"))
+    __table_args__ = (Index("run_wake", "wake_at"),)
 
     id: str = Field(primary_key=True, max_length=200)
     kind: str
     subject: str = Field(index=True, max_length=140)
     seq: int = 0
+    mark: str = Field(default="", sa_column_kwargs={"server_default": ""})
+    """The MAC of the audit entry of act `seq`."""
     running: bool = True
     due: datetime | None = moment(null=True)
-    unstarted_since: datetime | None = moment(null=True)
-    """When the record began it by itself, until the engine is known to have it."""
+    changed_at: datetime = moment()
+    """The instant of the newest act: no later one is given an earlier instant."""
+    seen: int = Field(default=-1, sa_column_kwargs={"server_default": "-1"})
+    """The last act that the run's workflow is known to have been told of."""
+    wake_at: datetime | None = moment(null=True)
+    """When the sweep looks whether the workflow follows; nothing where it need not."""
+    wakes: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
+    """Wake-ups in vain since the last act."""
+    forgeries: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
+    """Signals that nobody vouched for."""
     state: dict[str, Any] = document()
     opening: dict[str, Any] = document()
     opened_at: datetime = moment()
 
 
+class SweepRow(SQLModel, table=True):
+    """One row: the last mark that Temporal and the database shared, and whether a restore has to be mended."""
+
+    __tablename__ = "sweep"
+
+    id: int = Field(primary_key=True)
+    swept_at: datetime = moment()
+    closed_because: str = ""
+    """Why commands are refused until somebody mends a restore; empty otherwise."""
+
+
 class CommandRow(SQLModel, table=True):
     __tablename__ = "command"
-    __table_args__ = (Index("command_unanswered", "answered", "created_at"),)
+    __table_args__ = (Index("command_waiting", "apply_at"),)
 
     id: str = Field(primary_key=True, max_length=200)
     run: str = Field(index=True, max_length=200)
@@ -345,13 +366,16 @@ class CommandRow(SQLModel, table=True):
     on_behalf_of: str | None = None
     verb: str
     payload: dict[str, Any] = document()
-    body: str
+    sent: str
+    """A digest of what the caller sent: the same id with another one is refused."""
     channel: str
     verified: bool = True
     parked: bool = Field(default=False, sa_column_kwargs={"server_default": "0"})
     """Its run has it and will answer it later."""
     answered: bool = False
     outcome: dict[str, Any] | None = Field(default=None, sa_type=JSON, nullable=True)
+    apply_at: datetime | None = moment(null=True)
+    """When the sweep applies it, should the process that stored it have died; nothing once it is applied."""
     created_at: datetime = moment()
     answered_at: datetime | None = moment(null=True)
 
@@ -360,7 +384,7 @@ class EventRow(SQLModel, table=True):
     """The append-only audit trail, one chain per subject."""
 
     __tablename__ = "event"
-    __table_args__ = (UniqueConstraint("run", "run_seq"), UniqueConstraint("command"))
+    __table_args__ = (UniqueConstraint("run", "run_seq"), UniqueConstraint("command"), Index("event_at", "at"))
 
     subject: str = Field(primary_key=True, max_length=140)
     seq: int = Field(primary_key=True)

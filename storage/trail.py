@@ -7,7 +7,7 @@ from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.audit import FIRST, Entry, HeadMark, seal
-from storage.database import execute, on_sqlite, write
+from storage.database import execute, on_sqlite
 from storage.tables import EventRow
 
 EVENTS = EventRow.__table__  # type: ignore[attr-defined]
@@ -22,10 +22,10 @@ NEWEST_LOCKED = text("SELECT seq, mac FROM newest_event(:subject)")
 ADD = insert(EVENTS)
 
 
-async def append(session: AsyncSession, key: bytes, entries: list[Entry]) -> None:
-    """Seal and store entries of one subject, in order. Their `seq` is given here, one writer of a subject at a time."""
+async def append(session: AsyncSession, key: bytes, entries: list[Entry]) -> list[str]:
+    """Seal and store entries of one subject, in order, and give each its `seq`; their MACs."""
     if not entries:
-        return
+        return []
     subject = entries[0].subject
     newest = (await execute(session, NEWEST if on_sqlite(session) else NEWEST_LOCKED, {"subject": subject})).first()
     seq, mac = (newest.seq, newest.mac) if newest else (0, FIRST)
@@ -35,7 +35,8 @@ async def append(session: AsyncSession, key: bytes, entries: list[Entry]) -> Non
         numbered = entry.model_copy(update={"seq": seq})
         mac = seal(key, mac, numbered)
         rows.append({**numbered.model_dump(), "mac": mac})
-    await write(session, ADD, rows)
+    await execute(session, ADD, rows)
+    return [row["mac"] for row in rows]
 
 
 def entry_of(row: EventRow) -> Entry:

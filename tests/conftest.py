@@ -12,21 +12,20 @@ from typing import Any
 
 import httpx
 import pytest
+from fastapi import FastAPI
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
-from fastapi import FastAPI
 from pwdlib import PasswordHash
 from pwdlib.hashers.argon2 import Argon2Hasher
 from pydantic import SecretStr
 
-from activities.lapsing import Lapsing
 from activities.replacing import Replacing
-from activities.sending import Sweeping
 from api.app import create
-from composition import House, build
+from composition import House, advancer_of, build
 from console.app import mount
 from domain.people import Person
 from services.access import Access
+from services.apply import Applier
 from services.approvals import Approvals
 from services.commands import CommandPath
 from services.customers import Customers
@@ -34,6 +33,7 @@ from services.delegations import Delegations
 from services.documents import Documents
 from services.erp import Callbacks
 from services.figures import Figures
+from services.lapsing import Lapsing
 from services.links import ByLink
 from services.messages import Messages
 from services.office import Office
@@ -45,16 +45,16 @@ from services.replacements import Replacements
 from services.replies import Replies
 from services.returns import Returns
 from services.revenue import Revenue
-from services.runs import MACHINES, projectors
+from services.runs import run_types
 from services.samples import load
+from services.sweeping import Sweeper
 from settings import Settings
 from stack import Ports, Stack
 from storage.database import Database
 from storage.migrate import migrate
-from storage.record import Recorder
 from tests.apiclient import Api
 from tests.databases import Postgres, postgres, programs
-from tests.support import Clock, InlineEngine
+from tests.support import Clock, SilentEngine
 
 # Machines are noisy: a slow example is not a failed one. CI judges every change by the same examples.
 hypothesis_settings.register_profile(
@@ -114,45 +114,41 @@ async def database(database_url: str) -> AsyncIterator[Database]:
 
 def some_settings(url: str) -> Settings:
     return Settings(
-        database_url=url, secret=SecretStr("s" * 40), audit_key=SecretStr("a" * 40), requests_per_minute=1_000_000,
+        database_url=url, secret=SecretStr("s" * 40), audit_key=SecretStr("a" * 40), command_key=SecretStr("c" * 40), requests_per_minute=1_000_000,
         sign_ins_per_minute=1_000_000, temporal_address="127.0.0.1:1",
     )  # fmt: skip
 
 
 @dataclass
 class Bench:
-    """A house whose engine is a stand-in and whose clock tests move."""
+    """A house without Temporal, whose clock tests move."""
 
     house: House
     clock: Clock
-    engine: InlineEngine
-    recorder: Recorder
+    engine: SilentEngine
+
+    @property
+    def replacing(self) -> Replacing:
+        return Replacing(self.house.path, self.house.office.audit_key)
 
 
 def make_bench(url: str, allow_unverified: bool = False) -> Bench:
-    settings = some_settings(url)
-    clock = Clock()
+    settings = some_settings(url).model_copy(update={"allow_unverified_signals": allow_unverified})
+    clock, engine = Clock(), SilentEngine()
     base = build(settings, hashes=CHEAP)
-    key = base.office.audit_key
-    recorder = Recorder(
-        base.database, key, clock, projectors(base.settings.contract_grouping), allow_unverified, base.sender.send_soon
-    )
-    engine = InlineEngine(recorder, clock)
-    recorder.send = engine.send
-    path = CommandPath(base.database, engine, clock, key, MACHINES)  # type: ignore[arg-type]
+    key, types = base.office.audit_key, run_types(settings.contract_grouping)
+    path = CommandPath(base.database, engine, clock, Applier(types, key, clock))
     office = Office(base.database, path, clock, key, "EUR", ("json", "slack"), base.settings.sla_hours)
     approvals, orders = Approvals(office), Orders(office)
     house = replace(
-        base, office=office, recorder=recorder, quotes=Quotes(office), orders=orders, returns=Returns(office, orders), documents=Documents(office), callbacks=Callbacks(office, SECRET), customers=Customers(office), revenue=Revenue(office), figures=Figures(office),
-        approvals=approvals,
-        replacements=Replacements(office, engine),  # type: ignore[arg-type]
-        replacing=Replacing(base.database, engine, clock, key),  # type: ignore[arg-type]
+        base, office=office, path=path, advancer=advancer_of(path, base.links, settings), quotes=Quotes(office), orders=orders, returns=Returns(office, orders), documents=Documents(office), callbacks=Callbacks(office, SECRET), customers=Customers(office), revenue=Revenue(office), figures=Figures(office),
+        approvals=approvals, replacements=Replacements(office),
         by_link=ByLink(office, approvals, base.links, login=False), replies=Replies(office, approvals),
         delegations=Delegations(office), people=People(office), policies=Policies(office), messages=Messages(office),
         access=Access(office, "s" * 40, timedelta(hours=8), CHEAP),
-        sweeping=Sweeping(base.database, engine, clock, Lapsing(base.database, clock, key).lapse),  # type: ignore[arg-type]
+        sweeper=Sweeper(path, key, Lapsing(base.database, clock, key).lapse),
     )  # fmt: skip
-    return Bench(house, clock, engine, recorder)
+    return Bench(house, clock, engine)
 
 
 async def fill(url: str) -> None:

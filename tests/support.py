@@ -5,7 +5,6 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from activities.contracts import Split
 from domain.approvals.acts import apply
 from domain.approvals.plan import Plan, barred_people, plan
 from domain.approvals.policy import Chain, Condition, Policy, Rule, Who
@@ -13,9 +12,10 @@ from domain.approvals.round import Approval, Round, new_round
 from domain.approvals.subject import Subject, quote_subject
 from domain.people import Directory, Group, Person, Role
 from domain.quotes import Quote
-from domain.runs import Command, Head, Outcome, Proposal, advance
-from services.runs import MACHINES
-from storage.record import Recorder, written
+from domain.runs import Command, Outcome
+from services.engine import ExecutionCondition
+from storage.runs import RunSnapshot
+from workflows.contracts import Split
 
 NOW = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 TODAY = NOW.date()
@@ -122,47 +122,34 @@ class Clock:
         self.at += timedelta(**how_far)
 
 
-class InlineEngine:
-    """Stands in for the engine: applies a command with the machine and records it, all at once."""
+class SilentEngine:
+    """Stands in for Temporal: notes what it is told, and does nothing."""
 
-    def __init__(self, recorder: Recorder, clock: Clock) -> None:
-        self._recorder = recorder
-        self._clock = clock
+    def __init__(self) -> None:
         self.down = False
-        self.begun: list[str] = []
+        self.signals: list[tuple[str, str]] = []
+        self.terminated: list[str] = []
+        self.conditions: dict[str, ExecutionCondition] = {}
 
-    async def begin(self, head: Head) -> None:
+    def _told(self) -> None:
         if self.down:
-            raise OSError("no engine")
-        self.begun.append(head.run)
+            raise OSError("no Temporal")
 
-    async def send(self, command: Command, head: Head) -> None:
-        if self.down:
-            raise OSError("no engine")
-        machine, asked = MACHINES[head.kind], False
-        while True:
-            state = machine.state.model_validate(head.state)
-            inbox = [] if asked else [(command.key, command)]
-            after, acts, otherwise = advance(machine, state, inbox, self._clock())
-            proposal = Proposal(
-                run=head.run, kind=head.kind, base=state.seq, acts=acts, after=after.stored(),
-                otherwise=otherwise.stored() if otherwise else None,
-            )  # fmt: skip
-            head = await self._recorder.record(proposal)
-            asked = asked or command.key in head.settled
-            if asked and not machine.state.model_validate(head.state).ready:
-                return
+    async def signal(self, run: RunSnapshot, command: Command | None) -> None:
+        self._told()
+        self.signals.append((run.id, command.verb if command else "wake"))
 
     async def split(self, split: Split) -> None:
-        for id in split.orders:
-            async with self._recorder._database.reading() as session:
-                found = await written(session, f"order:{id}:open")
-            assert found is not None
-            await self.send(*found)
-
-    async def wake(self, head: Head) -> None:
-        return None
+        self._told()
+        self.signals.append((split.quote, "split"))
 
     async def replace(self, id: str) -> None:
-        if self.down:
-            raise OSError("no engine")
+        self._told()
+        self.signals.append((id, "replace"))
+
+    async def condition(self, run: RunSnapshot) -> ExecutionCondition:
+        self._told()
+        return self.conditions.get(run.id, "follows")
+
+    async def terminate(self, run: str, reason: str) -> None:
+        self.terminated.append(run)

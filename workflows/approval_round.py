@@ -9,25 +9,21 @@ from temporalio.common import RawValue
 from workflows.commanded import CommandedRun
 
 with workflow.unsafe.imports_passed_through():
-    from activities.contracts import APPROVAL_ROUND, Head
-    from domain.approvals import narrate
-    from domain.approvals.acts import RoundMachine
-    from domain.approvals.round import Round
+    from domain.runs import Advanced, RunStart
+    from workflows.contracts import APPROVAL_ROUND
 
 
 @workflow.defn(name=APPROVAL_ROUND)
-class ApprovalRound(CommandedRun[Round]):
-    machine = RoundMachine()
-    narrator = narrate
+class ApprovalRound(CommandedRun):
+    kind = "approval_round"
 
     @workflow.init
-    def __init__(self, head: Head) -> None:
-        super().__init__(head)
+    def __init__(self, start: RunStart) -> None:
+        super().__init__(start)
 
     @workflow.run
-    async def run(self, head: Head) -> dict[str, Any]:
-        await self.serve()
-        return {"status": self.now_at.status.value, "seq": self.now_at.seq}
+    async def run(self, start: RunStart) -> dict[str, Any]:
+        return await self.serve()
 
     @workflow.signal(description="Start asking the approvers; sent by the service when the subject is submitted.")
     def open(self, *command: Any) -> None:
@@ -71,10 +67,14 @@ class ApprovalRound(CommandedRun[Round]):
     def recall(self, *command: Any) -> None:
         self.receive("recall", command)
 
+    @workflow.signal(description="Look at the database again.")
+    def wake(self) -> None:
+        self.woken = True
+
     @workflow.signal(dynamic=True)
     def anything_else(self, name: str, command: Sequence[RawValue]) -> None:
         self.receive(name, command)
 
-    @workflow.query
-    def state(self) -> Round:
-        return self.now_at
+    @workflow.query(description="What the run was last told: its number, what it waits for and until when.")
+    def state(self) -> Advanced:
+        return self.told

@@ -6,7 +6,7 @@ from datetime import timedelta
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
-    from activities.contracts import APPROVER_REPLACEMENT, REPLACE, Replaced
+    from workflows.contracts import APPROVER_REPLACEMENT, REPLACE, Replaced
     from workflows.options import REPLACING
 
 POLL = timedelta(milliseconds=500)
@@ -34,7 +34,6 @@ class ApproverReplacement:
             elif self.progress.idle:
                 await self._wait(POLL)
             if workflow.info().is_continue_as_new_suggested():
-                await workflow.wait_condition(workflow.all_handlers_finished)
                 workflow.continue_as_new(id)
 
     async def _wait(self, most: timedelta) -> None:

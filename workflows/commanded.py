@@ -1,113 +1,131 @@
-"""What every commanded run does: take signals into an inbox, apply them with its rules, record, adopt what is stored.
+"""What every run that answers commands does: wait for a signal or the clock, ask the database, show what it is told.
 
-The record decides: a run proposes, and goes on from what it is told is stored, whoever stored it."""
+The run decides nothing and reads no rule. The database applies commands (`services.apply`); `advance` says what came
+of them, in words and instants. So neither a changed rule nor a changed sentence can break a replay."""
 
 import asyncio
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, NoReturn
 
 from temporalio import workflow
 from temporalio.exceptions import FailureError
 
 with workflow.unsafe.imports_passed_through():
-    from activities.contracts import RECORD, Head, Proposal, Stored
-    from domain.runs import Command, Machine, RunState, Visible, advance, expiry, read_command, record_summary
-    from workflows.options import PATIENT_RECORD, QUICK_RECORD
+    from domain.runs import Advanced, AdvanceRequest, ReceivedSignal, RunStart, is_storable
+    from workflows.contracts import ADVANCE
+    from workflows.options import PATIENT_ADVANCE, QUICK_ADVANCE
     from workflows.search import attributes
 
-S = TypeVar("S", bound=RunState)
+MOST_SIGNALS = 50
+"""Signals given to the database at a time."""
+MOST_WAITING = 1_000
+"""Signals kept; what comes beyond them only makes the run look at the database again."""
+LONGEST_PAUSE = 60.0
+CARRIED = 50
+"""Signals that go along when the run continues as new; those of front doors need not, for their commands are stored."""
 
 
-class CommandedRun(Generic[S]):
-    """Base of the workflows that answer commands. A subclass names its machine, its words and its signals."""
+class CommandedRun:
+    """Base of the workflows that answer commands. A subclass names its kind and its signals."""
 
-    machine: ClassVar[Machine[Any]]
-    narrator: Any
-    """The module that puts a state into words: its `visible`, `details` and `timer_summary`."""
+    kind: ClassVar[str]
 
-    def __init__(self, head: Head) -> None:
-        self.id = workflow.info().workflow_id
-        self.now_at: S = self.machine.state.model_validate(head.state)
-        self.inbox: dict[str, Command] = {head.first.key: head.first} if head.first else {}
+    def __init__(self, start: RunStart) -> None:
+        info = workflow.info()
+        self.id = info.workflow_id
+        self.inbox: list[ReceivedSignal] = []
+        self.woken = False
+        self.title = start.title[:200]
+        # An input is believed only where this chain wrote it itself: whoever starts a run could say anything.
+        ours = info.continued_run_id is not None and info.cron_schedule is None and info.attempt == 1
+        self.told = Advanced(number=start.number if ours else -1, mark=start.mark if ours else "", running=True)
+        self.inbox += start.signals if ours else []
         self.timer: asyncio.Task[None] | None = None
-        self.armed: datetime | None = None
-        self.shown = self.visible()  # whoever starts a run sets the attributes of its head
-
-    def visible(self) -> Visible:
-        found: Visible = self.narrator.visible(self.now_at)
-        return found
+        self.timer_due: datetime | None = None
+        self.early = 0
+        """How often the timer fired at one number and nothing was due: clocks differ."""
 
     def receive(self, verb: str, given: Sequence[Any]) -> None:
-        """Never raises: what cannot be read becomes a command that will be refused."""
-        arrival = workflow.info().get_current_history_length() * 1000 + len(self.inbox)
-        data = given[0] if len(given) == 1 else None
-        command = read_command(self.id, verb, self.machine.verbs, data, arrival)
-        self.inbox.setdefault(command.key, command)
+        """Never raises. What it carries is a hint that the database looks into."""
+        self.woken = True
+        if len(self.inbox) >= MOST_WAITING:
+            return
+        info = workflow.info()
+        data = given[0] if len(given) == 1 and is_storable(given[0]) else None
+        arrival = f"{info.run_id}:{info.get_current_history_length()}:{len(self.inbox)}"
+        self.inbox.append(ReceivedSignal(verb=verb[:64], data=data, arrival=arrival))
 
-    async def serve(self) -> None:
-        """Answer commands until the run is closed and nothing is left to answer."""
-        while self.now_at.running or self.inbox or self.now_at.ready:
-            self._show()
-            self._arm()
-            await workflow.wait_condition(self._something_to_do)
+    async def serve(self) -> dict[str, Any]:
+        """Follow the run as stored until it is closed; its status and number."""
+        while True:
             await self._advance()
-            if self.now_at.running and not self.inbox and workflow.info().is_continue_as_new_suggested():
-                self._show()
-                await workflow.wait_condition(workflow.all_handlers_finished)
-                workflow.continue_as_new(Head(run=self.id, kind=self.machine.kind, state=self.now_at.stored()))
-        self._show()
+            if not self.told.known:
+                return {"status": "unknown", "number": -1}
+            if self.inbox or self.told.more or self.woken:
+                pass
+            elif not self.told.running:
+                return {"status": self.told.visible and self.told.visible.status, "number": self.told.number}
+            else:
+                self._set_timer()
+                await workflow.wait_condition(self._has_something_to_do)
+            if workflow.info().is_continue_as_new_suggested():
+                self._continue_as_new()
 
-    def _something_to_do(self) -> bool:
-        return bool(self.inbox) or self.now_at.ready or (self.timer is not None and self.timer.done())
+    def _continue_as_new(self) -> NoReturn:
+        told, left = self.told, [signal for signal in self.inbox if not signal.names_a_command]
+        workflow.continue_as_new(
+            RunStart(run=self.id, title=self.title, number=told.number, mark=told.mark, signals=left[:CARRIED])
+        )
+
+    def _has_something_to_do(self) -> bool:
+        return self.woken or self._timer_fired()
+
+    def _timer_fired(self) -> bool:
+        return self.timer is not None and self.timer.done()
 
     async def _advance(self) -> None:
-        """Apply the inbox, or the timer's expiry when there is nothing else; propose; adopt what is stored."""
-        given = list(self.inbox.items())
-        if not given and not self.now_at.ready:
-            self.timer = self.armed = None  # it is spent: should it have been early, another is set
-            timed = expiry(self.id, self.now_at.seq)
-            given = [(timed.key, timed)]
-        after, acts, otherwise = advance(self.machine, self.now_at, given, workflow.now())
-        proposal = Proposal(
-            run=self.id,
-            kind=self.machine.kind,
-            base=self.now_at.seq,
-            acts=acts,
-            after=after.stored(),
-            otherwise=otherwise.stored() if otherwise else None,
-        )
-        stored = await self._record(proposal)
-        self.now_at = self.machine.state.model_validate(proposal.after if stored.state is None else stored.state)
-        for key in [act.settles for act in acts] if stored.settled is None else stored.settled:
-            self.inbox.pop(key, None)
+        """Ask the database, and show what it says."""
+        fired, before = self._timer_fired(), self.told
+        if fired:
+            self.timer = self.timer_due = None
+        given, self.inbox = self.inbox[:MOST_SIGNALS], self.inbox[MOST_SIGNALS:]
+        self.woken = False
+        request = AdvanceRequest(
+            run=self.id, kind=self.kind, number=before.number, mark=before.mark, signals=given,
+            execution=workflow.info().run_id,
+        )  # fmt: skip
+        self.told = await self._call(request)
+        self.early = self.early + 1 if fired and self.told.number == before.number else 0
+        self._show()
 
-    async def _record(self, proposal: Proposal) -> Stored:
-        summary = record_summary([(act.command.verb, act.command.actor) for act in proposal.acts])
-        options: dict[str, Any] = {"result_type": Stored, "summary": summary}
-        stored: Stored
+    async def _call(self, request: AdvanceRequest) -> Advanced:
+        verbs = list(dict.fromkeys(signal.verb for signal in request.signals))
+        options: dict[str, Any] = {"result_type": Advanced, "summary": ", ".join(verbs)[:200] or "look"}
+        told: Advanced
         try:
-            stored = await workflow.execute_local_activity(RECORD, proposal, **options, **QUICK_RECORD)
+            told = await workflow.execute_local_activity(ADVANCE, request, **options, **QUICK_ADVANCE)
         except FailureError:
             # Not ActivityError: a local activity that timed out raises that when live, a bare TimeoutError on replay.
-            stored = await workflow.execute_activity(RECORD, proposal, **options, **PATIENT_RECORD)
-        return stored
+            told = await workflow.execute_activity(ADVANCE, request, **options, **PATIENT_ADVANCE)
+        return told
 
-    def _arm(self) -> None:
+    def _set_timer(self) -> None:
         """One timer for the next due instant, kept while that instant stays the same."""
-        if self.armed == self.now_at.due:
+        if self.timer_due == self.told.due and (self.timer is not None or self.told.due is None):
             return
         if self.timer:
             self.timer.cancel()
-        self.timer, self.armed = None, self.now_at.due
-        if self.armed is not None:
-            wait = max(timedelta(0), self.armed - workflow.now()) + timedelta(milliseconds=1)
-            self.timer = asyncio.create_task(workflow.sleep(wait, summary=self.narrator.timer_summary(self.now_at)))
+        self.timer, self.timer_due = None, self.told.due
+        if self.told.wait is not None:
+            pause = min(2.0 ** (self.early - 1), LONGEST_PAUSE) if self.early > 1 else 0.0
+            wait = timedelta(seconds=max(self.told.wait, pause))
+            self.timer = asyncio.create_task(workflow.sleep(wait, summary=self.told.timer[:200]))
 
     def _show(self) -> None:
         """What ops sees of the run: details at every change, search attributes when they differ."""
-        workflow.set_current_details(self.narrator.details(self.now_at))
-        now = self.visible()
-        if now != self.shown:
-            workflow.upsert_search_attributes(attributes(now, self.shown))
-            self.shown = now
+        if self.told.visible is None:
+            return
+        workflow.set_current_details(self.told.details)
+        if changed := attributes(self.told.visible, workflow.info().typed_search_attributes):
+            workflow.upsert_search_attributes(changed)

@@ -5,14 +5,14 @@ from typing import Any
 
 from temporalio.common import RetryPolicy
 
-QUICK_RECORD: dict[str, Any] = {
+QUICK_ADVANCE: dict[str, Any] = {
     "schedule_to_close_timeout": timedelta(seconds=5),
     # Not left to the time limit alone: the pauses between failed attempts are not counted into it.
     "retry_policy": RetryPolicy(initial_interval=timedelta(milliseconds=200), maximum_attempts=4),
 }
-"""A database write inside the workflow task. Longer outages wait in PATIENT_RECORD, where waiting costs no history."""
+"""Inside the workflow task. Longer outages wait in PATIENT_ADVANCE, where waiting costs no history."""
 
-PATIENT_RECORD: dict[str, Any] = {
+PATIENT_ADVANCE: dict[str, Any] = {
     "start_to_close_timeout": timedelta(seconds=10),
     "retry_policy": RetryPolicy(initial_interval=timedelta(seconds=1), maximum_interval=timedelta(seconds=60)),
 }
@@ -29,7 +29,8 @@ REPLACING: dict[str, Any] = {
 }
 
 SWEEPING: dict[str, Any] = {
-    "start_to_close_timeout": timedelta(seconds=60),
+    "start_to_close_timeout": timedelta(minutes=20),
+    "heartbeat_timeout": timedelta(seconds=30),
     "retry_policy": RetryPolicy(initial_interval=timedelta(seconds=2), maximum_interval=timedelta(seconds=30)),
 }
 

@@ -9,25 +9,21 @@ from temporalio.common import RawValue
 from workflows.commanded import CommandedRun
 
 with workflow.unsafe.imports_passed_through():
-    from activities.contracts import ORDER_FULFILMENT, Head
-    from domain.orders import narrate
-    from domain.orders.acts import OrderMachine
-    from domain.orders.order import Order
+    from domain.runs import Advanced, RunStart
+    from workflows.contracts import ORDER_FULFILMENT
 
 
 @workflow.defn(name=ORDER_FULFILMENT)
-class OrderFulfilment(CommandedRun[Order]):
-    machine = OrderMachine()
-    narrator = narrate
+class OrderFulfilment(CommandedRun):
+    kind = "order_fulfilment"
 
     @workflow.init
-    def __init__(self, head: Head) -> None:
-        super().__init__(head)
+    def __init__(self, start: RunStart) -> None:
+        super().__init__(start)
 
     @workflow.run
-    async def run(self, head: Head) -> dict[str, Any]:
-        await self.serve()
-        return {"status": self.now_at.status.value, "seq": self.now_at.seq}
+    async def run(self, start: RunStart) -> dict[str, Any]:
+        return await self.serve()
 
     @workflow.signal(description="Start waiting for the order's day; sent by the service when the quote is split.")
     def open(self, *command: Any) -> None:
@@ -113,10 +109,14 @@ class OrderFulfilment(CommandedRun[Order]):
     def follow(self, *command: Any) -> None:
         self.receive("follow", command)
 
+    @workflow.signal(description="Look at the database again.")
+    def wake(self) -> None:
+        self.woken = True
+
     @workflow.signal(dynamic=True)
     def anything_else(self, name: str, command: Sequence[RawValue]) -> None:
         self.receive(name, command)
 
-    @workflow.query
-    def state(self) -> Order:
-        return self.now_at
+    @workflow.query(description="What the run was last told: its number, what it waits for and until when.")
+    def state(self) -> Advanced:
+        return self.told

@@ -9,24 +9,21 @@ from temporalio.common import RawValue
 from workflows.commanded import CommandedRun
 
 with workflow.unsafe.imports_passed_through():
-    from activities.contracts import ORDER_RETURN, Head
-    from domain.orders import returned
-    from domain.orders.returned import Return, ReturnMachine
+    from domain.runs import Advanced, RunStart
+    from workflows.contracts import ORDER_RETURN
 
 
 @workflow.defn(name=ORDER_RETURN)
-class OrderReturn(CommandedRun[Return]):
-    machine = ReturnMachine()
-    narrator = returned
+class OrderReturn(CommandedRun):
+    kind = "order_return"
 
     @workflow.init
-    def __init__(self, head: Head) -> None:
-        super().__init__(head)
+    def __init__(self, start: RunStart) -> None:
+        super().__init__(start)
 
     @workflow.run
-    async def run(self, head: Head) -> dict[str, Any]:
-        await self.serve()
-        return {"status": self.now_at.status.value, "seq": self.now_at.seq}
+    async def run(self, start: RunStart) -> dict[str, Any]:
+        return await self.serve()
 
     @workflow.signal(description="Announce it; sent by the service.")
     def open(self, *command: Any) -> None:
@@ -40,10 +37,14 @@ class OrderReturn(CommandedRun[Return]):
     def decline(self, *command: Any) -> None:
         self.receive("decline", command)
 
+    @workflow.signal(description="Look at the database again.")
+    def wake(self) -> None:
+        self.woken = True
+
     @workflow.signal(dynamic=True)
     def anything_else(self, name: str, command: Sequence[RawValue]) -> None:
         self.receive(name, command)
 
-    @workflow.query
-    def state(self) -> Return:
-        return self.now_at
+    @workflow.query(description="What the run was last told: its number, what it waits for and until when.")
+    def state(self) -> Advanced:
+        return self.told

@@ -4,17 +4,13 @@ from contextlib import suppress
 
 from temporalio import workflow
 from temporalio.common import WorkflowIDReusePolicy
-from temporalio.exceptions import FailureError, WorkflowAlreadyStartedError
+from temporalio.exceptions import WorkflowAlreadyStartedError
 
 with workflow.unsafe.imports_passed_through():
-    from activities.contracts import OPENING, ORDER_FULFILMENT, ORDER_SPLIT, Opening, Split
-    from domain.orders.narrate import visible
-    from domain.orders.order import Order, order_run
     from domain.runs import Visible
-    from workflows.options import ORDER_TASK, QUICK_RECORD
+    from workflows.contracts import OPENING, ORDER_FULFILMENT, ORDER_SPLIT, Opening, Split
+    from workflows.options import ORDER_TASK, QUICK_ADVANCE
     from workflows.search import at_start, attributes
-
-NOTHING_SHOWN = Visible(status="", customer="")
 
 
 @workflow.defn(name=ORDER_SPLIT)
@@ -26,7 +22,7 @@ class OrderSplit:
     @workflow.run
     async def run(self, split: Split) -> Split:
         shown = Visible(status="splitting", customer=split.customer[:100])
-        workflow.upsert_search_attributes(attributes(shown, NOTHING_SHOWN))
+        self._show_attributes(shown)
         self._show()
         for id in split.orders[split.started :]:
             await self._start(id)
@@ -34,30 +30,29 @@ class OrderSplit:
             self._show()
             if workflow.info().is_continue_as_new_suggested():
                 workflow.continue_as_new(self.split)
-        workflow.upsert_search_attributes(attributes(shown.model_copy(update={"status": "split"}), shown))
+        self._show_attributes(shown.model_copy(update={"status": "split"}))
         return self.split
 
     async def _start(self, id: str) -> None:
         """The order's run outlives this one."""
         opening: Opening = await workflow.execute_local_activity(
-            OPENING, id, result_type=Opening, summary=f"read {id}", **QUICK_RECORD
+            OPENING, id, result_type=Opening, summary=f"read {id}", **QUICK_ADVANCE
         )
-        order = Order.model_validate(opening.head.state)
-        try:
+        with suppress(WorkflowAlreadyStartedError):  # a command of it, or the sweep, was quicker
             await workflow.start_child_workflow(
                 ORDER_FULFILMENT,
-                opening.head.model_copy(update={"first": opening.command}),
-                id=order_run(id),
-                id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
+                opening.start,
+                id=opening.start.run,
+                id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE_FAILED_ONLY,
                 parent_close_policy=workflow.ParentClosePolicy.ABANDON,
-                static_summary=order.title[:200],
-                search_attributes=at_start(visible(order)),
+                static_summary=opening.start.title[:200],
+                search_attributes=at_start(opening.visible),
                 **ORDER_TASK,
             )
-        except WorkflowAlreadyStartedError:  # somebody's command, or the sweeper, was quicker
-            signal = opening.command.model_dump(mode="json", exclude={"run", "verb"})
-            with suppress(FailureError):  # it is over already
-                await workflow.get_external_workflow_handle(order_run(id)).signal("open", signal)
+
+    def _show_attributes(self, shown: Visible) -> None:
+        if changed := attributes(shown, workflow.info().typed_search_attributes):
+            workflow.upsert_search_attributes(changed)
 
     def _show(self) -> None:
         split = self.split

@@ -1,5 +1,6 @@
 """Search attributes: what the list of runs in the Temporal UI can be filtered and sorted by."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from temporalio.api.enums.v1 import IndexedValueType
@@ -57,12 +58,17 @@ def _pairs(shown: Visible) -> list[tuple[SearchAttributeKey[Any], Any]]:
     ]
 
 
-def attributes(now: Visible, before: Visible) -> list[SearchAttributeUpdate[Any]]:
+def attributes(now: Visible, shown: TypedSearchAttributes) -> list[SearchAttributeUpdate[Any]]:
     """The updates that lead from what is shown to what should be."""
-    was = dict(_pairs(before))
     return [
-        key.value_unset() if value is None else key.value_set(value) for key, value in _pairs(now) if was[key] != value
+        key.value_unset() if value is None else key.value_set(value)
+        for key, value in _pairs(now)
+        if _value(shown.get(key)) != value
     ]
+
+
+def _value(value: Any) -> Any:
+    return list(value) if isinstance(value, Sequence) and not isinstance(value, str) else value
 
 
 def at_start(shown: Visible) -> TypedSearchAttributes:

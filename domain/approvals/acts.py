@@ -18,7 +18,7 @@ from domain.approvals.path import (
     with_approval,
 )
 from domain.approvals.round import Approval, ApprovalStatus, Consultation, Round, RoundStatus, Seat, Vote, next_due
-from domain.runs import Command, Outcome, done, is_expiry, refused, text_of
+from domain.runs import Command, Outcome, clock_of, done, is_expiry, refused, text_of
 from domain.values import Instant, short_id
 
 Decided = tuple[Round, Outcome]
@@ -305,7 +305,8 @@ def _recall(round: Round, command: Command, at: Instant) -> Decided:
 
 def _expire(round: Round, command: Command, at: Instant) -> Decided:
     """Time acts: what expired ends the round; else what is late is escalated, and who was not reminded is."""
-    if late := [a for a in round.requested if a.due and a.due <= at]:
+    clock = clock_of(command, at)
+    if late := [a for a in round.requested if a.due and a.due <= clock]:
         for approval in late:
             round = with_approval(
                 round, approval.model_copy(update={"status": ApprovalStatus.EXPIRED, "decided_at": at, **OFF})
@@ -313,10 +314,10 @@ def _expire(round: Round, command: Command, at: Instant) -> Decided:
         rejected = any(a.status is ApprovalStatus.REJECTED for a in round.approvals)
         after = onwards(round, at) if rejected else close(round, RoundStatus.EXPIRED, at)
         return after, done("expired", state=after.status, approvals=[a.id for a in late])
-    escalated = [a for a in round.requested if a.escalate_at and a.escalate_at <= at]
+    escalated = [a for a in round.requested if a.escalate_at and a.escalate_at <= clock]
     for approval in escalated:
         round = with_approval(round, _escalated(approval, at))
-    reminded = [a for a in round.requested if a.remind_at and a.remind_at <= at]
+    reminded = [a for a in round.requested if a.remind_at and a.remind_at <= clock]
     for approval in reminded:
         round = with_approval(round, _reminded(approval, at))
     if not escalated and not reminded:

@@ -1,7 +1,9 @@
 """Who must be told what when a round moves on: one notice per person and wave, however many rules ask them."""
 
+from collections.abc import Sequence
+
 from domain.approvals.round import Approval, ApprovalStatus, Round, RoundStatus
-from domain.runs import Act
+from domain.runs import AppliedCommand
 from domain.values import Id, Value, short_id
 
 ASKING = ("requested", "delegated", "reminder")
@@ -20,7 +22,7 @@ class Notice(Value):
     """What somebody said, and who."""
 
 
-def notices(run: str, before: Round, after: Round, acts: list[Act]) -> list[Notice]:
+def notices(run: str, before: Round, after: Round, acts: Sequence[AppliedCommand]) -> list[Notice]:
     """What the step from `before` to `after` gives people to know."""
     handed = {str(act.outcome.facts.get("to")) for act in acts if act.outcome.code in ("delegated", "reassigned")}
     waiting: dict[str, list[str]] = {}

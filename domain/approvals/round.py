@@ -137,6 +137,11 @@ class Round(RunState):
         return self.status in (RoundStatus.NEW, RoundStatus.PENDING)
 
     @property
+    def binding_due(self) -> Instant | None:
+        """Reminders, escalations and expiries act on whatever is decided after them."""
+        return self.due
+
+    @property
     def requested(self) -> list[Approval]:
         return [a for a in self.approvals if a.status is ApprovalStatus.REQUESTED]
 

@@ -4,6 +4,7 @@
 
 import re
 from collections.abc import Callable, Mapping
+from datetime import timedelta
 from typing import Any
 
 from domain.orders import changes, shipping
@@ -11,10 +12,12 @@ from domain.orders.changes import agreed
 from domain.orders.order import Agreed, Hold, Line, Order, Phase, is_past
 from domain.orders.payload import Decided, day_of, too_late
 from domain.orders.split import Trigger
-from domain.runs import PARKED, Command, Outcome, done, is_expiry, refused, text_of
+from domain.runs import PARKED, Command, Outcome, clock_of, done, is_expiry, refused, text_of
 from domain.values import ID_PATTERN, Instant
 
 MOST_HOLDS, MOST_PARKED = 20, 50
+PARK_FOR = timedelta(hours=24)
+"""How long a command waits for the back office's answer, before it is refused."""
 ANSWERS = ("accepted", "rejected", "expire")
 """What is answered at once while the order is busy: everything else waits until it is not."""
 
@@ -41,7 +44,8 @@ def _apply(order: Order, command: Command, at: Instant) -> Decided:
         if len(order.parked) >= MOST_PARKED:
             return order, refused("too_many", "Too much waits for its answer already.")
         waiting = Outcome(applied=False, code=PARKED, sentence="It waits until the order can answer.")
-        return order.model_copy(update={"parked": (*order.parked, command)}), waiting
+        until = order.parked_until or at + PARK_FOR
+        return order.model_copy(update={"parked": (*order.parked, command), "parked_until": until}), waiting
     known = command.payload.get("version")
     if known is not None and known != order.version:
         return order, refused("stale_version", "The order was changed meanwhile. Open it again.", version=order.version)
@@ -139,9 +143,10 @@ def _follow(order: Order, command: Command, at: Instant) -> Decided:
 
 def _expire(order: Order, command: Command, at: Instant) -> Decided:
     """A day has come: that of a change, or its own."""
-    if changed := changes.dated(order, at):
+    clock = clock_of(command, at)
+    if changed := changes.dated(order, clock):
         return changed
-    if not order.waits_for_its_day or order.starts_at is None or order.starts_at > at:
+    if not order.waits_for_its_day or order.starts_at is None or order.starts_at > clock:
         return order, refused("not_due", "It does not start yet.")
     return _activating(order), done("activating")
 

@@ -249,9 +249,14 @@ class Order(RunState):
     @property
     def next_due(self) -> Instant | None:
         """The next instant at which time itself acts on it."""
-        change = self.change.effective_at if self.change and self.change.waits_for_its_day and not self.busy else None
-        instants = [self.starts_at if self.waits_for_its_day else None, change]
+        instants = [self.starts_at if self.waits_for_its_day else None, self.binding_due, self.parked_until]
         return min((instant for instant in instants if instant), default=None) if self.running else None
+
+    @property
+    def binding_due(self) -> Instant | None:
+        """The day of a change that was agreed: it is in effect for whatever is asked after it."""
+        waits = self.change is not None and self.change.waits_for_its_day and not self.busy
+        return self.change.effective_at if self.change and waits and self.running else None
 
     def if_refused(self, at: Instant) -> "Order":
         """A change whose day has come and that cannot be is dropped, and the desk is told: its day comes only once."""

@@ -9,7 +9,7 @@ from domain.orders.ledger import LineLedger
 from domain.orders.order import Order, Phase, with_instants
 from domain.orders.settle import settle
 from domain.quotes import Quote
-from domain.runs import CannotSettle, Command, Outcome, advance
+from domain.runs import Command, Outcome, RejectedByRecord
 
 
 @dataclass(frozen=True)
@@ -22,12 +22,11 @@ class Tried:
 
 
 def tried(order: Order, command: Command, ledger: Mapping[str, LineLedger], quote: Quote, at: datetime) -> Tried:
-    after, acts, otherwise = advance(OrderMachine(), order, [("", command)], at)
-    outcome = acts[-1].outcome
+    after, outcome = OrderMachine().apply(order, command, at)
     try:
         after, left = settle(order, after, ledger, quote, at.date())
-    except CannotSettle as refusal:
-        return Tried(refusal.outcome, otherwise or order, dict(ledger))
+    except RejectedByRecord as refusal:
+        return Tried(refusal.outcome, order, dict(ledger))
     return Tried(outcome, with_instants(after, at), left)
 
 

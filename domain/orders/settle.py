@@ -11,13 +11,13 @@ from domain.orders.ledger import NOTHING, ZERO, LineLedger, Share
 from domain.orders.order import Line, Order, Phase, new_line
 from domain.orders.split import check_bundles, check_whole
 from domain.quotes import Quote
-from domain.runs import CannotSettle, refused
+from domain.runs import RejectedByRecord, refused
 
 Ledger = dict[str, LineLedger]
 
 
 def settle(was: Order, now: Order, ledger: Mapping[str, LineLedger], quote: Quote, today: date) -> tuple[Order, Ledger]:
-    """The order with its money, and the ledger after it. Raises CannotSettle when the quote has not enough left."""
+    """The order with its money, and the ledger after it. Raises RejectedByRecord when the quote has not enough left."""
     try:
         settled, after = _priced(now, was, dict(ledger), quote)
         if settled.replaces is None:
@@ -25,7 +25,7 @@ def settle(was: Order, now: Order, ledger: Mapping[str, LineLedger], quote: Quot
         if settled.version != was.version and settled.phase is not Phase.CANCELLED:
             _check(was, settled, quote, today)
     except Invalid as error:
-        raise CannotSettle(refused("invalid", error.sentence, **error.facts, field=_field(error))) from None
+        raise RejectedByRecord(refused("invalid", error.sentence, **error.facts, field=_field(error))) from None
     return settled.model_copy(update={"unsettled": False}), after
 
 

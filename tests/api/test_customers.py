@@ -229,7 +229,7 @@ async def test_five_hundred_orders_of_one_customer_become_active_at_once(api: Ap
         await done(api, "dina", f"orders/{id}/go-live")
     answers = await asyncio.gather(*(api.call("bruno", "POST", f"/v1/erp/documents/{id}/accept") for id in ids))
     assert {answer.status_code for answer in answers} <= {200, 202}
-    await asyncio.gather(*api.bench.house.office.path._sending)
+    await api.bench.house.path.settle()
     (contract,) = await get(api, "customers/C-1/contracts")
     assert (len(contract["subscriptions"]), contract["value"]) == (500, {"EUR": "510.00"})
     assert (await months(api))["2026-03"][0] == str(500 * Decimal("0.08"))

@@ -1,6 +1,5 @@
 """Orders that change after they were placed, over HTTP on both databases."""
 
-import asyncio
 from typing import Any
 
 import pytest
@@ -25,7 +24,7 @@ async def an_order(api: Api, active: bool = False, **quote: Any) -> str:
 async def done(api: Api, who: str, path: str, expect: int = 200, /, **body: Any) -> dict[str, Any]:
     answer = await api.call(who, "POST", f"/v1/{path}", json=body)
     assert answer.status_code == expect, answer.text
-    await asyncio.gather(*api.bench.house.office.path._sending)  # what follows from it in other runs
+    await api.bench.house.path.settle()
     found: dict[str, Any] = answer.json()
     return found
 

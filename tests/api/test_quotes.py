@@ -6,6 +6,7 @@ from api.requests import cursor_of
 from domain.people import Role
 from tests.apiclient import Api
 from tests.support import a_line, a_quote
+from workflows.contracts import SweepMark
 
 BODY = a_quote(discount="15").model_dump(mode="json")
 
@@ -180,21 +181,22 @@ async def test_recall_by_the_rep_and_by_an_admin(api: Api) -> None:
     assert (await api.call("adam", "POST", "/v1/quotes/Q-1/recall")).status_code == 200
 
 
-async def test_with_the_engine_away_a_command_is_kept_and_answered_later(api: Api) -> None:
+async def test_with_temporal_away_a_command_is_answered_and_its_run_is_woken_later(api: Api) -> None:
     item = await submitted(api)
     api.bench.engine.down = True
     path, body = f"/v1/approvals/{item['approval']}/approve", {"digest": item["digest"]}
-    kept = await api.call("dora", "POST", path, json=body, headers={"Idempotency-Key": "k"})
-    assert (kept.status_code, kept.json()["status"]) == (202, "pending")
-    receipt = kept.headers["Location"]
-    assert (await api.call("dora", "GET", receipt)).json()["outcome"] is None
-    assert (await api.call("daniel", "GET", receipt)).status_code == 404
-    api.bench.engine.down = False
-    api.bench.clock.forward(seconds=10)
-    assert (await api.bench.house.sweeping.sweep()).resent == 1
+    answer = await api.call("dora", "POST", path, json=body, headers={"Idempotency-Key": "k"})
+    assert (answer.status_code, answer.json()["outcome"]["code"]) == (200, "approved")
+    receipt = f"/v1/receipts/{answer.json()['command']}"
     assert (await api.call("dora", "GET", receipt)).json()["outcome"]["code"] == "approved"
+    assert (await api.call("daniel", "GET", receipt)).status_code == 404
     same = await api.call("dora", "POST", path, json=body, headers={"Idempotency-Key": "k"})
-    assert same.status_code == 200
+    assert (same.status_code, same.json()) == (200, answer.json())
+    await api.bench.house.path.settle()
+    api.bench.engine.down, api.bench.engine.signals = False, []
+    api.bench.clock.forward(seconds=10)
+    assert (await api.bench.house.sweeper.sweep(SweepMark())).woken == 1
+    assert api.bench.engine.signals == [("quote:Q-1:approval:1", "wake")]
 
 
 async def test_an_unresolved_plan_is_refused_naming_the_rule(api: Api) -> None:

@@ -1,6 +1,7 @@
 """What must hold for every round, whatever died on the way. Says the violations in words."""
 
 from sqlmodel import col, select
+from storage.record import command_of
 from temporalio.service import RPCError
 
 from composition import House
@@ -11,7 +12,6 @@ from domain.audit import flaws
 from domain.orders.order import Order
 from domain.runs import Outcome, expiry
 from storage import trail
-from storage.record import command_of
 from storage.tables import ApprovalRow, CommandRow, EventRow, QuoteRow, RunRow, SeatRow
 
 

@@ -9,13 +9,13 @@ import signal
 from dataclasses import replace
 from pathlib import Path
 
+from storage.record import Recorder
 from temporalio import activity
 
 import logs
 from composition import build
 from domain.runs import Head, Proposal
 from settings import settings
-from storage.record import Recorder
 from worker import approvals_worker, connected, notify_worker, orders_worker
 
 ARM = Path(os.environ["ARM"])

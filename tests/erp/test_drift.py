@@ -15,7 +15,7 @@ from erp.port import Outcome, Refused, Reports
 from storage.tables import CommandRow
 from tests.api.test_order_changes import done, order
 from tests.apiclient import Api
-from tests.erp.test_syncing import _Inline, waiting
+from tests.erp.test_syncing import waiting
 
 
 class Shelf:
@@ -63,7 +63,7 @@ class Compared:
     def __init__(self, api: Api) -> None:
         self.api, self.shelf = api, Shelf()
         bench = api.bench
-        self.syncing = Syncing(bench.house.database, self.shelf, "tryton", _Inline(bench.engine), bench.clock, 1_000)  # type: ignore[arg-type]
+        self.syncing = Syncing(bench.house.path, self.shelf, "tryton", 1_000)
         self.reconciling = Reconciling(bench.house.database, self.shelf, bench.clock, self.syncing._tell, settle=0)
 
     async def active(self) -> str:
@@ -139,17 +139,15 @@ async def test_what_was_sent_and_never_told_is_told_again(api: Api, compared: Co
     assert (line["shipped"], line["delivered"]) == ("5", "2")
 
 
-class _Silent:
-    """The engine is away: what is told stays written down."""
-
-    async def send_soon(self, *told: Any) -> None: ...
+async def dies(*_: Any) -> None:
+    """The process dies between its transaction and those that follow: what is told stays stored."""
 
 
 async def test_what_is_on_its_way_is_not_told_twice_however_often_it_is_mended(api: Api, compared: Compared) -> None:
     id = await compared.active()
     compared.shelf.change(id, shipped={"1": Decimal(2)}, delivered={"1": Decimal(2)})
     await compared.found()
-    compared.syncing._sender = _Silent()  # type: ignore[assignment]
+    api.bench.house.path.after_commit = dies  # type: ignore[method-assign]
     for _ in range(3):  # the worker dies after each, or somebody asks again
         assert ("delivered", "") in await compared.mend(id)
     async with api.bench.house.database.reading() as session:

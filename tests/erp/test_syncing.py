@@ -1,6 +1,5 @@
 """Orders on their way to an integration platform and back, on both databases."""
 
-import asyncio
 import json
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -39,19 +38,11 @@ class Sync:
     def __init__(self, api: Api, counterpart: Platform) -> None:
         self.api, self.counterpart, self.feed = api, counterpart, Feed(counterpart.url)
         bench = api.bench
-        self.syncing = Syncing(bench.house.database, self.feed, "webhook", _Inline(bench.engine), bench.clock, 1_000)  # type: ignore[arg-type]
+        self.syncing = Syncing(bench.house.path, self.feed, "webhook", 1_000)
 
     async def send(self) -> tuple[int, int]:
         found = await self.syncing.send_due()
         return found.sent, found.failed
-
-
-class _Inline:
-    def __init__(self, engine: Any) -> None:
-        self._engine = engine
-
-    async def send_soon(self, *told: Any) -> None:
-        await self._engine.send(*told)
 
 
 @pytest.fixture
@@ -150,7 +141,7 @@ async def call(api: Api, subject: str, kind: str, age: timedelta = timedelta(0),
     headers = {"webhook-id": id, "webhook-timestamp": str(int(at.timestamp())),
                "webhook-signature": forge or Signer(secret).sign(id, at, body)}  # fmt: skip
     answer = await api.client.post("/v1/erp/events", content=body, headers=headers)
-    await asyncio.gather(*api.bench.house.office.path._sending)
+    await api.bench.house.path.settle()
     return answer.status_code, answer.json()
 
 

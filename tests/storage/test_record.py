@@ -4,15 +4,15 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlmodel import col, select
-
 from activities.recording import Recording
+from sqlmodel import col, select
+from storage.record import DatabaseBehind
+
 from domain.approvals.acts import RoundMachine
 from domain.approvals.round import Round
 from domain.runs import Act, Command, Head, Proposal, Stored, expiry
 from services.commands import Caller
 from storage import record
-from storage.record import DatabaseBehind
 from storage.tables import CommandRow, EventRow, MessageRow, RunRow
 from tests.conftest import Bench, make_bench
 from tests.support import NOW, a_quote

@@ -17,7 +17,7 @@ from domain.orders.ledger import NOTHING, LineLedger
 from domain.orders.order import Order, OrderStatus, Phase, new_order, order_run, with_instants
 from domain.orders.settle import claims, settle
 from domain.orders.split import nothing_ordered
-from domain.runs import CannotSettle, Command, Outcome, advance, expiry
+from domain.runs import Command, Outcome, RejectedByRecord, expiry, is_expiry
 from tests.domain.orders.test_split import made
 from tests.support import NOW, a_line, a_quote
 
@@ -144,25 +144,24 @@ class Orders(RuleBasedStateMachine):
         return self.carry(n, command)
 
     def carry(self, n: int, command: Command) -> Outcome:
-        """What the workflow and the record do with a command, together."""
+        """What rules and tables do with a command, together."""
         n %= len(self.orders)
-        before = self.orders[n]
-        after, acts, otherwise = advance(OrderMachine(), before, [("", command)], self.at)
+        before = start = self.orders[n]
         while True:
+            after, outcome = OrderMachine().apply(start, command, self.at)
+            assert after.seq == start.seq + 1
             try:
                 after, self.ledger = settle(before, after, self.ledger, QUOTE, self.at.date())
-                outcome = acts[-1].outcome
-            except CannotSettle as refusal:
-                assert otherwise is not None
-                after, outcome = otherwise, refusal.outcome
+            except RejectedByRecord as refusal:
+                stands = start.if_refused(self.at) if is_expiry(command) else start
+                after, outcome = stands.model_copy(update={"seq": start.seq + 1}), refusal.outcome
             after = self.brought_about(before, with_instants(after, self.at))
             self.orders[n] = after
-            assert after.seq == before.seq + len(acts)
-            self.check(before, after, [act.command.verb for act in acts], outcome)
+            self.check(before, after, [command.verb], outcome)
             if not after.ready:
                 return outcome
             before = after
-            after, acts, otherwise = advance(OrderMachine(), before, [], self.at)
+            command, start = after.without_first_parked()
 
     def brought_about(self, before: Order, after: Order) -> Order:
         """What the record adds: facts, and what is booked for them."""
@@ -179,7 +178,7 @@ class Orders(RuleBasedStateMachine):
     def check(self, before: Order, after: Order, verbs: list[str], outcome: Outcome) -> None:
         verb = verbs[-1]
         if len(verbs) == 1 and not outcome.applied and outcome.code != "parked":
-            same = {"seq": before.seq, "due": before.due, "parked": before.parked}
+            same = {"seq": before.seq, "due": before.due, "parked": before.parked, "parked_until": before.parked_until}
             assert after.model_copy(update=same) == before, "a refusal changes nothing"
         if before.phase is Phase.WAITING and after.phase is Phase.ACTIVATING:
             assert not before.holds, "never while held"
@@ -262,9 +261,10 @@ class Orders(RuleBasedStateMachine):
     def nothing_is_due_while_held(self) -> None:
         for order in self.orders:
             change = order.change.effective_at if order.change else None
-            assert order.due in (None, order.starts_at, change)
+            assert order.due in (None, order.starts_at, change, order.parked_until)
             if order.status is OrderStatus.HELD:
                 assert order.due in (None, change)
+            assert bool(order.parked) == (order.parked_until is not None)
 
     def teardown(self) -> None:
         total = sum((order.net_total for order in self.orders if order.phase is not Phase.CANCELLED), Decimal(0))

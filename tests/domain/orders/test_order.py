@@ -10,7 +10,7 @@ from domain.orders.ledger import opened
 from domain.orders.order import Order, OrderStatus, new_order, order_run, with_instants
 from domain.orders.rehearsal import tried
 from domain.orders.split import Trigger, nothing_ordered
-from domain.runs import Command, Outcome, advance, expiry
+from domain.runs import Command, Outcome, expiry
 from tests.domain.orders.test_split import made
 from tests.support import NOW, a_line, a_quote
 
@@ -186,8 +186,13 @@ def test_what_comes_while_the_back_office_is_asked_waits_and_is_answered_with_it
     assert (outcome.code, len(order.parked), order.ready) == ("parked", 1, False)
     order, _ = tell(order, "hold", reason="why")
     command = Command(id="a", run=order_run(order.id), actor="bruno", verb="accepted")
-    after, acts, _ = advance(OrderMachine(), order, [("", command)], NOW)
-    assert [(a.command.verb, a.outcome.code) for a in acts] == [
+    after, outcome = OrderMachine().apply(order, command, NOW)
+    acts = [(command.verb, outcome.code)]
+    while after.ready:
+        command, after = after.without_first_parked()
+        after, outcome = OrderMachine().apply(after, command, NOW)
+        acts.append((command.verb, outcome.code))
+    assert acts == [
         ("accepted", "active"), ("shipment", "shipped"), ("hold", "too_late"),
     ]  # fmt: skip
     assert (after.parked, after.status, after.seq) == ((), OrderStatus.PARTLY_FULFILLED, order.seq + 3)

@@ -1,14 +1,11 @@
-"""Names and types that workflows and activities share: all of this folder that a workflow imports."""
+"""Names and types that workflows and activities share."""
 
-from domain.runs import Command, Head, Proposal, Stored
+from datetime import datetime
+
+from domain.runs import RunStart, Visible
 from domain.values import Value
 
-__all__ = [
-    "DELIVER", "OPENING", "RECONCILE", "RECORD", "REPLACE", "SWEEP", "SYNC_ERP", "Delivered", "Head", "Opening",
-    "Proposal", "Reconciled", "Replaced", "Split", "Stored", "Swept", "Synced",
-]  # fmt: skip
-
-RECORD = "record"
+ADVANCE = "advance"
 DELIVER = "deliver_messages"
 SWEEP = "sweep_commands"
 REPLACE = "replace_approver"
@@ -58,11 +55,20 @@ class Reconciled(Value):
     drift: int = 0
 
 
-class Swept(Value):
-    """What a sweep found unanswered and sent again, and how many overdue runs it woke."""
+class SweepMark(Value):
+    """What the sweep and the database last agreed on: the newest audit entry then, and when that was.
 
-    resent: int = 0
+    A database that does not hold the entry is an older copy; a mark that is older than the database's is an older
+    copy of Temporal."""
+
+    subject: str = ""
+    seq: int = 0
+    mac: str = ""
+    swept_at: datetime | None = None
     woken: int = 0
+    """Runs that were woken so far."""
+    applied: int = 0
+    """Commands that were applied so far because nobody else had."""
 
 
 class Replaced(Value):
@@ -86,7 +92,7 @@ class Split(Value):
 
 
 class Opening(Value):
-    """How one order starts: its state as recorded, and the command that opens it."""
+    """How the workflow of one order starts, and what its list in the Temporal UI shows from the first moment."""
 
-    head: Head
-    command: Command
+    start: RunStart
+    visible: Visible
