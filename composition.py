@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -10,6 +11,7 @@ from temporalio.client import Client
 from temporalio.runtime import Runtime
 from temporalio.service import GrpcCompression
 
+import services.engine
 from notify.links import Links
 from services.access import Access
 from services.advancing import Advancer, CommandKeys
@@ -112,18 +114,26 @@ class House:
 
     async def close(self) -> None:
         await self.path.settle()
+        await self.advancer.close()
         await self.database.close()
 
 
-def build(settings: Settings, runtime: Runtime | None = None, hashes: PasswordHash | None = None) -> House:
-    """Everything a process needs. `hashes` replaces the strong hashing of passwords where tests need none."""
+def build(
+    settings: Settings,
+    runtime: Runtime | None = None,
+    hashes: PasswordHash | None = None,
+    clock: Callable[[], datetime] = now,
+    temporal: services.engine.Engine | None = None,
+) -> House:
+    """Everything a process needs. Tests give clocks of their own, and hash passwords cheaply."""
     database = Database(settings.database_url)
     engine = Engine(settings, runtime)
     audit_key = settings.audit_key.get_secret_value().encode()
     types = run_types(settings.contract_grouping)
-    path = CommandPath(database, TemporalEngine(engine.client, types), now, Applier(types, audit_key, now))
+    temporal = temporal or TemporalEngine(engine.client, types)
+    path = CommandPath(database, temporal, clock, Applier(types, audit_key, clock))
     office = Office(
-        database, path, now, audit_key, settings.company_currency, tuple(settings.chat_schemes.split(",")),
+        database, path, clock, audit_key, settings.company_currency, tuple(settings.chat_schemes.split(",")),
         settings.sla_hours,
     )  # fmt: skip
     links = Links(settings.secret.get_secret_value(), settings.base_url, settings.reply_domain)
@@ -135,7 +145,7 @@ def build(settings: Settings, runtime: Runtime | None = None, hashes: PasswordHa
         office=office,
         path=path,
         advancer=advancer_of(path, links, settings),
-        sweeper=Sweeper(path, audit_key, Lapsing(database, now, audit_key).lapse),
+        sweeper=Sweeper(path, audit_key, Lapsing(database, clock, audit_key).lapse),
         replacements=Replacements(office),
         access=Access(office, settings.secret.get_secret_value(), timedelta(minutes=settings.token_minutes), hashes),
         quotes=Quotes(office),

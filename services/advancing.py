@@ -167,12 +167,22 @@ class Advancer:
     async def _note_soon(self) -> None:
         while self._seen:
             await asyncio.sleep(NOTE_EVERY)
-            seen, self._seen = self._seen, {}
-            try:
-                async with self._path.database.writing() as session:
-                    await runs.note_seen(session, seen)
-            except Exception as error:
-                log.warning("seen_not_noted", runs=len(seen), error=type(error).__name__)
+            await self._store_seen()
+
+    async def _store_seen(self) -> None:
+        seen, self._seen = self._seen, {}
+        try:
+            async with self._path.database.writing() as session:
+                await runs.note_seen(session, seen)
+        except Exception as error:
+            log.warning("seen_not_noted", runs=len(seen), error=type(error).__name__)
+
+    async def close(self) -> None:
+        """Note what was seen, and nothing more."""
+        if self._noting:
+            self._noting.cancel()
+        if self._seen:
+            await self._store_seen()
 
 
 def _seconds(wait: timedelta) -> float:

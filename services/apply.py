@@ -190,7 +190,8 @@ class Applier:
     async def note_forgery(self, session: AsyncSession, run: RunSnapshot, command: Command) -> None:
         """A signal that nobody vouches for: refused, written into the audit log while they are few, and counted."""
         name = f"unverified|{run.id}|{command.id}|{digest([command.verb, command.actor, command.payload])[:16]}"[:240]
-        if not await runs.count_forgery(session, run.id, name) or run.forgeries >= MOST_FORGERIES:
+        count = await runs.count_forgery(session, run.id, name)
+        if count is None or count > MOST_FORGERIES:
             return
         sentence = "No front door stored this command, so nobody vouches for who sent it."
         applied = AppliedCommand(command=command, outcome=refused("unverified_actor", sentence), at=self._clock())

@@ -65,7 +65,9 @@ NOTE_SEEN = (
         wake_at=case((RUNS.c.seq > bindparam("number"), RUNS.c.wake_at), else_=bindparam("then", type_=Moment())),
     )
 )  # fmt: skip
-COUNT_FORGERY = update(RUNS).where(RUNS.c.id == bindparam("of")).values(forgeries=RUNS.c.forgeries + 1)
+COUNT_FORGERY = (
+    update(RUNS).where(RUNS.c.id == bindparam("of")).values(forgeries=RUNS.c.forgeries + 1).returning(RUNS.c.forgeries)
+)
 TOLD = (
     select(
         EVENTS.c.run_seq, EVENTS.c.at, EVENTS.c.applied, EVENTS.c.code, EVENTS.c.mac, EVENTS.c.verified,
@@ -199,12 +201,11 @@ def command_of_parts(run: str, row: Row[Any]) -> Command:
     )  # fmt: skip
 
 
-async def count_forgery(session: AsyncSession, run: str, name: str) -> bool:
-    """Count a forged signal, unless the audit log tells of it already; whether it is new."""
+async def count_forgery(session: AsyncSession, run: str, name: str) -> int | None:
+    """Count a forged signal; how many there are now, or None where the audit log tells of this one already."""
     if (await execute(session, NOTED, {"name": name})).first() is not None:
-        return False
-    await execute(session, COUNT_FORGERY, {"of": run})
-    return True
+        return None
+    return int((await execute(session, COUNT_FORGERY, {"of": run})).scalar_one())
 
 
 async def note_seen(session: AsyncSession, seen: Mapping[str, tuple[int, datetime | None]]) -> None:

@@ -5,7 +5,6 @@ import os
 import shutil
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, replace
-from datetime import timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -21,33 +20,11 @@ from pydantic import SecretStr
 
 from activities.replacing import Replacing
 from api.app import create
-from composition import House, advancer_of, build
+from composition import House, build
 from console.app import mount
 from domain.people import Person
-from services.access import Access
-from services.apply import Applier
-from services.approvals import Approvals
-from services.commands import CommandPath
-from services.customers import Customers
-from services.delegations import Delegations
-from services.documents import Documents
 from services.erp import Callbacks
-from services.figures import Figures
-from services.lapsing import Lapsing
-from services.links import ByLink
-from services.messages import Messages
-from services.office import Office
-from services.orders import Orders
-from services.people import People
-from services.policies import Policies
-from services.quotes import Quotes
-from services.replacements import Replacements
-from services.replies import Replies
-from services.returns import Returns
-from services.revenue import Revenue
-from services.runs import run_types
 from services.samples import load
-from services.sweeping import Sweeper
 from settings import Settings
 from stack import Ports, Stack
 from storage.database import Database
@@ -133,22 +110,12 @@ class Bench:
 
 
 def make_bench(url: str, allow_unverified: bool = False) -> Bench:
-    settings = some_settings(url).model_copy(update={"allow_unverified_signals": allow_unverified})
+    settings = some_settings(url).model_copy(
+        update={"allow_unverified_signals": allow_unverified, "chat_schemes": "json,slack"}
+    )
     clock, engine = Clock(), SilentEngine()
-    base = build(settings, hashes=CHEAP)
-    key, types = base.office.audit_key, run_types(settings.contract_grouping)
-    path = CommandPath(base.database, engine, clock, Applier(types, key, clock))
-    office = Office(base.database, path, clock, key, "EUR", ("json", "slack"), base.settings.sla_hours)
-    approvals, orders = Approvals(office), Orders(office)
-    house = replace(
-        base, office=office, path=path, advancer=advancer_of(path, base.links, settings), quotes=Quotes(office), orders=orders, returns=Returns(office, orders), documents=Documents(office), callbacks=Callbacks(office, SECRET), customers=Customers(office), revenue=Revenue(office), figures=Figures(office),
-        approvals=approvals, replacements=Replacements(office),
-        by_link=ByLink(office, approvals, base.links, login=False), replies=Replies(office, approvals),
-        delegations=Delegations(office), people=People(office), policies=Policies(office), messages=Messages(office),
-        access=Access(office, "s" * 40, timedelta(hours=8), CHEAP),
-        sweeper=Sweeper(path, key, Lapsing(base.database, clock, key).lapse),
-    )  # fmt: skip
-    return Bench(house, clock, engine)
+    house = build(settings, hashes=CHEAP, clock=clock, temporal=engine)
+    return Bench(replace(house, callbacks=Callbacks(house.office, SECRET)), clock, engine)
 
 
 async def fill(url: str) -> None:

@@ -3,6 +3,7 @@
 import os
 import pwd
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -92,7 +93,7 @@ def postgres(folder: Path, by_socket: bool = False) -> Iterator[Postgres]:
         _wait(binaries, port, server)
         yield Postgres(binaries, port, socket_folder)
     finally:
-        server.terminate()
+        server.send_signal(signal.SIGINT)  # at once: it does not wait until everybody has left
         server.wait(30)
 
 

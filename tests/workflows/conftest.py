@@ -1,25 +1,29 @@
+import asyncio
 import itertools
 import shutil
 import sysconfig
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from temporalio.client import Client
+from temporalio.service import RPCError
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
 
 from composition import House, build
 from domain.approvals.round import Round
+from domain.runs import Advanced, AdvanceRequest
 from replaying import SANDBOX
 from services.commands import Caller
 from services.samples import SYSTEM
-from storage import people, rounds
-from tests.conftest import some_settings
-from tests.support import a_quote
-from worker import approvals_worker
+from storage import people, rounds, runs
+from tests.conftest import CHEAP, some_settings
+from tests.support import Clock, a_quote
+from worker import approvals_worker, orders_worker
 from workflows.converter import data_converter
 from workflows.search import register_attributes
 
@@ -37,6 +41,22 @@ async def skipping() -> AsyncIterator[WorkflowEnvironment]:
         yield environment
 
 
+class Following:
+    """An advancer whose clock is the server's, which skips time."""
+
+    def __init__(self, office: "Office") -> None:
+        self._office = office
+        self.left = 0
+        """So often the database is away."""
+
+    async def advance(self, request: AdvanceRequest) -> Advanced:
+        if self.left:
+            self.left -= 1
+            raise OSError("the database is away")
+        await self._office.follow_time()
+        return await self._office.house.advancer.advance(request)
+
+
 @dataclass
 class Office:
     """The sample company with a real worker."""
@@ -44,8 +64,24 @@ class Office:
     house: House
     client: Client
     environment: WorkflowEnvironment
+    clock: Clock
+
+    def __post_init__(self) -> None:
+        self.following = Following(self)
+
+    def worker(self) -> Worker:
+        house = replace(self.house, advancer=self.following)  # type: ignore[arg-type]
+        return approvals_worker(self.client, house)
+
+    def orders_worker(self) -> Worker:
+        house = replace(self.house, advancer=self.following)  # type: ignore[arg-type]
+        return orders_worker(self.client, house)
+
+    async def follow_time(self) -> None:
+        self.clock.at = max(self.clock.at, await self.environment.get_current_time())
 
     async def caller(self, who: str) -> Caller:
+        await self.follow_time()
         async with self.house.database.reading() as session:
             person = await people.load_person(session, who)
         assert person is not None
@@ -57,7 +93,7 @@ class Office:
         rita = await self.caller("rita")
         await self.house.quotes.put(rita, a_quote(id, **{"discount": "15", **quote}), None)
         answer = await self.house.quotes.submit(rita, id)
-        assert answer.outcome is not None, "the worker should have answered"
+        assert answer.outcome is not None, "it is answered by its transaction"
         assert answer.outcome.applied
         return f"quote:{id}:approval:1"
 
@@ -65,9 +101,33 @@ class Office:
         async with self.house.database.reading() as session:
             return (await rounds.round_of(session, run))[0]
 
-    async def live(self, run: str) -> Round:
-        found: Round = await self.client.get_workflow_handle(run).query("state", result_type=Round)
+    async def told(self, run: str) -> Advanced:
+        """What the run's workflow was told last."""
+        found: Advanced = await self.client.get_workflow_handle(run).query("state", result_type=Advanced)
         return found
+
+    async def follows(self, run: str) -> Round:
+        """The round as stored, once its workflow was told of all of it."""
+        await self.until_told(run)
+        return await self.recorded(run)
+
+    async def until_told(self, run: str) -> None:
+        """Wait until the run's workflow was told of everything that is stored."""
+        for _ in range(400):
+            async with self.house.database.reading() as session:
+                stored = await runs.get_run(session, run)
+            assert stored is not None
+            with suppress(RPCError):  # it is about to be started
+                told = await self.told(run)
+                if (told.number, told.mark, told.running) == (stored.seq, stored.mark, stored.running):
+                    return
+            await asyncio.sleep(0.025)
+        raise AssertionError(f"the workflow of {run} does not follow")
+
+    async def result(self, run: str) -> Any:
+        """What a run ended with, once it was told of what was commanded so far."""
+        await self.house.path.settle()
+        return await self.client.get_workflow_handle(run).result()
 
     async def publish(self, yaml: str) -> None:
         from domain.approvals.exchange import read_policy
@@ -84,14 +144,14 @@ def sandbox(monkeypatch: pytest.MonkeyPatch) -> None:
 async def alone(skipping: WorkflowEnvironment, sqlite_company: Path, tmp_path: Path) -> AsyncIterator[Office]:
     """An office whose worker the test starts itself."""
     shutil.copy(sqlite_company, tmp_path / "flow.db")
-    house = build(some_settings(f"sqlite:///{tmp_path / 'flow.db'}"))
+    clock = Clock(await skipping.get_current_time())
+    house = build(some_settings(f"sqlite:///{tmp_path / 'flow.db'}"), hashes=CHEAP, clock=clock)
     house.engine._client = skipping.client
-    yield Office(house, skipping.client, skipping)
+    yield Office(house, skipping.client, skipping, clock)
     await house.close()
 
 
 @pytest.fixture
 async def office(alone: Office) -> AsyncIterator[Office]:
-    worker: Worker = approvals_worker(alone.client, alone.house)
-    async with worker:
+    async with alone.worker():
         yield alone

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
@@ -19,12 +18,11 @@ from temporalio.service import RPCError
 from domain.approvals.round import Round, RoundStatus
 from domain.calendars import Calendar, after_hours
 from domain.errors import NotFound
-from domain.runs import Head, Proposal
 from services.samples import SYSTEM
+from storage import runs
 from storage.tables import CommandRow, EventRow, MessageRow, QuoteRow, RunRow
 from tests.support import a_quote
 from tests.workflows.conftest import NUMBERS, Office
-from worker import approvals_worker
 
 EXPIRING = """
 kind: quote
@@ -59,19 +57,19 @@ async def rows(office: Office, table: Any) -> list[Any]:
 
 async def test_a_round_is_decided_and_engine_and_record_agree(office: Office) -> None:
     run = await office.submitted()
-    round = await office.recorded(run)
-    assert await office.live(run) == round
+    round = await office.follows(run)
     answer = await office.house.approvals.approve(await office.caller("dora"), round.approvals[0].id, round.digest)
     assert answer.outcome is not None
     assert answer.outcome.code == "approved"
-    result = await office.client.get_workflow_handle(run).result()
-    assert result == {"status": "approved", "seq": 2}
+    result = await office.result(run)
+    assert result == {"status": "approved", "number": 2}
     assert (await office.recorded(run)).status is RoundStatus.APPROVED
     assert (await rows(office, QuoteRow))[0].status == "approved"
 
 
 async def test_a_round_says_what_it_waits_for(office: Office) -> None:
     run = await office.submitted()
+    await office.follows(run)
     metadata = await office.client.get_workflow_handle(run).query("__temporal_workflow_metadata")
     description = await office.client.get_workflow_handle(run).describe()
     found = {key.name: value for key, value in description.typed_search_attributes}
@@ -121,7 +119,7 @@ async def test_the_clock_restarts_with_each_step_and_hand_over(office: Office) -
     await office.environment.sleep(timedelta(hours=71))
     await office.house.approvals.approve(await office.caller("leif"), round.approvals[0].id, round.digest)
     await office.environment.sleep(timedelta(hours=23))
-    assert (await office.live(run)).waiting_on == ["carla"]
+    assert (await office.follows(run)).waiting_on == ["carla"]
     await office.environment.sleep(timedelta(hours=2))
     assert (await ended(office, run)).status is RoundStatus.EXPIRED
 
@@ -156,16 +154,17 @@ MALFORMED: list[tuple[str, list[Any]]] = [
 async def test_malformed_and_unverified_signals_become_refusals_and_the_run_goes_on(office: Office) -> None:
     run = await office.submitted()
     handle = office.client.get_workflow_handle(run)
-    before = await office.live(run)
+    before = await office.follows(run)
     for name, arguments in MALFORMED:
         await handle.signal(name, args=arguments)
 
     async def all_refused() -> bool:
-        refused = [e for e in await rows(office, EventRow) if e.code == "unverified_actor"]
-        return len(refused) == len(MALFORMED)
+        (row,) = [row for row in await rows(office, RunRow) if row.id == run]
+        return bool(row.forgeries == len(MALFORMED))
 
     await until(all_refused, "a refusal for each signal")
-    assert await office.live(run) == before
+    assert len([e for e in await rows(office, EventRow) if e.code == "unverified_actor"]) == 10
+    assert await office.follows(run) == before
     answer = await office.house.approvals.approve(await office.caller("dora"), before.approvals[0].id, before.digest)
     assert answer.outcome is not None
     assert answer.outcome.applied
@@ -173,124 +172,122 @@ async def test_malformed_and_unverified_signals_become_refusals_and_the_run_goes
 
 async def test_a_terminated_run_is_reborn_from_the_record(office: Office) -> None:
     run = await office.submitted()
-    round = await office.recorded(run)
+    round = await office.follows(run)
     await office.client.get_workflow_handle(run).terminate("lost")
     answer = await office.house.approvals.approve(await office.caller("dora"), round.approvals[0].id, round.digest)
     assert answer.outcome is not None
     assert answer.outcome.code == "approved"
-    assert await office.client.get_workflow_handle(run).result() == {"status": "approved", "seq": 2}
+    assert await office.result(run) == {"status": "approved", "number": 2}
 
 
-async def test_an_overdue_run_is_woken_by_the_sweeper(office: Office) -> None:
-    await office.publish(EXPIRING.replace("72", "0.0001"))
+async def test_an_overdue_run_is_woken_by_the_sweep(office: Office) -> None:
+    await office.publish(EXPIRING)
     run = await office.submitted()
+    await office.follows(run)
     await office.client.get_workflow_handle(run).terminate("lost with its timer")
-
-    async def expired() -> bool:
-        await office.house.sweeping.sweep_older_than(timedelta(0))
-        return (await office.recorded(run)).status is RoundStatus.EXPIRED
-
-    await until(expired, "the expiry")
+    office.clock.forward(hours=73)
+    assert await office.house.sweeper.wake_sleeping(office.clock()) == 1
+    assert (await ended(office, run)).status is RoundStatus.EXPIRED
 
 
-class Failing:
-    """A recorder whose database is away for a while."""
-
-    def __init__(self, inner: Any, times: int) -> None:
-        self.inner, self.left, self.asked = inner, times, 0
-
-    async def record(self, proposal: Proposal) -> Head:
-        self.asked += 1
-        if self.left:
-            self.left -= 1
-            raise OSError("the database is away")
-        head: Head = await self.inner.record(proposal)
-        return head
+async def test_a_run_woken_in_vain_expires_by_the_sweep_itself(alone: Office) -> None:
+    """Nobody works on its queue: time acts all the same."""
+    await alone.publish(EXPIRING)
+    run = await alone.submitted()
+    for _ in range(4):
+        alone.clock.forward(hours=25)
+        await alone.house.sweeper.wake_sleeping(alone.clock())
+    assert (await alone.recorded(run)).status is RoundStatus.EXPIRED
 
 
-async def test_a_long_outage_waits_outside_the_workflow_task(alone: Office) -> None:
+async def test_a_long_outage_waits_outside_the_workflow_task(office: Office) -> None:
     """Local attempts for five seconds, then a regular activity: the history stays short, and nothing is lost."""
-    failing = Failing(alone.house.recorder, 60)
-    house = replace(alone.house, recorder=failing)  # type: ignore[arg-type]
-    async with approvals_worker(alone.client, house):
-        run = await alone.submitted()
-        round = await alone.recorded(run)
-        with alone.environment.auto_time_skipping_disabled():
-            dora, first = await alone.caller("dora"), round.approvals[0].id
-            kept = await alone.house.approvals.approve(dora, first, round.digest)
-        assert kept.outcome is None, "written down, not answered"
-        failing.left = min(failing.left, 2)
-
-        async def answered() -> Any:
-            return await alone.house.office.path.outcome(kept.command)
-
-        outcome = await until(answered, "the answer")
-        assert outcome.applied
-        history = await alone.client.get_workflow_handle(run).fetch_history()
-        assert len(history.events) < 40
-        assert await alone.live(run) == await alone.recorded(run)
+    office.following.left = 12
+    run = await office.submitted()
+    round = await office.recorded(run)
+    answer = await office.house.approvals.approve(await office.caller("dora"), round.approvals[0].id, round.digest)
+    assert answer.outcome is not None, "what the workflow cannot read was decided all the same"
+    await office.house.path.settle()
+    await office.environment.sleep(timedelta(minutes=10))
+    await office.follows(run)
+    assert office.following.left == 0
+    history = await office.client.get_workflow_handle(run).fetch_history()
+    assert len(history.events) < 40
 
 
-async def test_what_is_submitted_while_the_engine_is_away_is_open_at_once_and_started_later(
+async def test_what_is_decided_while_temporal_is_away_is_followed_later(
     office: Office, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def away(_: Head) -> None:
-        raise OSError("no engine")
+    async def away(*_: Any) -> None:
+        raise OSError("no Temporal")
 
     with monkeypatch.context() as during:
-        during.setattr(office.house.office.path._sender, "begin", away)
-        run = await office.submitted()
-        other = await office.submitted()
+        during.setattr(office.house.path.engine, "signal", away)
+        run, other = await office.submitted(), await office.submitted()
+        round = await office.recorded(other)
+        answer = await office.house.approvals.approve(await office.caller("dora"), round.approvals[0].id, round.digest)
+        assert answer.outcome is not None
+        assert answer.outcome.applied
+        await office.house.path.settle()
     assert (await office.recorded(run)).status is RoundStatus.PENDING
     assert {row.person for row in await rows(office, MessageRow)} >= {"dora"}, "who is asked is told"
     with pytest.raises(RPCError, match="not found"):
-        await office.live(run)
-    round = await office.recorded(other)
-    answer = await office.house.approvals.approve(await office.caller("dora"), round.approvals[0].id, round.digest)
-    assert answer.outcome, "a decision starts the run, and is answered by it"
-    unstarted = {row.id for row in await rows(office, RunRow) if row.unstarted_since}
-    assert unstarted == {run}
-    for _ in range(2):
-        await office.house.sweeping.sweep_older_than(timedelta(seconds=-1))
-    assert not [row for row in await rows(office, RunRow) if row.unstarted_since]
-    assert await office.live(run) == await office.recorded(run)
+        await office.told(run)
+    office.clock.forward(seconds=6)
+    assert await office.house.sweeper.wake_sleeping(office.clock()) == 2
+    assert (await office.follows(run)).status is RoundStatus.PENDING
+    assert (await office.result(other))["status"] == "approved"
 
 
-async def test_a_round_that_asks_nobody_is_approved_at_once_and_its_run_is_not_started_twice(office: Office) -> None:
+async def test_a_run_that_ended_is_not_started_again(office: Office) -> None:
     await office.publish("kind: quote\nrules: []")
     run = await office.submitted()
     assert (await office.recorded(run)).status is RoundStatus.APPROVED
     assert (await rows(office, QuoteRow))[0].status == "approved"
     handle = office.client.get_workflow_handle(run)
-    assert (await handle.result())["status"] == "approved"
+
+    async def started() -> bool:
+        with suppress(RPCError):
+            return (await handle.result())["status"] == "approved"
+        return False
+
+    await until(started, "the run")
     first = (await handle.describe()).run_id
-    await office.house.sweeping.sweep_older_than(timedelta(seconds=-1))
+    office.clock.forward(seconds=6)
+    await office.house.sweeper.wake_sleeping(office.clock())
     assert (await handle.describe()).run_id == first
+    office.clock.forward(days=1)
+    assert await office.house.sweeper.wake_sleeping(office.clock()) == 0
 
 
 async def test_a_database_restored_from_an_older_copy_stops_the_run_and_nothing_is_guessed(office: Office) -> None:
-    """The engine is ahead: commands are kept and unanswered until the newer database is back."""
+    """The workflow was told more: it is told nothing until the newer database is back."""
     run = await office.submitted(
         lines=[{"id": "1", "product": "p", "quantity": "1", "list_price": "100", "discount_percent": "30"}]
     )
-    old = await office.recorded(run)
+    old = await office.follows(run)
+    async with office.house.database.reading() as session:
+        before = await runs.get_run(session, run)
+    assert before is not None
     await office.house.approvals.approve(await office.caller("dora"), old.approvals[0].id, old.digest)
-    newer = await office.recorded(run)
+    newer = await office.follows(run)
     async with office.house.database.writing() as session:
         row = await session.get_one(RunRow, run)
-        row.state, row.seq = old.stored(), old.seq
-    kept = await office.house.approvals.approve(await office.caller("fabio"), old.approvals[1].id, old.digest)
-    assert kept.outcome is None
-    assert await office.recorded(run) == old, "nothing was stored over the older copy"
+        mark = row.mark
+        row.state, row.seq, row.mark = old.stored(), old.seq, before.mark
+    handle = office.client.get_workflow_handle(run)
+    await handle.signal("wake")
+
+    async def behind() -> bool:
+        pending = (await handle.describe()).raw_description.pending_activities
+        return any("DatabaseBehind" in str(activity) for activity in pending)
+
+    with office.environment.auto_time_skipping_disabled():
+        await until(behind, "the refusal in the Temporal UI", tries=800)
     async with office.house.database.writing() as session:
         row = await session.get_one(RunRow, run)
-        row.state, row.seq = newer.stored(), newer.seq
-
-    async def answered() -> Any:
-        return await office.house.office.path.outcome(kept.command)
-
-    assert (await until(answered, "the answer")).applied
-    assert (await office.recorded(run)).status is RoundStatus.APPROVED
+        row.state, row.seq, row.mark = newer.stored(), newer.seq, mark
+    assert (await office.follows(run)).seq == newer.seq
 
 
 PEOPLE = ("dora", "daniel", "fabio", "lara", "rita", "leif")
@@ -332,8 +329,7 @@ async def test_any_acts_at_once_leave_engine_and_record_agreed(
         return await approvals.approve(caller, approval, round.digest)
 
     answers = [a for a in await asyncio.gather(*(send(*act) for act in acts)) if a]
-    recorded = await office.recorded(run)
-    assert await office.live(run) == recorded
+    recorded = await office.follows(run)
     commands = {c.id: c for c in await rows(office, CommandRow) if c.run == run}
     events = sorted((e for e in await rows(office, EventRow) if e.run == run and e.run_seq), key=lambda e: e.run_seq)
     assert [e.run_seq for e in events] == list(range(1, recorded.seq + 1))
@@ -381,8 +377,8 @@ async def test_a_round_ends_once_whatever_the_order_of_people_time_and_repeats(
         for _ in range(2):
             await twice(office, verb, caller, round)
     await office.environment.sleep(timedelta(hours=60))
-    recorded = await ended(office, run)
-    assert await office.live(run) == recorded
+    await ended(office, run)
+    recorded = await office.follows(run)
     events = [e for e in await rows(office, EventRow) if e.run == run and e.run_seq]
     assert sorted(e.run_seq for e in events) == list(range(1, recorded.seq + 1))
     assert len({e.command for e in events}) == len(events)
@@ -446,8 +442,9 @@ rules: [{name: late, ask: {user: dora}, escalate_after_hours: 4}]
 async def test_time_that_has_nothing_more_to_do_leaves_the_round_alone(office: Office) -> None:
     await office.publish(ONCE)
     run = await office.submitted()
+    await office.follows(run)
     await office.environment.sleep(timedelta(hours=40))
-    round = await office.recorded(run)
+    round = await office.follows(run)
     assert (round.seq, round.due, round.waiting_on) == (2, None, ["dora", "fabio"])
 
 
@@ -496,6 +493,7 @@ async def test_a_round_reminds_escalates_and_expires_in_its_holders_business_tim
     assert opened is not None
     due = {n: after_hours(opened, Decimal(n), calendar, dora.time_zone) for n in (8, 12, 40)}
     assert (await office.recorded(run)).due == due[8]
+    await office.follows(run)
     metadata = await office.client.get_workflow_handle(run).query("__temporal_workflow_metadata")
     assert f"Reminds at {due[8]:%Y-%m-%d %H:%M} UTC" in metadata.current_details
     await office.environment.sleep(due[40] - opened + timedelta(minutes=5))
@@ -504,4 +502,4 @@ async def test_a_round_reminds_escalates_and_expires_in_its_holders_business_tim
     assert [seat.holder for seat in round.approvals[0].seats] == ["dora", "fabio"]
     said = {m.template for m in await rows(office, MessageRow) if m.person == "dora"}
     assert said == {"requested", "reminder"}
-    assert await office.live(run) == round
+    assert (await office.follows(run)) == round

@@ -10,19 +10,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlmodel import select
-from temporalio.worker import Worker
 
 from domain.orders.order import Order, OrderStatus, order_run
 from domain.orders.returned import return_run
 from domain.orders.settle import claims
 from domain.orders.split import ByHand, Even, Group, Slot, Trigger
 from domain.quotes import Acceptance, Place
-from services.commands import Answer
+from services.commands import CommandReceipt
 from storage import orders
 from storage.tables import ErpDocumentRow, EventRow
 from tests.support import a_line
 from tests.workflows.conftest import Office
-from worker import orders_worker
 
 PORTO = Place(city="Porto", time_zone="Europe/Lisbon")
 
@@ -30,8 +28,7 @@ PORTO = Place(city="Porto", time_zone="Europe/Lisbon")
 @pytest.fixture
 async def desk(office: Office) -> AsyncIterator[Office]:
     """An office whose orders are worked on too."""
-    worker: Worker = orders_worker(office.client, office.house)
-    async with worker:
+    async with office.orders_worker():
         yield office
 
 
@@ -55,13 +52,12 @@ async def recorded(desk: Office, id: str) -> Order:
 
 
 async def agreed(desk: Office, id: str) -> Order:
-    """The order, which engine and record agree on."""
-    live = await desk.client.get_workflow_handle(order_run(id)).query("state", result_type=Order)
-    assert live == await recorded(desk, id)
-    return live
+    """The order as stored, once its workflow was told of all of it."""
+    await desk.until_told(order_run(id))
+    return await recorded(desk, id)
 
 
-async def ask(desk: Office, who: str, order: str, verb: str, **payload: Any) -> Answer:
+async def ask(desk: Office, who: str, order: str, verb: str, **payload: Any) -> CommandReceipt:
     act = "erp.report" if who == "bruno" else "orders.steer"
     return await desk.house.orders.ask(await desk.caller(who), order, verb, act, **payload)
 
@@ -94,7 +90,7 @@ async def test_an_order_waits_for_its_day_at_its_ship_to_and_goes_to_the_back_of
     assert (document.order, document.status, document.body["lines"][0]["quantity"]) == (id, "waiting", "10")
     await ask(desk, "bruno", id, "accepted", reference="SO-1")
     await ask(desk, "bruno", id, "delivery", id="D1", lines={"1": "10"})
-    assert await desk.client.get_workflow_handle(order_run(id)).result() == {"status": "fulfilled", "seq": 4}
+    assert await desk.result(order_run(id)) == {"status": "fulfilled", "number": 4}
     assert (await agreed(desk, id)).status is OrderStatus.FULFILLED
 
 
@@ -126,7 +122,7 @@ async def test_a_split_starts_its_orders_which_outlive_it_and_commands_sent_befo
     slot = Slot(ship_to=PORTO, trigger=Trigger(start="manual"))
     placed = await desk.house.orders.place(rita, quote, Even(way="even", waves=5, slot=slot))
     held = await ask(desk, "dina", placed.orders[4].id, "hold", reason="at once")
-    split = await desk.client.get_workflow_handle(f"quote:{quote}:split:1").result()
+    split = await desk.result(f"quote:{quote}:split:1")
     assert (split["started"], split["orders"]) == (5, [order.id for order in placed.orders])
     for order in placed.orders:
         await until_status(desk, order.id, OrderStatus.SCHEDULED, OrderStatus.HELD)
@@ -167,7 +163,7 @@ async def test_a_return_is_a_short_run_of_its_own(desk: Office) -> None:
     assert answer.outcome is not None
     await desk.house.returns.ask(bruno, id, number, "arrived", "orders.return")
     handle = desk.client.get_workflow_handle(return_run(id, number))
-    assert await handle.result() == {"status": "received", "seq": 2}
+    assert await handle.result() == {"status": "received", "number": 2}
 
 
 ACTS = ["hold", "release", "go_live", "cancel", "reschedule", "accepted", "rejected", "retry", "amend", "undo",

@@ -2,9 +2,9 @@
 
 from typing import Any
 
+from activities.replacing import Replacing
 from tests.workflows.conftest import Office
 from tests.workflows.test_approval_round import until
-from worker import approvals_worker
 
 COUNT = 30
 
@@ -22,7 +22,9 @@ async def test_a_replacement_moves_everything_once_however_often_a_step_is_taken
     runs = await opened(office)
     adam = await office.caller("adam")
     started = await office.house.replacements.start(adam, "dora", "lara")
-    await office.house.replacing.step(started.id)  # as if the answer of a step had been lost
+    await Replacing(office.house.path, office.house.office.audit_key).step(
+        started.id
+    )  # as if the answer of a step had been lost
 
     async def finished() -> Any:
         progress = await office.house.replacements.get(adam.person, started.id)
@@ -32,20 +34,20 @@ async def test_a_replacement_moves_everything_once_however_often_a_step_is_taken
     assert (progress.sent, progress.answered, progress.refused) == (COUNT, COUNT, [])
     assert (await held(office, runs, "dora"), await held(office, runs, "lara")) == (0, COUNT)
     for run in runs:
-        assert await office.live(run) == await office.recorded(run)
+        await office.follows(run)
 
 
 async def test_a_paused_replacement_waits_and_says_so_in_the_engine(alone: Office) -> None:
-    async with approvals_worker(alone.client, alone.house):
+    async with alone.worker():
         runs = [await alone.submitted()]
         adam = await alone.caller("adam")
         id = (await alone.house.replacements.start(adam, "dora", "lara")).id
         handle = alone.client.get_workflow_handle(f"replacement:{id}")
-        assert (await handle.result())["status"] == "finished"
+        assert (await alone.result(f"replacement:{id}"))["status"] == "finished"
         metadata = await handle.query("__temporal_workflow_metadata")
         assert "1 of 1 moves answered" in metadata.current_details
         second = await alone.house.replacements.start(adam, "lara", "olga")
         await alone.house.replacements.pause(adam, second.id)
         await alone.house.replacements.resume(adam, second.id)
-        assert (await alone.client.get_workflow_handle(f"replacement:{second.id}").result())["status"] == "finished"
+        assert (await alone.result(f"replacement:{second.id}"))["status"] == "finished"
         assert await held(alone, runs, "olga") == 1
