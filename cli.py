@@ -535,9 +535,10 @@ def doctor(
         table = Table("What", "Of", "", title="Differences")
         for finding in found:
             table.add_row(finding.words, finding.of, finding.detail)
-        screen.print(table if found else "Database and engine agree, and so does the ERP as far as it was compared.")
-        for command in recovered:
-            screen.print(f"Given again out of a history: {command.verb} by {command.actor} on {command.run}")
+        screen.print(table if found else "Database and Temporal agree, and so does the ERP as far as it was compared.")
+        for act in recovered:
+            told = act.command
+            screen.print(f"Applied again out of a history: {told.verb} by {told.actor} on {told.run}")
         if left and (only_people := sum(finding.kind in BY_HAND for finding in left)):
             errors.print(f"{only_people} of them no program can mend.")
     if left:

@@ -1,26 +1,28 @@
-"""Compares database, engine and ERP, names every difference, and mends what can be mended.
+"""Compares database, Temporal and ERP, names every difference, and mends what can be mended.
 
-The record decides. What the engine knows beyond it, after an older copy of the database was restored, are commands
-in histories: they are written down again, unvouched for, and given to runs that begin anew from the record."""
+The database decides. What Temporal knows beyond it, after an older copy of the database was restored, are the acts
+that its histories were told of: those whose seal is right are applied again, in the order in which they happened."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Literal
 
-from storage.record import Standing
 from temporalio.api.enums.v1 import EventType
-from temporalio.client import Client, WorkflowExecutionStatus, WorkflowHandle, WorkflowQueryFailedError
+from temporalio.client import Client, WorkflowHandle, WorkflowQueryFailedError
 from temporalio.common import WorkflowIDConflictPolicy
 from temporalio.service import RPCError, RPCStatusCode
 
 from composition import House
 from domain.audit import flaws
-from domain.runs import Command, is_expiry, read_command
+from domain.errors import Refusal
+from domain.runs import Advanced, Command, ToldCommand, is_expiry
 from domain.values import Value
-from services.runs import MACHINES
+from services.apply import NewCommand
 from storage import drift as drifts
-from storage import orders, record, trail
+from storage import orders, runs, trail
+from storage.runs import RunSnapshot, RunStanding
 from worker import ensure_standing_runs, ensure_sync
 from workflows import ids
 from workflows.contracts import ERP_QUEUE, ERP_RECONCILIATION
@@ -29,20 +31,24 @@ from workflows.search import register_attributes
 TYPES = ("ApprovalRound", "OrderFulfilment", "OrderReturn")
 AT_ONCE, PAGE = 8, 500
 PATIENCE = timedelta(seconds=10)
-ANSWER_SECONDS = 60
 SETTLE_SECONDS = 2
+FOLLOW_SECONDS = 60
 Kind = Literal[
-    "engine_lost", "engine_behind", "engine_runs_on", "database_behind", "orphan", "standing", "unanswered", "audit",
-    "ledger", "erp",
+    "engine_lost", "engine_behind", "engine_runs_on", "foreign", "database_behind", "database_forked", "orphan",
+    "standing", "unanswered", "forged", "closed", "audit", "ledger", "erp",
 ]  # fmt: skip
 WORDS: dict[Kind, str] = {
-    "engine_lost": "the engine does not run it",
-    "engine_behind": "the engine has it as it was before",
-    "engine_runs_on": "it is over, and the engine runs on",
-    "database_behind": "the engine knows more than the database",
+    "engine_lost": "Temporal does not run it",
+    "engine_behind": "Temporal has it as it was before",
+    "engine_runs_on": "it is over, and Temporal runs on",
+    "foreign": "somebody else's workflow runs under its id",
+    "database_behind": "Temporal knows more than the database",
+    "database_forked": "Temporal knows another history than the database",
     "orphan": "the database does not know it",
     "standing": "what always runs does not",
-    "unanswered": "a command has no answer",
+    "unanswered": "a command was not applied",
+    "forged": "signals that nobody vouches for were refused",
+    "closed": "commands are refused until a restore is mended",
     "audit": "the audit trail was altered",
     "ledger": "the quote's ledger does not add up",
     "erp": "the ERP has the order otherwise",
@@ -75,115 +81,144 @@ class Doctor:
         self._say("runs")
         found += await self._runs()
         self._say("commands")
-        found += await self._unanswered()
+        found += await self._commands()
         self._say("the audit trail")
         found += await self._audit()
         self._say("ledgers")
         found += await self._ledgers()
         return found + await self._erp()
 
-    # --- the engine -------------------------------------------------------------------------------------------------
+    # --- Temporal ---------------------------------------------------------------------------------------------------
 
     async def _standing(self) -> AsyncIterator[Finding]:
         settings = self._house.settings
-        runs = [ids.DELIVERY, *([ids.ERP_SYNC] if settings.erp_carries else [])]
-        for id in runs:
-            if not await self._running(id):
+        for id in (ids.SWEEP, ids.DELIVERY, *([ids.ERP_SYNC] if settings.erp_carries else [])):
+            if not await self._is_running(id):
                 yield Finding(kind="standing", of=id)
-        for id in [ids.SWEEP, *([ids.RECONCILIATION] if settings.erp_compares else [])]:
+        if settings.erp_compares:
             try:
-                await self._client.get_schedule_handle(id).describe()
+                await self._client.get_schedule_handle(ids.RECONCILIATION).describe()
             except RPCError as error:
                 if error.status is not RPCStatusCode.NOT_FOUND:
                     raise
-                yield Finding(kind="standing", of=id)
+                yield Finding(kind="standing", of=ids.RECONCILIATION)
 
-    async def _running(self, id: str) -> bool:
+    async def _is_running(self, id: str) -> bool:
         try:
             described = await self._client.get_workflow_handle(id).describe()
         except RPCError as error:
             if error.status is RPCStatusCode.NOT_FOUND:
                 return False
             raise
-        return described.status is WorkflowExecutionStatus.RUNNING
+        return described.close_time is None
 
     async def _runs(self) -> list[Finding]:
         """What differed, and still did a moment later: a command may have been on its way."""
         kinds = ", ".join(f"'{kind}'" for kind in TYPES)
         query = f'WorkflowType IN ({kinds}) AND ExecutionStatus="Running"'
-        in_engine = {execution.id async for execution in self._client.list_workflows(query)}
-        suspects = await self._differing(in_engine, True)
+        running = {execution.id async for execution in self._client.list_workflows(query)}
+        suspects = await self._differing(running, True)
         if suspects:
             await asyncio.sleep(SETTLE_SECONDS)
             suspects = await self._differing({finding.of for finding in suspects}, False)
         return suspects
 
-    async def _differing(self, these: set[str], and_all_that_run: bool) -> list[Finding]:
+    async def _differing(self, named: set[str], and_all_that_run: bool) -> list[Finding]:
         async with self._house.database.reading() as session:
-            recorded = await record.standings(session, these)
+            stored = await runs.run_standings(session, named)
         slots = asyncio.Semaphore(AT_ONCE)
 
         async def one(id: str) -> Finding | None:
             async with slots:
-                return await self._compared(id, recorded.get(id))
+                return await self._compare(id, stored.get(id))
 
-        found = await asyncio.gather(
-            *(one(id) for id in sorted(these | (recorded.keys() if and_all_that_run else set())))
-        )
+        wanted = named | (stored.keys() if and_all_that_run else set())
+        found = await asyncio.gather(*(one(id) for id in sorted(wanted)))
         return [finding for finding in found if finding]
 
-    async def _compared(self, id: str, ours: Standing | None) -> Finding | None:
+    async def _compare(self, id: str, ours: RunStanding | None) -> Finding | None:
         self._say(id)
-        runs = await self._running(id)  # lists of the engine are a moment behind
         if ours is None:
-            return Finding(kind="orphan", of=id, detail=_told(await self._lost(id))) if runs else None
-        if not runs:  # a copy of the database may be older than the end of its run
+            there = await self._is_running(id)  # lists of Temporal are a moment behind
+            return Finding(kind="orphan", of=id, detail=_words(await self._lost(id, 0))) if there else None
+        async with self._house.database.reading() as session:
+            run = await runs.get_run(session, id)
+        assert run is not None
+        condition = await self._house.path.engine.condition(run)
+        if condition == "foreign":
+            return Finding(kind="foreign", of=id)
+        if condition in ("lost", "ended"):  # a copy of the database may be older than the end of its run
             if not ours.running:
                 return None
-            lost = await self._lost(id)
-            return Finding(kind="database_behind" if lost else "engine_lost", of=id, detail=_told(lost))
+            lost = await self._lost(id, run.seq)
+            return Finding(kind="database_behind" if lost else "engine_lost", of=id, detail=_words(lost))
+        return await self._compare_told(run)
+
+    async def _compare_told(self, run: RunSnapshot) -> Finding | None:
+        """What the running workflow was told, beside what is stored."""
+        id = run.id
         try:
-            state = await self._client.get_workflow_handle(id).query("state", rpc_timeout=PATIENCE)
+            told: Advanced = await self._client.get_workflow_handle(id).query(
+                "state", result_type=Advanced, rpc_timeout=PATIENCE
+            )
         except (RPCError, WorkflowQueryFailedError) as error:
             return Finding(kind="engine_behind", of=id, detail=f"it does not answer: {error}"[:200])
-        seq = int(state.get("seq", 0))
-        if seq > ours.seq:
-            return Finding(
-                kind="database_behind", of=id, detail=_told(await self._lost(id)) or f"{seq} after {ours.seq}"
-            )
-        if not ours.running:
+        if told.number > run.seq:
+            lost = _words(await self._lost(id, run.seq)) or f"{told.number} after {run.seq}"
+            return Finding(kind="database_behind", of=id, detail=lost)
+        async with self._house.database.reading() as session:
+            same = told.number < 1 or await runs.mark_at(session, run, told.number) == told.mark
+        if not same:
+            return Finding(kind="database_forked", of=id, detail=f"act {told.number}")
+        if not run.running:
             return Finding(kind="engine_runs_on", of=id)
-        return Finding(kind="engine_behind", of=id, detail=f"{seq} before {ours.seq}") if seq < ours.seq else None
+        behind = told.number < run.seq
+        return Finding(kind="engine_behind", of=id, detail=f"{told.number} before {run.seq}") if behind else None
 
-    async def _lost(self, id: str) -> list[Command]:
-        """Commands that the run was given and the database does not have, in their order."""
-        given: dict[str, Command] = {}
+    async def _lost(self, id: str, stored: int) -> list[ToldCommand]:
+        """Genuine acts that the run's histories were told of and the database does not hold, in their order."""
+        told: dict[str, ToldCommand] = {}
         async for execution in self._client.list_workflows(f'WorkflowId="{id}"'):
             handle = self._client.get_workflow_handle(id, run_id=execution.run_id)
-            given = {**{command.id: command for command in await self._commands(id, handle)}, **given}
+            told |= {act.command.id: act async for act in self._told(id, handle)}
+        keys = self._house.settings.command_keys
         async with self._house.database.reading() as session:
-            known = await record.known(session, list(given))
-        return [command for command in given.values() if command.id not in known]
+            known = await runs.existing_ids(session, [act.command.id for act in told.values()])
+        missing = [
+            act
+            for act in told.values()
+            if act.command.run == id and act.is_genuine(keys) and act.command.id not in known
+            and (act.number > stored or not is_expiry(act.command))
+        ]  # fmt: skip
+        return sorted(missing, key=lambda act: act.number)
 
-    async def _commands(self, id: str, handle: WorkflowHandle[Any, Any]) -> list[Command]:
-        found = []
-        verbs = tuple(verb for machine in MACHINES.values() for verb in machine.verbs)
+    async def _told(self, id: str, handle: WorkflowHandle[Any, Any]) -> AsyncIterator[ToldCommand]:
         async for event in handle.fetch_history_events():
-            if event.event_type != EventType.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED:
-                continue
-            told = event.workflow_execution_signaled_event_attributes
-            if told.signal_name in verbs:
-                (data, *_) = await self._client.data_converter.decode(told.input.payloads, [dict]) or [None]
-                found.append(read_command(id, told.signal_name, verbs, data, event.event_id))
-        return [command for command in found if not is_expiry(command)]
+            payloads: Any = ()
+            if event.event_type == EventType.EVENT_TYPE_MARKER_RECORDED:
+                payloads = event.marker_recorded_event_attributes.details["result"].payloads
+            elif event.event_type == EventType.EVENT_TYPE_ACTIVITY_TASK_COMPLETED:
+                payloads = event.activity_task_completed_event_attributes.result.payloads
+            for payload in payloads:
+                try:
+                    (told,) = await self._client.data_converter.decode([payload], [Advanced])
+                except Exception:  # another activity's result, or something that only looks like ours
+                    continue
+                for act in told.acts:
+                    yield act
 
-    # --- the record -------------------------------------------------------------------------------------------------
+    # --- the database -----------------------------------------------------------------------------------------------
 
-    async def _unanswered(self) -> list[Finding]:
+    async def _commands(self) -> list[Finding]:
         async with self._house.database.reading() as session:
-            waiting = await record.unanswered(session, self._house.office.clock() - PATIENCE, PAGE)
-        return [Finding(kind="unanswered", of=command.run, detail=f"{command.verb} by {command.actor}")
-                for command, _ in waiting]  # fmt: skip
+            waiting = await runs.waiting_runs(session, self._house.office.clock() - PATIENCE, PAGE)
+            forged = await runs.forged_runs(session, PAGE)
+            sweep = await runs.get_sweep(session)
+        found = [Finding(kind="unanswered", of=run) for run in waiting]
+        found += [Finding(kind="forged", of=run, detail=f"{count} signals") for run, count in forged]
+        if sweep and sweep.closed_because:
+            found.append(Finding(kind="closed", of="database", detail=sweep.closed_because))
+        return found
 
     async def _audit(self) -> list[Finding]:
         async with self._house.database.reading() as session:
@@ -211,63 +246,93 @@ class Doctor:
 
     # --- mending ----------------------------------------------------------------------------------------------------
 
-    async def mend(self, findings: Sequence[Finding]) -> list[Command]:
-        """Everything that a program can mend. The commands that were taken out of histories, to be shown to people."""
-        recovered: list[Command] = []
-        if any(finding.kind == "standing" for finding in findings):
+    async def mend(self, findings: Sequence[Finding]) -> list[ToldCommand]:
+        """Everything that a program can mend. The acts that were taken out of histories, to be shown to people."""
+        restored = any(finding.kind in ("closed", "database_behind", "database_forked") for finding in findings)
+        recovered: list[ToldCommand] = []
+        if restored:
+            recovered = await self._give_back(findings)
+            await self._reopen()
+        if restored or any(finding.kind == "standing" for finding in findings):
             await register_attributes(self._client)
             await ensure_standing_runs(self._client)
             await ensure_sync(self._client, self._house)
         for finding in findings:
             self._say(finding.of)
-            match finding.kind:
-                case "engine_lost":
-                    await self._begin_anew(finding.of, [])
-                case "engine_behind" | "engine_runs_on":
-                    await self._end(finding.of, "the record knows more")
-                    await self._begin_anew(finding.of, [])
-                case "database_behind":
-                    lost = await self._lost(finding.of)
-                    await self._end(finding.of, "an older copy of the database was restored")
-                    recovered += await self._begin_anew(finding.of, lost)
-                case "orphan":
-                    await self._end(finding.of, "the database that was restored does not know it")
-                case "erp":
-                    async with self._house.database.writing() as session:
-                        await drifts.want_mended(session, finding.of, self._house.office.clock())
-        await self._house.sweeping.sweep_older_than(timedelta(0))
-        await self._answered(recovered)
+            await self._mend(finding)
+        await self._house.path.apply_followups([finding.of for finding in findings if finding.kind == "unanswered"])
+        await self._house.path.settle()
+        await self._until_followed()
         return recovered
 
-    async def _end(self, id: str, why: str) -> None:
+    async def _until_followed(self) -> None:
+        """Give the runs that were woken the time to look at the database."""
+        for _ in range(FOLLOW_SECONDS // SETTLE_SECONDS):
+            if not await self._runs():
+                return
+
+    async def _mend(self, finding: Finding) -> None:
+        match finding.kind:
+            case "engine_lost":
+                await self._wake(finding.of)
+            case "engine_behind" | "engine_runs_on" | "foreign" | "database_behind" | "database_forked":
+                await self._house.path.engine.terminate(finding.of, f"doctor: {finding.words}")
+                await self._wake(finding.of)
+            case "orphan":
+                await self._house.path.engine.terminate(finding.of, f"doctor: {finding.words}")
+            case "forged":
+                async with self._house.database.writing() as session:
+                    await runs.forget_forgeries(session, finding.of)
+            case "erp":
+                async with self._house.database.writing() as session:
+                    await drifts.want_mended(session, finding.of, self._house.office.clock())
+
+    async def _wake(self, id: str) -> None:
+        async with self._house.database.reading() as session:
+            run = await runs.get_run(session, id)
+        if run is not None:
+            await self._house.path.engine.signal(run, None)
+
+    async def _give_back(self, findings: Sequence[Finding]) -> list[ToldCommand]:
+        """Apply again what only histories remember, in the order in which it happened."""
+        behind = [finding.of for finding in findings if finding.kind in ("database_behind", "database_forked")]
+        async with self._house.database.reading() as session:
+            stored = await runs.run_standings(session, behind)
+        lost = [act for id in behind if id in stored for act in await self._lost(id, stored[id].seq)]
+        return [act for act in sorted(lost, key=lambda act: (act.at, act.number)) if await self._apply_again(act)]
+
+    async def _apply_again(self, act: ToldCommand) -> bool:
+        """At its own instant, by today's rules; whether it was applied."""
+        path, command = self._house.path, act.command
         try:
-            await self._client.get_workflow_handle(id).terminate(reason=why)
-        except RPCError as error:
-            if error.status is not RPCStatusCode.NOT_FOUND:  # it has ended by itself
-                raise
+            async with path.writing() as session:
+                run = await runs.lock_run(session, command.run)
+                if run is None:
+                    return False
+                run = replace(run, closed_because=None)
+                known = await runs.find_commands(session, run.id, [command.id])
+                new = (
+                    []
+                    if is_expiry(command) or command.id in known.by_id
+                    else [NewCommand(command, verified=act.verified)]
+                )
+                applied = await path.applier.apply_commands(
+                    session, run, new, received=act.received, waiting=known.waiting, all_clocks=is_expiry(command),
+                    at=act.at,
+                )  # fmt: skip
+                runs.take_followups(session)  # they are in histories themselves, or applied at the end
+        except Refusal as refusal:
+            self._say(f"{command.id}: {refusal.sentence}")
+            return False
+        return bool(applied.steps)
 
-    async def _begin_anew(self, id: str, lost: Iterable[Command]) -> list[Command]:
-        """The run as recorded, given what was lost; what its giver may not do today is left out."""
-        given = []
+    async def _reopen(self) -> None:
+        """Commands are taken again, and the sweep begins with a mark that the database knows."""
         async with self._house.database.writing() as session:
-            head = await record.head(session, id)
-            if head is None:
-                return []
-            for command in lost:
-                if await record.write_down_again(session, command, self._house.office.clock()):
-                    given.append(command)
-        await self._house.sender.wake(head)
-        for command in given:
-            await self._house.sender.send(command, head)
-        return given
-
-    async def _answered(self, commands: Sequence[Command]) -> None:
-        for _ in range(ANSWER_SECONDS * 5 if commands else 0):
-            async with self._house.database.reading() as session:
-                if len(await record.outcomes_of(session, [command.id for command in commands])) == len(commands):
-                    return
-            await asyncio.sleep(0.2)
+            await runs.save_sweep(session, swept_at=self._house.office.clock(), closed_because="")
+        await self._house.path.engine.terminate(ids.SWEEP, "doctor: a restore was mended")
 
 
-def _told(commands: Sequence[Command]) -> str:
-    return ", ".join(f"{command.verb} by {command.actor}" for command in commands[:10])
+def _words(acts: Sequence[ToldCommand]) -> str:
+    commands: list[Command] = [act.command for act in acts[:10]]
+    return ", ".join(f"{command.verb} by {command.actor}" for command in commands)

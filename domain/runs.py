@@ -169,6 +169,12 @@ class ReceivedSignal(Told):
     """Tells apart two signals that carry no id."""
 
     @property
+    def summary(self) -> str:
+        """What it says of itself: `approve by ana`."""
+        actor = self.data.get("actor") if isinstance(self.data, Mapping) else None
+        return f"{self.verb} by {actor}"[:100] if isinstance(actor, str) else self.verb
+
+    @property
     def names_a_command(self) -> bool:
         """Whether it is one of a front door's, which tell of a command that is stored already."""
         return isinstance(self.data, Mapping) and "id" in self.data and "payload" in self.data

@@ -17,6 +17,7 @@ from storage.database import execute
 from storage.runs import RunSnapshot, insert_run
 from storage.tables import ErpDocumentRow, LedgerRow, OrderRow, OrderSplitRow, RunRow
 
+PAGE = 500
 AWAY_FOR_AN_HOUR = 12
 """So many attempts in vain take the ERP's pauses an hour."""
 LEDGER = LedgerRow.__table__  # type: ignore[attr-defined]
@@ -68,9 +69,16 @@ async def ledger(session: AsyncSession, quote: str, lock: bool = False) -> dict[
 
 async def ledgers(session: AsyncSession) -> AsyncIterator[tuple[str, LineLedger]]:
     """Every line of every quote that was ordered from."""
-    rows = await session.stream(select(LedgerRow.quote, LedgerRow.body))
-    async for quote, body in rows:
-        yield quote, LineLedger.model_validate(body)
+    quote, line = "", ""
+    while True:
+        later = or_(col(LedgerRow.quote) > quote, and_(col(LedgerRow.quote) == quote, col(LedgerRow.line) > line))
+        query = select(LedgerRow).where(later).order_by(col(LedgerRow.quote), col(LedgerRow.line)).limit(PAGE)
+        rows = (await session.exec(query)).all()
+        for row in rows:
+            yield row.quote, LineLedger.model_validate(row.body)
+        if len(rows) < PAGE:
+            return
+        quote, line = rows[-1].quote, rows[-1].line
 
 
 async def open_ledger(session: AsyncSession, quote: str, entries: Iterable[LineLedger]) -> None:

@@ -352,6 +352,17 @@ async def run_standings(session: AsyncSession, also: Iterable[str] = ()) -> dict
     return found
 
 
+async def forged_runs(session: AsyncSession, limit: int) -> list[tuple[str, int]]:
+    """Runs that got signals nobody vouches for, and how many, since somebody last looked."""
+    query = select(RUNS.c.id, RUNS.c.forgeries).where(RUNS.c.forgeries > 0).order_by(RUNS.c.id).limit(limit)
+    return [(row.id, row.forgeries) for row in await execute(session, query)]
+
+
+async def forget_forgeries(session: AsyncSession, run: str) -> None:
+    """Somebody has looked: the audit log keeps them."""
+    await execute(session, update(RUNS).where(RUNS.c.id == run).values(forgeries=0))
+
+
 class SharedMark(Value):
     """The newest audit entry that Temporal and the database both knew of, and when they last agreed."""
 

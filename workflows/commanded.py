@@ -100,8 +100,8 @@ class CommandedRun:
         self._show()
 
     async def _call(self, request: AdvanceRequest) -> Advanced:
-        verbs = list(dict.fromkeys(signal.verb for signal in request.signals))
-        options: dict[str, Any] = {"result_type": Advanced, "summary": ", ".join(verbs)[:200] or "look"}
+        said = list(dict.fromkeys(signal.summary for signal in request.signals))
+        options: dict[str, Any] = {"result_type": Advanced, "summary": ", ".join(said)[:200] or "look"}
         told: Advanced
         try:
             told = await workflow.execute_local_activity(ADVANCE, request, **options, **QUICK_ADVANCE)

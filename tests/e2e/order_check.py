@@ -22,7 +22,7 @@ async def violations(house: House, acknowledged: dict[str, str | None]) -> list[
         for run in (await session.exec(select(RunRow).where(RunRow.kind == "order_fulfilment"))).all():
             order = Order.model_validate(run.state)
             states.setdefault(order.quote, []).append(order)
-            found += await engine_differs(house, run.id, order)
+            found += await engine_differs(house, run)
             found += await _history(session, run, order)
         for quote, made in states.items():
             found += await _ledger(session, quote, made)

@@ -159,13 +159,12 @@ async def test_the_temporal_ui_shows_what_a_run_waits_for(live: Live) -> None:
     path = f"/v1/approvals/{round.approvals[0].id}/approve"
     assert (await live.call("dora", "POST", path, json={"digest": round.digest})).status_code == 200
 
-    async def recorded() -> list[bytes]:  # the answer comes from the record, which is a moment before the history
+    async def told() -> bool:  # the answer comes from the database, which is a moment before the history
         history = await client.get_workflow_handle("quote:UI-1:approval:1").fetch_history()
         markers = [e for e in history.events if e.HasField("marker_recorded_event_attributes")]
-        return [marker.user_metadata.summary.data for marker in markers]
+        return any(b"approve by dora" in marker.user_metadata.summary.data for marker in markers)
 
-    (summary,) = await until(recorded, "the step in the history", 20)
-    assert b"approve by dora" in summary
+    await until(told, "the step in the history", 20)
 
 
 async def test_the_production_shape_runs_on_postgresql(pg: Postgres | None, tmp_path: Path, live: Live) -> None:
@@ -175,7 +174,7 @@ async def test_the_production_shape_runs_on_postgresql(pg: Postgres | None, tmp_
     url = server.create("production")
     with socket.create_server((HOST, 0)) as free:
         port = free.getsockname()[1]
-    given = {"POSTGRES_PASSWORD": "x", "DEALWRIGHT_SECRET": "s" * 40, "DEALWRIGHT_AUDIT_KEY": "a" * 40,
+    given = {"POSTGRES_PASSWORD": "x", "DEALWRIGHT_SECRET": "s" * 40, "DEALWRIGHT_AUDIT_KEY": "a" * 40, "DEALWRIGHT_COMMAND_KEY": "c" * 40,
              "DEALWRIGHT_SMTP_PORT": str(live.stack.ports.mail), "DEALWRIGHT_SMTP_START_TLS": "false"}  # fmt: skip
 
     def environment(service: str) -> dict[str, str]:
