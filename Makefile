@@ -1,8 +1,9 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+TEST_WORKERS ?= 3
 .DEFAULT_GOAL := help
-.PHONY: help setup run erp test check format bench tour lock clean
+.PHONY: help setup run erp test soak check format bench tour lock clean
 
 help: ## Show what there is
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
@@ -25,8 +26,11 @@ erp: setup ## Install, prepare and start a real Tryton; Dealwright with it: make
 tour: setup ## Play the whole story against a throw-away stack
 	$(BIN)/dealwright tour
 
-test: setup ## Pass the tests
-	$(BIN)/python -m pytest
+test: setup ## Pass the tests, several at a time: TEST_WORKERS says how many
+	$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadgroup
+
+soak: setup ## The fault tests at full size: 200 rounds, 500 orders
+	SOAK=1 $(BIN)/python -m pytest tests/e2e/test_kills.py tests/e2e/test_order_kills.py tests/e2e/test_forgeries.py
 
 check: setup ## Format, lint, types, import layers, migrations
 	$(BIN)/ruff format --check .

@@ -67,6 +67,10 @@ class Engine:
         self._client: Client | None = None
         self._turn = asyncio.Lock()
 
+    def forget(self) -> None:
+        """Connect anew at the next call: the server was another one."""
+        self._client = None
+
     async def client(self, lazy: bool = True) -> Client:
         async with self._turn:
             if self._client is None:

@@ -42,6 +42,8 @@ class Replacing:
                 await self._note(session, found, "replaced", progress)
                 return Replaced(status="finished", **progress)
         for approval, run in open_:
+            if activity.in_activity():
+                activity.heartbeat()
             await self._path.execute(self._move(found, approval, run))
         async with self._database.reading() as session:
             progress = await replacements.sent(session, id)

@@ -73,9 +73,11 @@ class CommandedRun:
                 self._continue_as_new()
 
     def _continue_as_new(self) -> NoReturn:
+        """The summary of the start is lost on the way, as the SDK takes none here: the memo and the details keep it."""
         told, left = self.told, [signal for signal in self.inbox if not signal.names_a_command]
         workflow.continue_as_new(
-            RunStart(run=self.id, title=self.title, number=told.number, mark=told.mark, signals=left[:CARRIED])
+            RunStart(run=self.id, title=self.title, number=told.number, mark=told.mark, signals=left[:CARRIED]),
+            memo={"summary": self.title},
         )
 
     def _has_something_to_do(self) -> bool:

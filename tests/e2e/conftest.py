@@ -1,4 +1,5 @@
 import asyncio
+import os
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
@@ -19,6 +20,9 @@ from storage.tables import CommandRow
 from tests.conftest import Live, house_of
 from tests.support import a_quote
 
+SOAK = "SOAK" in os.environ
+"""`make soak` runs at full size what CI runs small."""
+ROUNDS, ORDERS, LOCKED_SECONDS = (200, 500, 60) if SOAK else (60, 100, 12)
 LIMITS = {"DEALWRIGHT_SIGN_INS_PER_MINUTE": "100000", "DEALWRIGHT_REQUESTS_PER_MINUTE": "1000000"}
 POLICY = """
 kind: quote

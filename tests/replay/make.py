@@ -7,8 +7,11 @@ Keep the old files as long as runs of the old code may still be alive."""
 import asyncio
 import sys
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
+
+from temporalio.service import RPCError
 
 from stack import Ports, Stack
 from tests.conftest import ROOT, Live, house_of
@@ -33,12 +36,12 @@ SHAPES: dict[str, list[Act]] = {
     "asked": [("dora", "first", "consult", {"to": "leif", "question": "safe?"}), ("leif", "first", "advise", {"answer": "yes"}),
               ("rita", "first", "add-approver", {"to": "lara"}), ("dora", "first", "approve", {}),
               ("fabio", "second", "approve", {}), ("lara", "added", "approve", {})],
-    "replaced": [("rita", "", "recall", {})],
     **{name: [("dora", "first", "approve", {}), ("fabio", "second", "approve", {})] for name in ("ordered", "changed", "split", "returned")},
     "fallback": [("dora", "first", "approve", {}), ("rita", "", "recall", {})],
     "malformed": [("rita", "", "recall", {})],
     "long": [("dora" if n % 2 == 0 else "lara", "first", "delegate", {"to": "lara" if n % 2 == 0 else "dora"}) for n in range(16)]
     + [("rita", "", "recall", {})],
+    "replaced": [("rita", "", "recall", {})],
 }  # fmt: skip
 
 
@@ -72,7 +75,9 @@ async def play(player: Player, name: str, arm: Path) -> str:
         run = await ORDERS[name](player, id)
 
     async def closed() -> bool:
-        return (await client.get_workflow_handle(run).describe()).close_time is not None
+        with suppress(RPCError):  # it is about to be started
+            return (await client.get_workflow_handle(run).describe()).close_time is not None
+        return False
 
     await until(closed, f"the end of {name}")
     return run
