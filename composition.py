@@ -14,7 +14,7 @@ from temporalio.service import GrpcCompression
 import services.engine
 from notify.links import Links
 from services.access import Access
-from services.advancing import Advancer, CommandKeys
+from services.advancing import Advancer
 from services.apply import Applier
 from services.approvals import Approvals
 from services.commands import CommandPath
@@ -25,6 +25,7 @@ from services.drift import Drifts
 from services.engine import TemporalEngine
 from services.erp import Callbacks
 from services.figures import Figures
+from services.keys import CommandKeys
 from services.lapsing import Lapsing
 from services.links import ByLink
 from services.messages import Messages
@@ -94,6 +95,7 @@ class House:
     engine: Engine
     office: Office
     path: CommandPath
+    keys: CommandKeys
     advancer: Advancer
     sweeper: Sweeper
     access: Access
@@ -148,8 +150,9 @@ def build(
         engine=engine,
         office=office,
         path=path,
+        keys=keys_of(settings),
         advancer=advancer_of(path, links, settings),
-        sweeper=Sweeper(path, audit_key, Lapsing(database, clock, audit_key).lapse),
+        sweeper=Sweeper(path, audit_key, keys_of(settings), Lapsing(database, clock, audit_key).lapse),
         replacements=Replacements(office),
         access=Access(office, settings.secret.get_secret_value(), timedelta(minutes=settings.token_minutes), hashes),
         quotes=Quotes(office),
@@ -175,5 +178,8 @@ def build(
 def advancer_of(path: CommandPath, links: Links, settings: Settings) -> Advancer:
     """Where links decide only for somebody who is signed in, a token alone is no authority for a signal either."""
     read_token = (lambda _: None) if settings.links_require_login else links.claim
-    keys = CommandKeys(settings.command_key_id, settings.command_keys)
-    return Advancer(path, keys, read_token, settings.allow_unverified_signals)
+    return Advancer(path, keys_of(settings), read_token, settings.allow_unverified_signals)
+
+
+def keys_of(settings: Settings) -> CommandKeys:
+    return CommandKeys(settings.command_key_id, settings.command_keys)

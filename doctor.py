@@ -181,13 +181,13 @@ class Doctor:
         async for execution in self._client.list_workflows(f'WorkflowId="{id}"'):
             handle = self._client.get_workflow_handle(id, run_id=execution.run_id)
             told |= {act.command.id: act async for act in self._told(id, handle)}
-        keys = self._house.settings.command_keys
+        keys = self._house.keys
         async with self._house.database.reading() as session:
             known = await runs.existing_ids(session, [act.command.id for act in told.values()])
         missing = [
             act
             for act in told.values()
-            if act.command.run == id and act.is_genuine(keys) and act.command.id not in known
+            if act.command.run == id and keys.holds(act.key, act.mac, act.sealed_part) and act.command.id not in known
             and (act.number > stored or not is_expiry(act.command))
         ]  # fmt: skip
         return sorted(missing, key=lambda act: act.number)

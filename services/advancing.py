@@ -4,7 +4,7 @@ import asyncio
 import math
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+from typing import Any
 
 import structlog
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -15,6 +15,7 @@ from notify.links import Claim
 from services.apply import Applied, NewCommand, RunType
 from services.authority import authorise_decision, authorise_unverified
 from services.commands import CommandPath, CommandRequest, command_id
+from services.keys import CommandKeys
 from storage import runs
 from storage.runs import RunSnapshot
 
@@ -30,13 +31,6 @@ class DatabaseBehind(Exception):
 
 class DatabaseForked(Exception):
     """The database holds another act under a number that Temporal was told of: an older copy went its own way."""
-
-
-class CommandKeys(NamedTuple):
-    """The keys that seal what is told to histories, by id, and the id of the one in use."""
-
-    current: str
-    by_id: Mapping[str, bytes]
 
 
 class Advancer:
@@ -147,16 +141,16 @@ class Advancer:
         number, mark = (told[-1][0].number, told[-1][1]) if told else (run.seq, run.mark)
         now, due = self._path.clock(), run.due if run.running else None
         self._note_seen(run.id, number, due)
-        key = self._keys.by_id[self._keys.current]
         return Advanced(
             number=number, mark=mark, more=more, running=run.running, due=due,
             wait=_seconds(due - now) if due else None, timer=type.narrator.timer_summary(state) if due else "",
             visible=type.narrator.visible(state), details=type.narrator.details(state),
-            acts=[self._seal(act, key) for act, _ in told],
+            acts=[self._seal(act) for act, _ in told],
         )  # fmt: skip
 
-    def _seal(self, act: ToldCommand, key: bytes) -> ToldCommand:
-        return act.model_copy(update={"key": self._keys.current}).sealed(key)
+    def _seal(self, act: ToldCommand) -> ToldCommand:
+        key, mac = self._keys.seal(act.sealed_part)
+        return act.model_copy(update={"key": key, "mac": mac})
 
     def _note_seen(self, run: str, number: int, due: datetime | None) -> None:
         """Noted for many runs at once; a note that is lost costs one wake-up."""

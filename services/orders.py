@@ -53,6 +53,7 @@ class Orders:
         reach = authorise(caller.person, "quotes.accept")
         office = self._office
         async with office.database.writing() as session:
+            await runs.check_open(session)
             stored = await self._quote(session, caller.person, reach, id, lock=True)
             if stored.status.frozen and stored.acceptance == acceptance:
                 return stored
@@ -103,6 +104,7 @@ class Orders:
         reach = authorise(caller.person, "orders.place")
         office = self._office
         async with office.database.writing() as session:
+            await runs.check_open(session)
             stored = await self._quote(session, caller.person, reach, id, lock=True)
             if known := await self._placed_before(session, caller, id, way):
                 return known

@@ -98,6 +98,7 @@ class Quotes:
         office = self._office
         _check_levels(quote, office.sla_hours)
         async with office.database.writing() as session:
+            await runs.check_open(session)
             known = await quotes.load(session, quote.id, lock=True)
             if known and known.quote.owner != caller.person.id:
                 raise NotAllowed("This id belongs to somebody else's quote.", field="id")
@@ -235,6 +236,7 @@ class Quotes:
         received: datetime,
     ) -> tuple[CommandReceipt, Applied | None] | None:  # fmt: skip
         """None where something else is stored than what was evaluated."""
+        await runs.check_open(session)
         stored = await quotes.load(session, id, lock=True)
         known = await runs.get_command(session, caller.command_id) if caller.key else None
         if known:

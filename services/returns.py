@@ -46,6 +46,7 @@ class Returns:
         Raises NotFound, Invalid naming a line of which less was delivered."""
         office = self._office
         async with office.database.writing() as session:
+            await runs.check_open(session)
             await self._orders.visible(session, caller.person, order, "orders.return")
             found = await orders.load(session, order, lock=True)
             assert found is not None
@@ -84,6 +85,7 @@ class Returns:
         """Order the same goods again for nothing, once. Raises NotFound, Locked."""
         office = self._office
         async with office.database.writing() as session:
+            await runs.check_open(session)
             await self._orders.visible(session, caller.person, order, "orders.steer")
             found, back = await orders.load(session, order), await returns.load(session, order, number)
             row = await returns.row(session, order, number)

@@ -10,6 +10,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from domain.audit import Entry
 from domain.runs import CLOCK
 from services.commands import CommandPath
+from services.keys import CommandKeys
 from storage import replacements, runs, trail
 from storage.runs import RunSnapshot, SharedMark, SleepingRun
 from workflows.contracts import SweepMark
@@ -28,11 +29,12 @@ FORGOTTEN_AFTER = timedelta(seconds=60)
 
 class Sweeper:
     def __init__(
-        self, path: CommandPath, audit_key: bytes, lapse: Callable[[], Awaitable[int]],
+        self, path: CommandPath, audit_key: bytes, keys: CommandKeys, lapse: Callable[[], Awaitable[int]],
         chance: Callable[[], float] = random.random,
     ) -> None:  # fmt: skip
         self._path = path
         self._audit_key = audit_key
+        self._keys = keys
         self._lapse = lapse
         self._chance = chance
 
@@ -117,7 +119,9 @@ class Sweeper:
     # --- restores ---------------------------------------------------------------------------------------------------
 
     async def _compare(self, mark: SweepMark, now: datetime) -> SweepMark:
-        """Whether database and Temporal still know of each other's past."""
+        """Whether database and Temporal still know of each other's past. A mark that we did not seal is none."""
+        if not self._keys.holds(mark.key, mark.seal, mark.sealed_part):
+            mark = SweepMark(woken=mark.woken, applied=mark.applied)
         async with self._path.writing() as session:
             known = await runs.get_sweep(session)
             ours = SharedMark(subject=mark.subject, seq=mark.seq, mac=mark.mac)
@@ -129,7 +133,9 @@ class Sweeper:
                 log.warning("temporal_restored", woken=woken)
             newest = await runs.newest_entry(session)
             await runs.save_sweep(session, swept_at=now)
-        return mark.model_copy(update={**newest.model_dump(exclude={"swept_at"}), "swept_at": now})
+        marked = mark.model_copy(update={**newest.model_dump(exclude={"swept_at"}), "swept_at": now})
+        key, seal = self._keys.seal(marked.sealed_part)
+        return marked.model_copy(update={"key": key, "seal": seal})
 
     async def _close(self, session: AsyncSession, why: str, now: datetime) -> None:
         log.error("closed_for_restore", why=why)

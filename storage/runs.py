@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import Executable, Row, and_, bindparam, case, func, insert, literal, null, or_, select, update
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from domain.errors import ClosedForRestore
 from domain.runs import MOST_TOLD, PARKED, Command, Outcome, ToldCommand, expiry, sent_digest
 from domain.values import Value
 from storage.database import execute, insert_new
@@ -190,7 +191,7 @@ def _told(run: str, row: Row[Any]) -> ToldCommand:
     command = command_of_parts(run, row) if row.id else expiry(run, row.run_seq - 1)
     return ToldCommand(
         number=row.run_seq, at=row.at, received=row.created_at or row.at, command=command, applied=row.applied,
-        code=row.code, verified=row.verified, key="",
+        code=row.code, verified=row.verified,
     )  # fmt: skip
 
 
@@ -389,6 +390,12 @@ async def holds_entry(session: AsyncSession, mark: SharedMark) -> bool:
 async def get_sweep(session: AsyncSession) -> Row[Any] | None:
     row: Row[Any] | None = (await execute(session, select(SWEEP).where(SWEEP.c.id == 1))).first()
     return row
+
+
+async def check_open(session: AsyncSession) -> None:
+    """Raises ClosedForRestore while a restore has to be mended first."""
+    if (await execute(session, select(CLOSED))).scalar():
+        raise ClosedForRestore
 
 
 async def save_sweep(session: AsyncSession, **values: Any) -> None:

@@ -4,7 +4,7 @@ import asyncio
 import os
 import shutil
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -32,6 +32,7 @@ from storage.migrate import migrate
 from tests.apiclient import Api
 from tests.databases import Postgres, postgres, programs
 from tests.support import Clock, SilentEngine
+from workflows.contracts import SweepMark
 
 # Machines are noisy: a slow example is not a failed one. CI judges every change by the same examples.
 hypothesis_settings.register_profile(
@@ -114,6 +115,13 @@ class Bench:
     house: House
     clock: Clock
     engine: SilentEngine
+    mark: SweepMark = field(default_factory=SweepMark)
+
+    async def sweep(self) -> SweepMark:
+        """One pass of the one run that sweeps."""
+        self.mark = await self.house.sweeper.sweep(self.mark.model_copy(update={"woken": 0, "applied": 0}))
+        await self.house.path.settle()
+        return self.mark
 
     @property
     def replacing(self) -> Replacing:

@@ -3,7 +3,7 @@
 from datetime import datetime
 
 from domain.runs import RunStart, Visible
-from domain.values import Value
+from domain.values import Value, canonical
 
 ADVANCE = "advance"
 DELIVER = "deliver_messages"
@@ -69,6 +69,13 @@ class SweepMark(Value):
     """Runs that were woken so far."""
     applied: int = 0
     """Commands that were applied so far because nobody else had."""
+    key: str = ""
+    seal: str = ""
+    """By the key of this id, which Temporal does not hold: a forged mark could close the database for everybody."""
+
+    @property
+    def sealed_part(self) -> str:
+        return canonical([self.subject, self.seq, self.mac, self.swept_at])
 
 
 class Replaced(Value):

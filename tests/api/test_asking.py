@@ -11,7 +11,6 @@ from storage.tables import MessageRow
 from tests.api.test_quotes import submitted
 from tests.apiclient import Api
 from tests.support import a_line, a_quote
-from workflows.contracts import SweepMark
 
 DEEP = {"lines": [a_line(discount_percent="30")]}
 
@@ -212,11 +211,11 @@ async def test_an_approval_that_is_not_used_in_time_ends_and_the_owner_is_told(a
     quote = (await api.call("rita", "GET", "/v1/quotes/Q-1")).json()
     assert (quote["status"], quote["valid_until"][:10]) == ("approved", "2026-04-01")
     api.bench.clock.forward(days=29)
-    await api.bench.house.sweeper.sweep(SweepMark())
+    await api.bench.sweep()
     assert (await api.call("rita", "GET", "/v1/quotes/Q-1")).json()["status"] == "approved"
     api.bench.clock.forward(days=1)
     for _ in range(2):
-        await api.bench.house.sweeper.sweep(SweepMark())
+        await api.bench.sweep()
     quote = (await api.call("rita", "GET", "/v1/quotes/Q-1")).json()
     assert (quote["status"], quote["valid_until"]) == ("draft", None)
     assert [who for who, _ in await told(api, "lapsed")] == ["rita"]
@@ -231,7 +230,7 @@ async def test_an_edit_before_the_end_keeps_the_approval_from_ending_twice(api: 
     await api.call("rita", "POST", "/v1/quotes/Q-1/submit")
     await edit(api)
     api.bench.clock.forward(days=2)
-    await api.bench.house.sweeper.sweep(SweepMark())
+    await api.bench.sweep()
     assert await told(api, "lapsed") == []
 
 

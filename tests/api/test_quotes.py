@@ -6,7 +6,6 @@ from api.requests import cursor_of
 from domain.people import Role
 from tests.apiclient import Api
 from tests.support import a_line, a_quote
-from workflows.contracts import SweepMark
 
 BODY = a_quote(discount="15").model_dump(mode="json")
 
@@ -195,7 +194,7 @@ async def test_with_temporal_away_a_command_is_answered_and_its_run_is_woken_lat
     await api.bench.house.path.settle()
     api.bench.engine.down, api.bench.engine.signals = False, []
     api.bench.clock.forward(seconds=10)
-    assert (await api.bench.house.sweeper.sweep(SweepMark())).woken == 1
+    assert (await api.bench.sweep()).woken == 1
     assert api.bench.engine.signals == [("quote:Q-1:approval:1", "wake")]
 
 

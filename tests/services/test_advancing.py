@@ -83,9 +83,10 @@ async def test_a_run_is_told_what_it_shows_and_waits_for_and_everything_since_th
     later = await advance(bench, number=told.number, mark=told.mark)
     assert [(act.number, act.command.actor, act.code) for act in later.acts] == [(2, "dora", "approved")]
     assert not later.running
-    assert all(act.is_genuine(bench.house.settings.command_keys) for act in [*told.acts, *later.acts])
+    keys = bench.house.keys
+    assert all(keys.holds(act.key, act.mac, act.sealed_part) for act in [*told.acts, *later.acts])
     altered = later.acts[0].model_copy(update={"code": "rejected"})
-    assert not altered.is_genuine(bench.house.settings.command_keys)
+    assert not keys.holds(altered.key, altered.mac, altered.sealed_part)
     assert (await advance(bench, number=later.number, mark=later.mark)).acts == []
 
 
