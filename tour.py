@@ -628,7 +628,8 @@ async def repair_for_tryton(story: Story) -> None:
 async def nothing_differs(story: Story) -> None:
     """Both are compared, order by order."""
     found = await Doctor(story.house, await story.house.engine.client(lazy=False)).examine()
-    must(not found, f"database, engine and Tryton should agree: {found[:3]}")
+    left = [finding for finding in found if finding.kind != "forged"]  # the story forged some itself
+    must(not left, f"database, Temporal and Tryton should agree: {left[:3]}")
 
 
 async def mail(story: Story) -> None:

@@ -3,8 +3,8 @@
 import asyncio
 import random
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from functools import lru_cache
 from typing import Any, TypeVar
 
@@ -41,6 +41,8 @@ LOCK_SECONDS = 5.0
 SERVER_SETTINGS = {"lock_timeout": f"{LOCK_SECONDS:.0f}s"}
 LOCK_NOT_AVAILABLE = "55P03"
 """PostgreSQL's word for that."""
+SERVER_AWAY = ("08", "57")
+"""The classes of its words for a connection that ended and a server that stops or starts."""
 
 
 class Database:
@@ -80,44 +82,27 @@ class Database:
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncSession]:
-        if isinstance(self._reader, AsyncEngine):
-            async with self._reader.connect() as there:
-                yield SessionThere(there)
-        else:
-            with self._reader.connect() as here:
-                yield SessionHere(here)
+        """What is committed. Raises Unavailable."""
+        with _named_errors():
+            if isinstance(self._reader, AsyncEngine):
+                async with _there(self._reader) as there:
+                    yield there
+            else:
+                with self._reader.connect() as here:
+                    yield SessionHere(here)
 
     @asynccontextmanager
     async def writing(self) -> AsyncIterator[AsyncSession]:
         """One transaction: committed at the end of the block, or nothing of it. Raises Clash, Unavailable."""
-        try:
+        with _named_errors():
             if isinstance(self._writer, AsyncEngine):
-                async with self._there() as there:
+                async with _there(self._writer) as there:
                     yield there
                     await there.commit()
             else:
                 async with self._here() as ours:
                     yield ours
                     await ours.commit()
-        except DBAPIError as error:
-            state = getattr(error.orig, "sqlstate", None)
-            if isinstance(error, IntegrityError) or state == DEADLOCK:
-                raise Clash("Somebody did the same at this moment. Read it again, and try again.") from None
-            if error.connection_invalidated or state == LOCK_NOT_AVAILABLE:
-                raise Unavailable from error
-            raise
-
-    @asynccontextmanager
-    async def _there(self) -> AsyncIterator["SessionThere"]:
-        assert isinstance(self._writer, AsyncEngine)
-        try:
-            there = await self._writer.connect()
-        except (OSError, asyncpg.PostgresError) as error:  # the server is away, or shutting down
-            raise Unavailable from error
-        try:
-            yield SessionThere(there)
-        finally:
-            await there.close()
 
     @asynccontextmanager
     async def _here(self) -> AsyncIterator["SessionHere"]:
@@ -137,6 +122,32 @@ class Database:
                 yield SessionHere(here)
         finally:
             self._turn.release()
+
+
+@contextmanager
+def _named_errors() -> Iterator[None]:
+    """What the database says, as what a caller can do about it: Clash or Unavailable."""
+    try:
+        yield
+    except DBAPIError as error:
+        state = getattr(error.orig, "sqlstate", None)
+        if isinstance(error, IntegrityError) or state == DEADLOCK:
+            raise Clash("Somebody did the same at this moment. Read it again, and try again.") from None
+        if error.connection_invalidated or state == LOCK_NOT_AVAILABLE or str(state)[:2] in SERVER_AWAY:
+            raise Unavailable from error
+        raise
+
+
+@asynccontextmanager
+async def _there(engine: AsyncEngine) -> AsyncIterator["SessionThere"]:
+    try:
+        there = await engine.connect()
+    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:  # the server is away, or shutting down
+        raise Unavailable from error
+    try:
+        yield SessionThere(there)
+    finally:
+        await there.close()
 
 
 async def execute(

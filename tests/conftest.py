@@ -45,20 +45,16 @@ hypothesis_settings.load_profile("dealwright")
 
 CHEAP = PasswordHash((Argon2Hasher(time_cost=1, memory_cost=8, parallelism=1),))
 """Hashes passwords of tests in microseconds."""
-SHARED_STACKS = ("live", "stack", "hospital", "land", "shop", "dovecot")
-"""Fixtures that take long to start: tests that use one of them run one after the other in one process."""
+LONG = ("tests/e2e/", "tests/docs/test_documents.py", "tests/erp/test_tryton.py", "tests/console/")
+"""What takes long, and starts first where several run at a time."""
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 ROOT = Path(__file__).parent.parent
 SHARED = ROOT.parent / "shared" / "data"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that share a stack stay together, and what takes long begins first."""
-    for item in items:
-        used = getattr(item, "fixturenames", ())
-        if shared := next((name for name in SHARED_STACKS if name in used), None):
-            item.add_marker(pytest.mark.xdist_group("stack" if shared == "live" else shared))
-    items.sort(key=lambda item: "e2e" not in item.nodeid)
+    """Long ones first. A module's tests stay together, for they share its stack: see `make test`."""
+    items.sort(key=lambda item: not item.nodeid.startswith(LONG))
 
 
 @pytest.fixture(scope="session")

@@ -7,9 +7,11 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+import psutil
 
 from storage.migrate import migrate
 
@@ -26,11 +28,16 @@ def programs() -> Path | None:
 class Postgres:
     """One server on a free port of loopback; each database is a copy of a migrated template."""
 
-    def __init__(self, binaries: Path, port: int, socket: Path | None = None) -> None:
+    def __init__(
+        self, binaries: Path, port: int, start: Callable[[], subprocess.Popen[bytes]], socket: Path | None
+    ) -> None:
         self.binaries = binaries
+        self._start = start
+        self._server = start()
         self.port = port
         self.socket = socket
         self.made = 0
+        self._wait()
         migrate(self.create("template_dealwright"))
 
     def url(self, name: str) -> str:
@@ -44,6 +51,32 @@ class Postgres:
     def fresh(self, template: str = "template_dealwright") -> str:
         self.made += 1
         return self.create(f"test_{self.made}", template)
+
+    def kill(self) -> None:
+        """As a crash would: every process of it, nothing finished."""
+        children = psutil.Process(self._server.pid).children(recursive=True)
+        self._server.kill()
+        for child in children:
+            with suppress(psutil.NoSuchProcess):
+                child.kill()
+        self._server.wait()
+        psutil.wait_procs(children, timeout=10)
+
+    def revive(self) -> None:
+        self._server = self._start()
+        self._wait()
+
+    def stop(self) -> None:
+        self._server.send_signal(signal.SIGINT)  # at once: it does not wait until everybody has left
+        self._server.wait(30)
+
+    def _wait(self) -> None:
+        until = time.monotonic() + 30
+        ready = [self.binaries / "pg_isready", "-q", "-h", HOST, "-p", str(self.port)]
+        while subprocess.run(ready).returncode:
+            if self._server.poll() is not None or time.monotonic() > until:
+                raise TimeoutError("PostgreSQL did not start")
+            time.sleep(0.05)
 
     def run(self, statement: str) -> None:
         """Run a statement as who may do everything."""
@@ -87,19 +120,14 @@ def postgres(folder: Path, by_socket: bool = False) -> Iterator[Postgres]:
     socket_folder = data if by_socket else None
     command = [str(binaries / "postgres"), "-D", str(data), "-p", str(port), "-h", HOST, "-k", str(socket_folder or ""),
                "-c", "fsync=off", "-c", "max_connections=200"]  # fmt: skip
-    with (folder / "postgres.log").open("wb") as log:
-        server = subprocess.Popen(command, user=user, stdout=log, stderr=log, cwd="/")
+
+    def start() -> subprocess.Popen[bytes]:
+        (data / "postmaster.pid").unlink(missing_ok=True)  # of one that was killed
+        with (folder / "postgres.log").open("ab") as log:
+            return subprocess.Popen(command, user=user, stdout=log, stderr=log, cwd="/")
+
+    server = Postgres(binaries, port, start, socket_folder)
     try:
-        _wait(binaries, port, server)
-        yield Postgres(binaries, port, socket_folder)
+        yield server
     finally:
-        server.send_signal(signal.SIGINT)  # at once: it does not wait until everybody has left
-        server.wait(30)
-
-
-def _wait(binaries: Path, port: int, server: subprocess.Popen[bytes]) -> None:
-    until = time.monotonic() + 30
-    while subprocess.run([binaries / "pg_isready", "-q", "-h", HOST, "-p", str(port)]).returncode:
-        if server.poll() is not None or time.monotonic() > until:
-            raise TimeoutError("PostgreSQL did not start")
-        time.sleep(0.05)
+        server.stop()

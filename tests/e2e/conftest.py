@@ -2,8 +2,10 @@ import asyncio
 import os
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import httpx
@@ -12,12 +14,14 @@ from sqlmodel import col, func, select
 
 from composition import House
 from domain.approvals.exchange import read_policy
+from domain.errors import Unavailable
 from services.commands import command_id
 from services.samples import SYSTEM, load
 from stack import Ports, Stack
 from storage import rounds
 from storage.tables import CommandRow
 from tests.conftest import Live, house_of
+from tests.databases import Postgres, postgres, programs
 from tests.support import a_quote
 
 SOAK = "SOAK" in os.environ
@@ -100,8 +104,12 @@ class Player:
 
     async def approvals(self, id: str) -> tuple[str, dict[str, str]]:
         """The digest, and the approval of each rule."""
-        async with self.live.house.database.reading() as session:
-            round, _ = await rounds.round_of(session, f"quote:{id}:approval:1")
+        while True:
+            with suppress(Unavailable):  # the database was killed
+                async with self.live.house.database.reading() as session:
+                    round, _ = await rounds.round_of(session, f"quote:{id}:approval:1")
+                break
+            await asyncio.sleep(0.2)
         return round.digest, {a.rule: a.id for a in round.approvals}
 
     async def settled(self) -> None:
@@ -127,6 +135,30 @@ def own_stack(tmp_path: Path) -> Iterator[Stack]:
     stack = Stack(tmp_path / "home", Ports.free(), settings=LIMITS)
     with stack.running():
         yield stack
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def own_database(request: pytest.FixtureRequest) -> Iterator[Postgres | None]:
+    """A PostgreSQL of the test's own, to be killed; None for SQLite, which dies with who writes to it."""
+    if request.param == "sqlite":
+        yield None
+        return
+    if programs() is None:
+        pytest.skip("PostgreSQL is not installed here")
+    with TemporaryDirectory() as folder, postgres(Path(folder)) as server:
+        yield server
+
+
+@pytest.fixture
+async def any_player(tmp_path: Path, own_database: Postgres | None) -> AsyncIterator[Player]:
+    """A stack on a database of each kind."""
+    url = own_database.fresh() if own_database else ""
+    stack = Stack(tmp_path / "home", Ports.free(), url, settings=LIMITS)
+    with stack.running():
+        house = house_of(stack)
+        await prepared(house)
+        yield Player(Live(stack, house))
+        await house.close()
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ from replaying import replay_namespace
 from stack import Ports, Stack
 from storage.tables import RunRow
 from tests.conftest import ROOT, Live, house_of
+from tests.databases import Postgres
 from tests.e2e.check import violations
 from tests.e2e.conftest import LIMITS, LOCKED_SECONDS, ROUNDS, Player, prepared, until
 
@@ -136,9 +137,20 @@ async def test_what_is_submitted_while_the_engine_is_dead_is_decided_when_it_is_
     await agreement(player)
 
 
-async def test_many_rounds_while_worker_api_temporal_and_database_are_killed(player: Player) -> None:
+def die(stack: Stack, database: Postgres | None, name: str) -> None:
+    """One part is killed with SIGKILL; a database comes back at once, whatever else must be started again."""
+    if database and name == "database":
+        database.kill()
+        database.revive()
+    else:
+        stack.children[name].kill()
+
+
+async def test_many_rounds_while_worker_api_temporal_and_database_are_killed(
+    any_player: Player, own_database: Postgres | None
+) -> None:
     """Every acknowledged command took effect exactly once, each round ended as the model says, engine and record agree."""
-    stack = player.live.stack
+    player, stack = any_player, any_player.live.stack
     chance = random.Random(2026)
     finished = asyncio.Event()
     queue = iter(range(ROUNDS))
@@ -169,11 +181,11 @@ async def test_many_rounds_while_worker_api_temporal_and_database_are_killed(pla
             await decide(n)
 
     async def killer() -> None:
-        names = ["worker", "api", "engine"]
+        names = ["worker", "api", "engine", *(["database"] if own_database else [])]
         turn = 0
         while not finished.is_set():
             await asyncio.sleep(chance.uniform(0.8, 2.0))
-            stack.children[names[turn % 3]].kill()
+            await asyncio.to_thread(die, stack, own_database, names[turn % len(names)])
             await asyncio.sleep(0.3)
             stack.revive()
             turn += 1

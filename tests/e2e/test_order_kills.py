@@ -3,6 +3,7 @@
 import asyncio
 import random
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from sqlmodel import select
 
 from domain.approvals.policy import Policy
+from domain.errors import Unavailable
 from domain.orders.order import Order, OrderStatus
 from replaying import replay_namespace
 from services.samples import SYSTEM
@@ -18,9 +20,10 @@ from stack import Stack
 from storage import orders
 from storage.tables import OrderRow
 from tests.conftest import Live, house_of
+from tests.databases import Postgres
 from tests.e2e.conftest import ORDERS, Player, prepared, until
 from tests.e2e.order_check import violations
-from tests.e2e.test_kills import armed_stack
+from tests.e2e.test_kills import armed_stack, die
 from tests.support import a_line
 
 __all__ = ["armed_stack"]
@@ -58,10 +61,13 @@ async def _posted(player: Player, path: str, body: dict[str, Any], key: str) -> 
 
 
 async def order_of(player: Player, id: str) -> Order:
-    async with player.live.house.database.reading() as session:
-        order = await orders.load(session, id)
-    assert order is not None
-    return order
+    while True:
+        with suppress(Unavailable):  # the database was killed
+            async with player.live.house.database.reading() as session:
+                order = await orders.load(session, id)
+            assert order is not None
+            return order
+        await asyncio.sleep(0.2)
 
 
 async def agreement(player: Player) -> None:
@@ -135,10 +141,11 @@ async def test_the_worker_dies_between_commit_and_completion_of_every_act_of_an_
 
 
 async def test_many_orders_are_changed_as_they_start_while_worker_api_temporal_and_database_are_killed(
-    player: Player,
+    any_player: Player, own_database: Postgres | None
 ) -> None:
     """Each starts once or not at all, nothing is lost, nothing twice, and every sum is right."""
-    stack, chance, finished = player.live.stack, random.Random(2026), asyncio.Event()
+    player, stack = any_player, any_player.live.stack
+    chance, finished = random.Random(2026), asyncio.Event()
     await nobody_is_asked(player)
     made = [
         id
@@ -169,10 +176,10 @@ async def test_many_orders_are_changed_as_they_start_while_worker_api_temporal_a
             await race(n, id)
 
     async def killer() -> None:
-        names, turn = ["worker", "api", "engine"], 0
+        names, turn = ["worker", "api", "engine", *(["database"] if own_database else [])], 0
         while not finished.is_set():
             await asyncio.sleep(chance.uniform(1.0, 3.0))
-            stack.children[names[turn % 3]].kill()
+            await asyncio.to_thread(die, stack, own_database, names[turn % len(names)])
             await asyncio.sleep(0.3)
             stack.revive()
             turn += 1
