@@ -329,7 +329,8 @@ class Doctor:
     async def _reopen(self) -> None:
         """Commands are taken again, and the sweep begins with a mark that the database knows."""
         async with self._house.database.writing() as session:
-            await runs.save_sweep(session, swept_at=self._house.office.clock(), closed_because="")
+            now = self._house.office.clock()
+            await runs.save_sweep(session, swept_at=now, closed_because="", mended_at=now)
         await self._house.path.engine.terminate(ids.SWEEP, "doctor: a restore was mended")
 
 

@@ -120,16 +120,18 @@ class Sweeper:
 
     async def _compare(self, mark: SweepMark, now: datetime) -> SweepMark:
         """Whether database and Temporal still know of each other's past. A mark that we did not seal is none."""
-        if not self._keys.holds(mark.key, mark.seal, mark.sealed_part):
-            mark = SweepMark(woken=mark.woken, applied=mark.applied)
+        forged = not self._keys.holds(mark.key, mark.seal, mark.sealed_part)
         async with self._path.writing() as session:
             known = await runs.get_sweep(session)
+            before_mending = known and known.mended_at and mark.swept_at and mark.swept_at <= known.mended_at
+            if forged or before_mending:
+                mark = SweepMark(woken=mark.woken, applied=mark.applied)
             ours = SharedMark(subject=mark.subject, seq=mark.seq, mac=mark.mac)
             if not await runs.holds_entry(session, ours):
                 await self._close(session, "the database is an older copy than Temporal knows", now)
                 return mark
             if known and (mark.swept_at is None or known.swept_at - mark.swept_at > FORGOTTEN_AFTER):
-                woken = await runs.forget_seen(session, now, WAKES_PER_SECOND)
+                woken = await runs.forget_seen(session, now, WAKES_PER_SECOND, mark.swept_at)
                 log.warning("temporal_restored", woken=woken)
             newest = await runs.newest_entry(session)
             await runs.save_sweep(session, swept_at=now)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Executable, Row, and_, bindparam, case, func, insert, literal, null, or_, select, update
+from sqlalchemy import Executable, Row, and_, bindparam, case, false, func, insert, literal, null, or_, select, update
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.errors import ClosedForRestore
@@ -330,11 +330,12 @@ async def postpone_wake(session: AsyncSession, run: str, wakes: int, until: date
     await execute(session, update(RUNS).where(RUNS.c.id == run).values(wakes=wakes, wake_at=until))
 
 
-async def forget_seen(session: AsyncSession, now: datetime, per_second: int) -> int:
-    """Temporal lost what it knew: every running run is woken, so many a second. Says how many."""
-    ids = [
-        row.id for row in await execute(session, select(RUNS.c.id).where(RUNS.c.running.is_(True)).order_by(RUNS.c.id))
-    ]
+async def forget_seen(session: AsyncSession, now: datetime, per_second: int, since: datetime | None) -> int:
+    """Temporal lost what it was told after an instant: every run that runs, and those that ended after it, are woken,
+    so many a second. Says how many."""
+    ended = RUNS.c.changed_at >= since if since else false()
+    query = select(RUNS.c.id).where(or_(RUNS.c.running.is_(True), ended)).order_by(RUNS.c.id)
+    ids = [row.id for row in await execute(session, query)]
     for n, some in enumerate(in_batches(ids, per_second)):
         values = {"seen": -1, "wakes": 0, "wake_at": now + timedelta(seconds=n)}
         await execute(session, update(RUNS).where(RUNS.c.id.in_(some)).values(**values))
@@ -400,4 +401,4 @@ async def check_open(session: AsyncSession) -> None:
 
 async def save_sweep(session: AsyncSession, **values: Any) -> None:
     if (await execute(session, update(SWEEP).where(SWEEP.c.id == 1).values(**values))).rowcount == 0:
-        await insert_new(session, SWEEP, {"id": 1, "closed_because": "", **values})
+        await insert_new(session, SWEEP, {"id": 1, "closed_because": "", "mended_at": None, **values})

@@ -354,6 +354,8 @@ class SweepRow(SQLModel, table=True):
     swept_at: datetime = moment()
     closed_because: str = ""
     """Why commands are refused until somebody mends a restore; empty otherwise."""
+    mended_at: datetime | None = moment(null=True)
+    """When somebody did: what Temporal remembers from before it says nothing any more."""
 
 
 class CommandRow(SQLModel, table=True):

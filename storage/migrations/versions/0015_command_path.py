@@ -15,6 +15,7 @@ def upgrade() -> None:
         sa.Column('id', sa.Integer(), primary_key=True),
         sa.Column('swept_at', storage.types.Moment(), nullable=False),
         sa.Column('closed_because', sa.String(), nullable=False, server_default=''),
+        sa.Column('mended_at', storage.types.Moment(), nullable=True),
     )
     op.drop_index('run_due', 'run')
     op.drop_index('run_unstarted', 'run')
