@@ -44,7 +44,7 @@ from domain.quotes import Acceptance, Quote
 from domain.runs import Command
 from services.commands import Caller
 from services.samples import SYSTEM, load
-from storage import orders, record
+from storage import orders, runs
 from storage.tables import ErpDocumentRow
 from tests.conftest import house_of
 from tests.support import a_line, a_quote
@@ -238,10 +238,10 @@ async def parked(report: Report, stack: Any, house: House) -> None:
             lines=(Line(line="1", product="P-1", share=Share(quantity=Decimal(1))),),
         )  # fmt: skip
         async with house.database.writing() as session:
-            head = await orders.add(session, made, "C-1", datetime.now(UTC))
-            command = Command(id=f"order:T-{n}:open", run=head.run, actor="rita", verb="open")
-            await record.write_down(session, command, datetime.now(UTC))
-        await house.sender.send(command, head)
+            await orders.add(session, made, "C-1", datetime.now(UTC))
+            command = Command(id=f"order:T-{n}:open", run=f"order:T-{n}", actor="rita", verb="open")
+            await runs.enqueue_followup(session, command, datetime.now(UTC))
+        await house.path.apply_followups([f"order:T-{n}"])
 
     started = time.perf_counter()
     later = datetime.now(UTC) + timedelta(days=30)

@@ -23,7 +23,7 @@ FIRST_PAUSE, LONGEST_PAUSE = timedelta(seconds=5), timedelta(minutes=10)
 VAIN = 2
 """After so many wake-ups in vain the sweep applies a due clock itself, and looks at the execution."""
 WAKES_PER_SECOND = 50
-FORGOTTEN_AFTER = timedelta(seconds=60)
+FORGOTTEN_AFTER = timedelta(seconds=40)
 """Temporal's mark lags behind the database's by less, unless an older copy of Temporal was restored."""
 
 

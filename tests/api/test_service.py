@@ -100,7 +100,7 @@ async def test_health_needs_nothing_and_readiness_names_what_is_missing(api: Api
     ready = await api.client.get("/readyz")
     assert (ready.status_code, ready.json()) == (
         503,
-        {"ready": False, "database": True, "engine": False, "worker": False},
+        {"ready": False, "database": True, "sweep": False, "engine": False, "worker": False},
     )
 
 

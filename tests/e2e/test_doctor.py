@@ -16,7 +16,7 @@ from tests.support import a_line, a_quote
 
 pytestmark = pytest.mark.e2e
 ROUNDS = 6
-COMPARED_EVERY, FORGOTTEN_AFTER = 12, 62
+COMPARED_EVERY, FORGOTTEN_AFTER = 12, 42
 """Seconds, a little more than the sweep takes."""
 
 

@@ -20,6 +20,7 @@ from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 from doctor import Doctor
 from domain.runs import AdvanceRequest, ReceivedSignal, RunStart
+from notify.links import Claim
 from stack import Ports, Stack
 from storage.tables import EventRow, RunRow
 from tests.conftest import Live, house_of, installed
@@ -231,3 +232,25 @@ async def test_mending_after_a_forged_head_gives_back_nothing(fortress: Player) 
     assert await stored(fortress) == before
     await commands_are_answered(fortress)
     await asyncio.sleep(0)
+
+
+async def test_a_signed_token_decides_through_temporal_alone(fortress: Player) -> None:
+    """The API is stopped: the signal carries what the link in the letter would have proven."""
+    live = fortress.live
+    await follow(fortress)
+    live.stack.children["api"].stop()
+    _, approvals = await fortress.approvals("F-1")
+    link = live.house.links.decide(Claim(message="m-1", approval=approvals["first"], person="dora"))
+    handle = (await live.house.engine.client(lazy=False)).get_workflow_handle(ROUND)
+    for _ in range(2):
+        await handle.signal("approve", {"token": link.rsplit("/", 1)[1], "comment": "by Temporal"})
+
+    async def decided() -> list[Any]:
+        async with live.house.database.reading() as session:
+            found = (
+                await session.exec(select(EventRow).where(EventRow.run == ROUND, EventRow.code == "approved"))
+            ).all()
+        return list(found)
+
+    (entry,) = await until(decided, "the decision", 30)
+    assert (entry.actor, entry.channel, entry.verified) == ("dora", "link", True)
