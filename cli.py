@@ -20,6 +20,7 @@ from rich.table import Table
 
 import logs
 from cli_erp import ErpPort, erp, installed, prepared
+from cli_parts import start_part, stop_part
 from composition import House, build
 from domain.approvals.compare import Backtest, differences, effect
 from domain.approvals.evaluation import evaluate
@@ -126,12 +127,18 @@ def dev(
             say("ready")
             errors.print(welcome(stack, samples))
             while not stop.wait(1):
+                for stopped in stack.stop_what_should():
+                    errors.print(f"[yellow]{stopped} was stopped[/]; dealwright start lets it run again")
                 for died in stack.revive():
                     errors.print(f"[yellow]{died} died and was started again; see {home / died}.log")
             say("stopping")
     except CannotStart as error:
         raise fail(str(error)) from None
     errors.print("Stopped. Everything is kept in", str(home))
+
+
+app.command("stop")(stop_part)
+app.command("start")(start_part)
 
 
 async def load_samples(house: House) -> None:

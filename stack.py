@@ -217,6 +217,7 @@ class Stack:
 
     def start(self, say: Callable[[str], None] = lambda _: None) -> None:
         """Start everything and wait until it is ready. Raises CannotStart."""
+        shutil.rmtree(self.home / "stopped", ignore_errors=True)
         say("bringing the database up to date")
         self.prepare()
         for name, child in self.children.items():
@@ -248,11 +249,22 @@ class Stack:
             return False
 
     def revive(self) -> list[str]:
-        """Start again whatever died; says which."""
-        died = [child for child in self.children.values() if not child.alive]
+        """Start again whatever died, unless somebody stopped it on purpose; says which."""
+        died = [child for child in self.children.values() if not child.alive and not self.stopped(child.name).exists()]
         for child in died:
             child.start()
         return [child.name for child in died]
+
+    def stopped(self, name: str) -> Path:
+        """The file that keeps a process stopped while it exists."""
+        return self.home / "stopped" / name
+
+    def stop_what_should(self) -> list[str]:
+        """Stop what somebody wants stopped; says which."""
+        unwanted = [child for child in self.children.values() if child.alive and self.stopped(child.name).exists()]
+        for child in unwanted:
+            child.stop()
+        return [child.name for child in unwanted]
 
     def stop(self) -> None:
         """End what was started, the engine last."""

@@ -137,6 +137,12 @@ async def start_under(client: Client, run: str, type: str, queue: str, argument:
         )  # fmt: skip
 
 
+def old_head(run: str, state: dict[str, Any]) -> dict[str, Any]:
+    """What once made the database believe an approval: the state as if it were decided, and a command of the clock."""
+    clock = {"id": f"{run}:expire:2", "run": run, "actor": "clock", "verb": "expire", "channel": "timer"}
+    return {"run": run, "kind": KINDS[run], "state": {**state, "status": "approved", "seq": 2}, "first": clock}
+
+
 async def reset(client: Client, run: str) -> None:
     """To its first workflow task, as if nothing of what it was told had happened."""
     request = ResetWorkflowExecutionRequest(
@@ -187,6 +193,7 @@ async def test_whatever_is_done_to_temporal_changes_nothing_and_the_next_command
             await start_under(client, run, type, queue, ahead)
             await start_under(client, run, "ApprovalRound" if run != ROUND else "OrderFulfilment", queue, ahead)
             await start_under(client, run, type, queue, ahead, cron_schedule="* * * * *")
+            await start_under(client, run, type, queue, old_head(run, before[run][2]))
             await start_under(client, run, type, queue, "no input at all")
         await start_under(client, "quote:F-2:split:1", "OrderSplit", ORDERS_QUEUE,
                           Split(quote="F-2", customer="x", number=1, orders=("F-2-1", "nobody")))  # fmt: skip

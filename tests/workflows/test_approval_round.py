@@ -170,6 +170,29 @@ async def test_malformed_and_unverified_signals_become_refusals_and_the_run_goes
     assert answer.outcome.applied
 
 
+async def test_a_burst_is_drained_in_bounded_batches(alone: Office) -> None:
+    """Signals that came while nobody worked: fifty at a time, and the run goes on."""
+    run = await alone.submitted()
+    await alone.house.path.settle()
+    handle = alone.client.get_workflow_handle(run)
+    for n in range(120):
+        await handle.signal("approve", {"actor": "dora", "n": n})
+    async with alone.worker():
+        await alone.until_told(run)
+
+        async def all_counted() -> bool:
+            (row,) = [row for row in await rows(alone, RunRow) if row.id == run]
+            return bool(row.forgeries == 120)
+
+        await until(all_counted, "a refusal of each")
+        history = await handle.fetch_history()
+        assert sum(e.HasField("marker_recorded_event_attributes") for e in history.events) <= 4
+        round = await alone.recorded(run)
+        answer = await alone.house.approvals.approve(await alone.caller("dora"), round.approvals[0].id, round.digest)
+        assert answer.outcome is not None
+        assert await alone.result(run) == {"status": "approved", "number": 2}
+
+
 async def test_a_terminated_run_is_reborn_from_the_record(office: Office) -> None:
     run = await office.submitted()
     round = await office.follows(run)
