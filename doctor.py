@@ -30,7 +30,7 @@ from workflows.search import register_attributes
 
 TYPES = ("ApprovalRound", "OrderFulfilment", "OrderReturn")
 AT_ONCE, PAGE = 8, 500
-PATIENCE = timedelta(seconds=10)
+PATIENCE = timedelta(seconds=5)
 SETTLE_SECONDS = 2
 FOLLOW_SECONDS = 60
 Kind = Literal[

@@ -9,7 +9,7 @@ import uuid
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -25,6 +25,7 @@ from storage.database import Database
 from storage.runs import KnownCommands, RunSnapshot
 from workflows.contracts import Split
 
+T = TypeVar("T")
 log = structlog.get_logger()
 ATTEMPTS = 3
 SLOW_SECONDS = 0.02
@@ -98,7 +99,11 @@ class CommandPath:
     ) -> CommandReceipt:
         """Answer a command. A known id is answered as it was, before anything else is looked at.
 
-        Raises NotFound, CommandIdReused, ClosedForRestore, Unavailable, and what `check` raises."""
+        A caller who hangs up stops nothing of it. Raises NotFound, CommandIdReused, ClosedForRestore, Unavailable, and
+        what `check` raises."""
+        return await asyncio.shield(self.in_background(self._answer(request, check, then)))
+
+    async def _answer(self, request: CommandRequest, check: Check | None, then: Then | None) -> CommandReceipt:
         received = self.clock()
 
         async def attempt() -> tuple[CommandReceipt, Applied | None, list[str]]:
@@ -240,7 +245,7 @@ class CommandPath:
         except Exception as error:
             log.warning("temporal_away", run=of, error=type(error).__name__)
 
-    def in_background(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
+    def in_background(self, work: Coroutine[Any, Any, T]) -> "asyncio.Task[T]":
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

@@ -1,5 +1,8 @@
 """Whatever anybody sends, the API answers as its own description says."""
 
+import re
+from typing import Any
+
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, settings
@@ -20,18 +23,34 @@ async def token(live: Live) -> str:
     return live.house.access.token(EVERY_ROLE)
 
 
-@pytest.mark.e2e
-@SCHEMA.parametrize()
-@settings(max_examples=10, suppress_health_check=list(HealthCheck))
-def test_every_answer_is_as_described(case: schemathesis.Case, live: Live, token: str) -> None:
-    answer = case.call(base_url=live.stack.api_url, headers={"Authorization": f"Bearer {token}"})
-    checks = schemathesis.checks
-    case.validate_response(
-        answer,
-        checks=[
-            checks.not_a_server_error,
-            checks.status_code_conformance,
-            checks.content_type_conformance,
-            checks.response_schema_conformance,
-        ],
-    )
+def described(path: str, method: str) -> Any:
+    """A test of one operation."""
+
+    @pytest.mark.e2e
+    @SCHEMA.include(path=path, method=method).parametrize()
+    @settings(max_examples=10, suppress_health_check=list(HealthCheck))
+    def test(case: schemathesis.Case, live: Live, token: str) -> None:
+        answer = case.call(base_url=live.stack.api_url, headers={"Authorization": f"Bearer {token}"})
+        checks = schemathesis.checks
+        case.validate_response(
+            answer,
+            checks=[
+                checks.not_a_server_error,
+                checks.status_code_conformance,
+                checks.content_type_conformance,
+                checks.response_schema_conformance,
+            ],
+        )
+
+    return test
+
+
+OPERATIONS = [(found.ok().path, found.ok().method) for found in SCHEMA.get_all_operations()]
+for path, method in OPERATIONS:  # each has a name of its own, by which tests are divided among processes
+    name = re.sub(r"[^a-z0-9]+", "_", f"{method} {path}".lower()).strip("_")
+    globals()[f"test_every_answer_is_as_described_{name}"] = described(path, method)
+
+
+def test_every_operation_has_its_test() -> None:
+    assert len([name for name in globals() if name.startswith("test_every_answer_is_as_described_")]) == len(OPERATIONS)
+    assert len(OPERATIONS) > 100

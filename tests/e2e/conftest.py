@@ -52,11 +52,19 @@ rules:
 
 async def until(condition: Callable[[], Any], what: str | Callable[[], str], seconds: float = 90) -> Any:
     late = time.monotonic() + seconds
-    while not (found := await condition()):
+    while not (found := await _quietly(condition)):
         if time.monotonic() > late:
             raise AssertionError(f"{what if isinstance(what, str) else what()} never came to be")
         await asyncio.sleep(0.1)
     return found
+
+
+async def _quietly(condition: Callable[[], Any]) -> Any:
+    """What a database that was killed just now cannot say is not so yet."""
+    try:
+        return await condition()
+    except Unavailable:
+        return None
 
 
 @dataclass

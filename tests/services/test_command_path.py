@@ -83,18 +83,14 @@ async def test_a_caller_who_hangs_up_keeps_nobody_from_being_woken(bench: Bench)
     round = await a_running_round(bench)
     await bench.house.path.settle()
     bench.engine.signals = []
-    path = bench.house.path
-    real = path.after_commit
-
-    async def slow(*given: Any) -> None:
-        await real(*given)
-        await asyncio.sleep(60)
-
-    path.after_commit = slow  # type: ignore[method-assign]
-    task = asyncio.create_task(decide(bench, round))
-    while not bench.engine.signals:
-        await asyncio.sleep(0.01)
+    dora = Caller(person=await person(bench, "dora"))
+    task = asyncio.create_task(bench.house.approvals.approve(dora, round.approvals[0].id, round.digest))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
     task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await bench.house.path.settle()
     assert bench.engine.signals == [(RUN, "approve")]
     assert (await stored(bench)).status == "approved"
 
