@@ -12,7 +12,6 @@ from rich.progress import Progress
 from rich.table import Table
 from temporalio.client import Client
 
-from activities.replacing import AT_ONCE
 from bench.approvals import many, running
 from bench.bare import QUEUE, TAKEN, worker
 from bench.report import Report, ratio
@@ -25,6 +24,7 @@ from tests.conftest import house_of
 from tests.support import a_quote
 
 ROUNDS = int(os.environ.get("ROUNDS", "2000"))
+AT_ONCE = 10
 POLICY = "kind: quote\nrules: [{name: r, ask: {user: fabio}}]"
 POLL_SECONDS = 0.2
 
