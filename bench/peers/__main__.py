@@ -54,8 +54,10 @@ class Peer:
                       "PG_HOST": HOST, "PG_PORT": str(pg.port)}  # fmt: skip
         table = "letter" if name == "plain" else "viewflow_site_letter"
         given |= {"LETTER_TABLE": table, "LETTER_SENT": "sent", "DJANGO_SETTINGS_MODULE": "viewflow_site.settings"}
-        environment = {**os.environ, **given, "PYTHONPATH": str(HERE)}
+        environment = {**os.environ, **given, "PYTHONPATH": f"{HERE}:{folder}"}
         python = str(PYTHON)
+        (folder / "peer_migrations").mkdir()
+        (folder / "peer_migrations" / "__init__.py").touch()
         prepare = [python, "-m", "plain_app" if name == "plain" else "viewflow_site.prepare"]
         subprocess.run(prepare, env=environment, cwd=HERE, check=True)
         serve = {

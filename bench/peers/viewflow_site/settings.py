@@ -3,15 +3,16 @@ import os
 SECRET_KEY = os.environ["PEER_SECRET"]
 ALLOWED_HOSTS = ["*"]
 INSTALLED_APPS = [
-    "django.contrib.auth",
-    "django.contrib.contenttypes",
-    "viewflow",
-    "viewflow.workflow",
+    "django.contrib.auth", "django.contrib.contenttypes", "django.contrib.sessions", "viewflow", "viewflow.workflow",
     "viewflow_site",
+]  # fmt: skip
+MIDDLEWARE = [  # viewflow asks for them
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
 ]
-MIDDLEWARE: list[str] = []
 ROOT_URLCONF = "viewflow_site.views"
 USE_TZ = True
+MIGRATION_MODULES = {"viewflow_site": "peer_migrations"}  # made anew for each run, beside its database
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 if "PG_PORT" in os.environ:
     DATABASES = {"default": {
