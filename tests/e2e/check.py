@@ -1,6 +1,7 @@
 """What must hold for every round, whatever died on the way. Says the violations in words."""
 
 from sqlmodel import col, select
+from temporalio.client import WorkflowQueryFailedError
 from temporalio.service import RPCError
 
 from composition import House
@@ -83,8 +84,8 @@ async def engine_differs(house: House, run: RunRow) -> list[str]:
     client = await house.engine.client(lazy=False)
     try:
         told = await client.get_workflow_handle(run.id).query("state", result_type=Advanced)
-    except RPCError as error:  # its task is being tried again
-        return [f"{run.id}: Temporal says {error.message}"]
+    except (RPCError, WorkflowQueryFailedError) as error:  # its task is being tried again, or it is not ours
+        return [f"{run.id}: Temporal says {error}"]
     if (told.number, told.mark, told.running) == (run.seq, run.mark, run.running):
         return []
     return [f"{run.id}: Temporal was told {told.number}, the database holds {run.seq}"]
