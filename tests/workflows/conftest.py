@@ -5,6 +5,7 @@ import sysconfig
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -123,6 +124,16 @@ class Office:
                     return
             await asyncio.sleep(0.025)
         raise AssertionError(f"the workflow of {run} does not follow")
+
+    async def sleep(self, how_long: timedelta) -> None:
+        """Let time pass once every run was told of what was commanded: it would pass within their tasks, too."""
+        await self.house.path.settle()
+        async with self.house.database.reading() as session:
+            known = await runs.run_standings(session)
+        for run in known:
+            await self.until_told(run)
+        await self.environment.sleep(how_long)
+        await self.follow_time()
 
     async def result(self, run: str) -> Any:
         """What a run ended with, once it was told of what was commanded so far."""

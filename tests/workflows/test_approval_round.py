@@ -103,9 +103,9 @@ async def test_a_round_expires_when_nobody_decides(office: Office) -> None:
     round = await office.recorded(run)
     assert round.opened_at is not None
     assert round.due == round.opened_at + timedelta(hours=72)
-    await office.environment.sleep(timedelta(hours=71))
+    await office.sleep(timedelta(hours=71))
     assert (await office.recorded(run)).status is RoundStatus.PENDING
-    await office.environment.sleep(timedelta(hours=2))
+    await office.sleep(timedelta(hours=2))
     assert (await ended(office, run)).status is RoundStatus.EXPIRED
     assert (await rows(office, QuoteRow))[0].status == "expired"
 
@@ -114,13 +114,13 @@ async def test_the_clock_restarts_with_each_step_and_hand_over(office: Office) -
     await office.publish(EXPIRING)
     run = await office.submitted()
     round = await office.recorded(run)
-    await office.environment.sleep(timedelta(hours=70))
+    await office.sleep(timedelta(hours=70))
     await office.house.approvals.delegate(await office.caller("fabio"), round.approvals[0].id, round.digest, "leif")
-    await office.environment.sleep(timedelta(hours=71))
+    await office.sleep(timedelta(hours=71))
     await office.house.approvals.approve(await office.caller("leif"), round.approvals[0].id, round.digest)
-    await office.environment.sleep(timedelta(hours=23))
+    await office.sleep(timedelta(hours=23))
     assert (await office.follows(run)).waiting_on == ["carla"]
-    await office.environment.sleep(timedelta(hours=2))
+    await office.sleep(timedelta(hours=2))
     assert (await ended(office, run)).status is RoundStatus.EXPIRED
 
 
@@ -394,12 +394,12 @@ async def test_a_round_ends_once_whatever_the_order_of_people_time_and_repeats(
     round = await office.recorded(run)
     for n, (verb, who) in enumerate(story):
         if verb == "hours":
-            await office.environment.sleep(timedelta(hours=who))
+            await office.sleep(timedelta(hours=who))
             continue
         caller = (await office.caller("rita" if verb == "recall" else who)).model_copy(update={"key": f"{run}:{n}"})
         for _ in range(2):
             await twice(office, verb, caller, round)
-    await office.environment.sleep(timedelta(hours=60))
+    await office.sleep(timedelta(hours=60))
     await ended(office, run)
     recorded = await office.follows(run)
     events = [e for e in await rows(office, EventRow) if e.run == run and e.run_seq]
@@ -466,7 +466,7 @@ async def test_time_that_has_nothing_more_to_do_leaves_the_round_alone(office: O
     await office.publish(ONCE)
     run = await office.submitted()
     await office.follows(run)
-    await office.environment.sleep(timedelta(hours=40))
+    await office.sleep(timedelta(hours=40))
     round = await office.follows(run)
     assert (round.seq, round.due, round.waiting_on) == (2, None, ["dora", "fabio"])
 
@@ -498,9 +498,9 @@ async def test_months_of_weekends_holidays_and_changed_clocks_pass_in_a_moment(
     due = after_hours(opened, Decimal(800), calendar, zone)
     weekdays = after_hours(opened, Decimal(800), Calendar(), zone)
     assert due > weekdays, "holidays fell into it"
-    await office.environment.sleep(due - opened - timedelta(minutes=1))
+    await office.sleep(due - opened - timedelta(minutes=1))
     assert (await office.recorded(run)).running
-    await office.environment.sleep(timedelta(minutes=2))
+    await office.sleep(timedelta(minutes=2))
     assert (await ended(office, run)).status is RoundStatus.EXPIRED
 
 
@@ -519,7 +519,7 @@ async def test_a_round_reminds_escalates_and_expires_in_its_holders_business_tim
     await office.follows(run)
     metadata = await office.client.get_workflow_handle(run).query("__temporal_workflow_metadata")
     assert f"Reminds at {due[8]:%Y-%m-%d %H:%M} UTC" in metadata.current_details
-    await office.environment.sleep(due[40] - opened + timedelta(minutes=5))
+    await office.sleep(due[40] - opened + timedelta(minutes=5))
     round = await ended(office, run)
     assert (round.status, round.closed_at is not None and round.closed_at >= due[40]) == (RoundStatus.EXPIRED, True)
     assert [seat.holder for seat in round.approvals[0].seats] == ["dora", "fabio"]

@@ -81,9 +81,9 @@ async def test_an_order_waits_for_its_day_at_its_ship_to_and_goes_to_the_back_of
     assert (found["DealwrightStatus"], found["DealwrightDue"]) == ("scheduled", order.due)
     metadata = await desk.client.get_workflow_handle(order_run(id)).query("__temporal_workflow_metadata")
     assert f"Starts at {order.due:%Y-%m-%d %H:%M} UTC" in metadata.current_details
-    await desk.environment.sleep(order.due - datetime.now(UTC) - timedelta(minutes=5))
+    await desk.sleep(order.due - datetime.now(UTC) - timedelta(minutes=5))
     assert (await agreed(desk, id)).status is OrderStatus.SCHEDULED
-    await desk.environment.sleep(timedelta(minutes=10))
+    await desk.sleep(timedelta(minutes=10))
     await until_status(desk, id, OrderStatus.ACTIVATING)
     async with desk.house.database.reading() as session:
         (document,) = (await session.exec(select(ErpDocumentRow))).all()
@@ -99,9 +99,9 @@ async def test_a_moved_order_starts_on_its_new_day_only(desk: Office) -> None:
     id = await an_order(desk, Trigger(start="date", on=first))
     later = first + timedelta(days=20)
     await ask(desk, "dina", id, "reschedule", on=later.isoformat())
-    await desk.environment.sleep(timedelta(days=15))
+    await desk.sleep(timedelta(days=15))
     assert (await agreed(desk, id)).status is OrderStatus.SCHEDULED
-    await desk.environment.sleep(timedelta(days=20))
+    await desk.sleep(timedelta(days=20))
     assert (await until_status(desk, id, OrderStatus.ACTIVATING)).version == 2
 
 
@@ -109,7 +109,7 @@ async def test_a_held_order_lets_its_day_pass_and_starts_when_released(desk: Off
     id = await an_order(desk, Trigger(start="date", on=(datetime.now(UTC) + timedelta(days=3)).date()))
     held = await ask(desk, "dina", id, "hold", reason="credit check")
     assert held.outcome is not None
-    await desk.environment.sleep(timedelta(days=9))
+    await desk.sleep(timedelta(days=9))
     assert (await agreed(desk, id)).status is OrderStatus.HELD
     await ask(desk, "dina", id, "release", hold=held.outcome.facts["hold"])
     await until_status(desk, id, OrderStatus.ACTIVATING)
@@ -148,7 +148,7 @@ async def test_a_change_from_a_day_on_takes_effect_on_it(desk: Office) -> None:
     day = (today + timedelta(days=10)).isoformat()
     await desk.house.orders.amend(await desk.caller("dina"), id, lines={"1": "6"}, effective=day)
     assert (await agreed(desk, id)).lines[0].share.quantity == 10
-    await desk.environment.sleep(timedelta(days=12))
+    await desk.sleep(timedelta(days=12))
     order = await agreed(desk, id)
     assert (order.lines[0].share.quantity, order.status) == (6, OrderStatus.SCHEDULED)
 
