@@ -71,8 +71,7 @@ COUNT_FORGERY = (
 )
 TOLD = (
     select(
-        EVENTS.c.run_seq, EVENTS.c.at, EVENTS.c.applied, EVENTS.c.code, EVENTS.c.mac, EVENTS.c.verified,
-        EVENTS.c.command.label("name"),
+        EVENTS.c.run, EVENTS.c.run_seq, EVENTS.c.at, EVENTS.c.applied, EVENTS.c.code, EVENTS.c.mac, EVENTS.c.verified,
         *(COMMANDS.c[n] for n in ("id", "actor", "verb", "payload", "on_behalf_of", "channel", "created_at")),
     )
     .join_from(
@@ -188,17 +187,10 @@ async def told_since(session: AsyncSession, run: str, number: int) -> tuple[list
 
 
 def _told(run: str, row: Row[Any]) -> ToldCommand:
-    command = command_of_parts(run, row) if row.id else expiry(run, row.run_seq - 1)
+    command = command_of(row) if row.id else expiry(run, row.run_seq - 1)
     return ToldCommand(
         number=row.run_seq, at=row.at, received=row.created_at or row.at, command=command, applied=row.applied,
         code=row.code, verified=row.verified,
-    )  # fmt: skip
-
-
-def command_of_parts(run: str, row: Row[Any]) -> Command:
-    return Command(
-        id=row.id, run=run, actor=row.actor, verb=row.verb, payload=row.payload, on_behalf_of=row.on_behalf_of,
-        channel=row.channel,
     )  # fmt: skip
 
 
