@@ -1,5 +1,6 @@
 """The processes of one running Dealwright on one machine: engine, worker, API with console, and a mail catcher."""
 
+import fcntl
 import itertools
 import os
 import random
@@ -10,11 +11,13 @@ import socket
 import subprocess
 import sys
 import sysconfig
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO
 
 import httpx
 
@@ -68,9 +71,29 @@ class Ports:
 
     @classmethod
     def free(cls) -> "Ports":
-        """Ports nobody uses now, for a stack of one's own. Never those the system lends to outgoing connections."""
-        candidates = iter(random.sample(range(*NEVER_LENT), 1000))
-        return cls(*itertools.islice((port for port in candidates if not taken(port)), 6))
+        """Ports nobody uses now, for a stack of one's own. Never those the system lends to outgoing connections.
+
+        They are reserved until this process ends: between two stacks that start together none is given twice."""
+        candidates = iter(random.SystemRandom().sample(range(*NEVER_LENT), 1000))
+        return cls(*itertools.islice((port for port in candidates if not taken(port) and _reserve(port)), 6))
+
+
+_RESERVED: list[IO[str]] = []
+"""The lock files of the ports that this process reserved."""
+
+
+def _reserve(port: int) -> bool:
+    """Lock a port's file in the system's temporary folder; False where another process holds it."""
+    folder = Path(tempfile.gettempdir(), f"dealwright-ports-{os.getuid()}")
+    folder.mkdir(exist_ok=True)
+    file = (folder / str(port)).open("w")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        file.close()
+        return False
+    _RESERVED.append(file)
+    return True
 
 
 @dataclass
