@@ -13,6 +13,7 @@ from temporalio.service import GrpcCompression
 
 import services.engine
 from notify.links import Links
+from services.absences import Absences
 from services.access import Access
 from services.advancing import Advancer
 from services.apply import Applier
@@ -144,6 +145,7 @@ def build(
     )  # fmt: skip
     links = Links(settings.secret.get_secret_value(), settings.base_url, settings.reply_domain)
     approvals, orders = Approvals(office), Orders(office, settings.acceptance_required)
+    chores = (Lapsing(database, clock, audit_key).lapse, Absences(database, clock).report)
     return House(
         settings=settings,
         database=database,
@@ -152,7 +154,7 @@ def build(
         path=path,
         keys=keys_of(settings),
         advancer=advancer_of(path, links, settings),
-        sweeper=Sweeper(path, audit_key, keys_of(settings), Lapsing(database, clock, audit_key).lapse),
+        sweeper=Sweeper(path, audit_key, keys_of(settings), chores),
         replacements=Replacements(office),
         access=Access(office, settings.secret.get_secret_value(), timedelta(minutes=settings.token_minutes), hashes),
         quotes=Quotes(office),

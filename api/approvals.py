@@ -149,6 +149,14 @@ async def add_approver(
     return answered(await house.approvals.add_approver(caller, id, body.to, body.group, body.step, body.reason))
 
 
+@router.post("/approvals/{id}/remove-approver", response_model=Done, responses=ON_COMMAND)
+async def remove_approver(
+    house: AHouse, caller: Annotated[Caller, needs_caller("approvals.remove")], id: PathId, body: Comment | None = None
+) -> Response:
+    """Take an approver whom you added off the subject again; they are not asked in later rounds either."""
+    return answered(await house.approvals.remove_approver(caller, id, body.comment if body else ""))
+
+
 @router.post("/approvals/{id}/consult", response_model=Done, responses=ON_COMMAND)
 async def consult(house: AHouse, caller: Decider, id: PathId, body: Consult) -> Response:
     """Ask somebody for advice before you decide."""

@@ -14,7 +14,7 @@ from composition import now
 from console import draw
 from console.view import Reader, is_htmx, page
 from domain.approvals.round import Round
-from domain.errors import CommandIdReused, Invalid, NotFound, NotSignedIn, Refusal
+from domain.errors import CommandIdReused, Invalid, NotFound, NotSignedIn, Refusal, Stale
 from domain.people import Person, Role
 from domain.permissions import allows
 from domain.values import Text, digest
@@ -117,6 +117,7 @@ async def decide(
         "take_back": lambda: house.approvals.take_back(caller(me, key), id, comment),
         "consult": lambda: house.approvals.consult(caller(me, key), id, digest, to, comment),
         "advise": lambda: house.approvals.advise(caller(me, key), id, comment),
+        "remove_approver": lambda: house.approvals.remove_approver(caller(me, key), id, comment),
         "add_approver": lambda: house.approvals.add_approver(
             caller(me, key), id, to or None, group or None, None, comment
         ),
@@ -134,7 +135,8 @@ def _answered(request: Request, me: Person, answer: CommandReceipt, verb: str, b
     say = Reader(me).say
     done = {"approve": say("Approved."), "reject": say("Rejected."), "delegate": say("Handed over."),
             "submit": say("Submitted."), "recall": say("Taken back."), "take_back": say("Taken back."),
-            "consult": say("Asked for advice."), "advise": say("Sent."), "add_approver": say("Added.")}  # fmt: skip
+            "consult": say("Asked for advice."), "advise": say("Sent."), "add_approver": say("Added."),
+            "remove_approver": say("Removed.")}  # fmt: skip
     if answer.outcome is None:
         return said(request, me, say("Written down. It takes effect as soon as the engine answers."), "wait", back, 202)
     if not answer.outcome.applied:
@@ -209,6 +211,13 @@ async def quotes(
 
 @router.get("/quotes/{id}")
 async def quote(request: Request, house: AHouse, me: Me, id: PathId) -> Response:
+    return await _quote_page(request, house, me, id)
+
+
+async def _quote_page(
+    request: Request, house: Any, me: Person, id: str, problem: str = "", status: int = 200
+) -> Response:
+    """The quote as it is stored now; with a `problem`, why what was asked was refused."""
     stored = await house.quotes.get(me, id)
     rounds = await house.quotes.rounds(me, id)
     trail = await house.quotes.audit(me, id, 0, 200)
@@ -221,14 +230,16 @@ async def quote(request: Request, house: AHouse, me: Me, id: PathId) -> Response
     seats = set(await house.approvals.holders(me))
     mine = [a for a in rounds[0][0].requested if seats.intersection(a.holders)] if rounds else []
     facts: dict[str, Any] = {
+        "problem": problem,
         "stored": stored, "quote": stored.quote, "rounds": rounds, "trail": trail, "preview": preview, "mine": mine,
         "unplannable": unplannable, "people": [],
         "may_submit": stored.status.submittable and stored.quote.owner == me.id and allows(me, "quotes.submit"),
-        "advised": [a for a in rounds[0][0].requested if a.consulted and a.consulted.person == me.id] if rounds else [],
+        "advised": [a for a in rounds[0][0].requested if a.awaited_from(me.id)] if rounds else [],
         "chains": list({a.chain: a for a in rounds[0][0].approvals if a.status.open}.items()) if rounds else [],
         "may_add": bool(rounds) and rounds[0][0].running and (
             rounds[0][0].submitter == me.id or bool(mine)
         ) and allows(me, "approvals.add"),
+        "may_remove": allows(me, "approvals.remove"), "is_admin": me.has(Role.APPROVALS_ADMIN),
         "undelivered": await house.quotes.undelivered(me, id) if stored.round else [],
         "may_comment": allows(me, "quotes.comment"),
         "may_accept": stored.status == "approved" and allows(me, "quotes.accept"),
@@ -245,7 +256,7 @@ async def quote(request: Request, house: AHouse, me: Me, id: PathId) -> Response
     if house.orders.orderable(stored) and allows(me, "orders.read"):
         facts["ordered"] = await house.orders.listed(me, id, None, "", 200)
         facts["ledger"] = {entry.line: entry for entry in await house.orders.ledger(me, id)}
-    return page(request, "quote.html", me, **facts)
+    return page(request, "quote.html", me, status_code=status, **facts)
 
 
 def _picture(round: Round, names: dict[str, str], me: Person) -> dict[str, Any]:
@@ -285,8 +296,15 @@ async def path(
 
 
 @router.post("/quotes/{id}/submit")
-async def submit(request: Request, house: AHouse, me: Me, id: PathId, key: Short = "") -> Response:
-    return await _quote_act(request, me, "submit", id, lambda: house.quotes.submit(caller(me, key), id))
+async def submit(
+    request: Request, house: AHouse, me: Me, id: PathId, key: Short = "", version: Annotated[int, Form(ge=1)] = 0
+) -> Response:
+    """Submit what the page shows: the form carries its version."""
+    try:
+        return await _quote_act(request, me, "submit", id, lambda: house.quotes.submit(caller(me, key), id, version))
+    except Stale:
+        changed = "The quote was changed after you opened this page. Look at it as it is now, and submit again."
+        return await _quote_page(request, house, me, id, Reader(me).say(changed), 409)
 
 
 @router.post("/quotes/{id}/recall")
@@ -319,6 +337,8 @@ async def _quote_act(request: Request, me: Person, verb: str, id: PathId, act: A
     back = f"/quotes/{id}"
     try:
         answer = await act()
+    except Stale:
+        raise
     except Refusal as error:
         return said(request, me, error.sentence, "bad", back, 409)
     return _answered(request, me, answer, verb, back)

@@ -1,11 +1,13 @@
 """People, their roles, groups and managers, as the policy sees them at one moment."""
 
+from collections.abc import Collection
 from enum import StrEnum
 
 from pydantic import Field
 
 from domain.calendars import Calendar
-from domain.values import Amount, Id, Name, Value, Word
+from domain.delegation import Delegation, delegates_of
+from domain.values import Amount, Id, Instant, Name, Value, Word
 
 
 class Role(StrEnum):
@@ -59,10 +61,33 @@ class Group(Value):
 
 
 class Directory(Value):
-    """Everybody and every group, as known when a policy is evaluated."""
+    """Everybody and every group, and who stands in for whom, as known when a policy is evaluated."""
 
     people: dict[str, Person] = {}
     groups: dict[str, Group] = {}
+    delegations: tuple[Delegation, ...] = ()
+    at: Instant | None = None
+    """The instant at which delegations count; nobody is away where none is given."""
+
+    def can_approve(self, person: str, excluded: Collection[str] = ()) -> bool:
+        found = self.active(person)
+        return found is not None and Role.APPROVER in found.roles and person not in excluded
+
+    def deciders(self, person: str, kind: str, excluded: Collection[str] = ()) -> tuple[str, ...]:
+        """Who may decide for a person now: they themselves first, then those who stand in for them."""
+        stand_ins = delegates_of(person, self.delegations, self.at, kind) if self.at else []
+        return tuple(one for one in (person, *stand_ins) if self.can_approve(one, excluded))
+
+    def absence(self, person: str, kind: str) -> Delegation | None:
+        """The delegation by which a person is away now."""
+        at = self.at
+        return next(
+            (d for d in self.delegations if at and d.person == person and d.active(at) and d.covers(kind)), None
+        )
+
+    def present(self, person: str, kind: str, excluded: Collection[str] = ()) -> tuple[str, ...]:
+        """Who is there to decide for a person: they themselves, or while they are away those who stand in."""
+        return tuple(one for one in self.deciders(person, kind, excluded) if self.absence(one, kind) is None)
 
     def active(self, person: str | None) -> Person | None:
         found = self.people.get(person or "")

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Mapping
 from datetime import date
-from decimal import Decimal
+from decimal import Decimal, localcontext
 from enum import StrEnum
 from functools import cached_property
 from typing import Annotated, Any, Literal, Self
@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 
 from domain.errors import Invalid
 from domain.money import converted, minor_unit, rounded
-from domain.values import Amount, Custom, Id, Name, StorableText, Value, Word, digest
+from domain.values import Amount, Custom, Id, Name, StorableText, Value, Word, digest, plain_number
 
 MAX_LINES = 2_000
 MAX_TOTAL = 10**15
@@ -92,7 +92,11 @@ class Place(Value):
 def check_zone(place: Place | None, field: str) -> None:
     """A day begins in a zone that exists. Raises Invalid."""
     if place and place.time_zone and place.time_zone not in available_timezones():
-        raise Invalid.field(f"{field}.time_zone", f"{place.time_zone!r} is no time zone; one is Europe/Lisbon")
+        raise unknown_zone(f"{field}.time_zone", place.time_zone)
+
+
+def unknown_zone(field: str, zone: str) -> Invalid:
+    return Invalid.field(field, f"{zone!r} is no time zone; one is Europe/Lisbon")
 
 
 class Acceptance(Value):
@@ -176,6 +180,9 @@ class QuoteLine(Value):
 class LineSums(Value):
     list_total: Decimal
     net_total: Decimal
+    list_exact: Decimal
+    net_exact: Decimal
+    """Before they are rounded to the minor unit: ratios are computed from these."""
 
 
 class Quote(Value):
@@ -211,9 +218,13 @@ class Quote(Value):
     def _sums(self, line: QuoteLine) -> LineSums:
         full = line.quantity * line.list_price * line.periods(self.term_months)
         net = full * (HUNDRED - line.discount_percent) / HUNDRED
+        stated = line.net_total
+        follows = stated is None or abs(stated - net) < minor_unit(self.currency)
         return LineSums(
             list_total=rounded(full, self.currency),
-            net_total=rounded(net, self.currency) if line.net_total is None else line.net_total,
+            net_total=rounded(net, self.currency) if stated is None else stated,
+            list_exact=full,
+            net_exact=net if follows or stated is None else stated,
         )
 
     @cached_property
@@ -226,7 +237,9 @@ class Quote(Value):
 
     @cached_property
     def discount_percent(self) -> Decimal | None:
-        return discount_of(self.list_total, self.net_total)
+        """Of all lines, from amounts that are not rounded: lines at 20 % make 20 %, whatever their prices."""
+        full = sum((s.list_exact for s in self.line_sums), Decimal(0))
+        return discount_of(full, sum((s.net_exact for s in self.line_sums), Decimal(0)))
 
     @cached_property
     def digest(self) -> str:
@@ -273,6 +286,8 @@ class Quote(Value):
         for n, line in enumerate(self.lines):
             check_zone(line.ship_to, f"lines[{n}].ship_to")
         problems: list[dict[str, str]] = []
+        if not self.lines and not keep_source_figures:
+            problems.append(problem("lines", "a quote needs at least one line"))
         seen: dict[str, int] = {}
         for n, line in enumerate(self.lines):
             where = f"lines[{n}]"
@@ -355,6 +370,8 @@ class Quote(Value):
                 "discount_percent": line.discount_percent,
                 "list_total": sums.list_total * rate,
                 "net_total": sums.net_total * rate,
+                "_list_total": sums.list_exact * rate,
+                "_net_total": sums.net_exact * rate,
                 "billing": line.billing.value,
                 "term_months": None if line.term_months is None else Decimal(line.term_months),
                 "recognition": line.recognition.value,
@@ -386,6 +403,13 @@ def problem(field: str, what: str) -> dict[str, str]:
     return {"field": field, "problem": what}
 
 
+PERCENT_STEP = Decimal("1e-20")
+"""Finer than any discount can be given. What is finer still comes from dividing, and would decide at a threshold."""
+
+
 def discount_of(full: Decimal, net: Decimal) -> Decimal | None:
     """(1 − net/list) × 100; null for a list of zero."""
-    return None if full == 0 else (1 - net / full) * HUNDRED
+    if full == 0:
+        return None
+    with localcontext(prec=80):
+        return Decimal(plain_number(((full - net) * HUNDRED / full).quantize(PERCENT_STEP)))

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import unicodedata
 from collections.abc import Mapping
 from datetime import date, datetime
@@ -21,6 +22,16 @@ def _storable(text: str) -> str:
     return text
 
 
+DIRECTIONS = re.compile("[\u202a-\u202e\u2066-\u2069]")
+"""Overrides of the reading direction: with them a name shows other letters than it has."""
+
+
+def _undirected(text: str) -> str:
+    if DIRECTIONS.search(text):
+        raise ValueError("must not override the direction of reading (U+202A to U+202E, U+2066 to U+2069)")
+    return text
+
+
 def _printable(text: str) -> str:
     if any(unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in text):
         raise ValueError("must be one line of printable characters")
@@ -34,9 +45,11 @@ def _reckonable(day: D) -> D:
 
 
 Id = Annotated[str, StringConstraints(pattern=ID_PATTERN)]
-Name = Annotated[str, AfterValidator(_printable), StringConstraints(min_length=1, max_length=200)]
+Name = Annotated[
+    str, AfterValidator(_printable), AfterValidator(_undirected), StringConstraints(min_length=1, max_length=200)
+]
 Text = Annotated[str, AfterValidator(_storable), StringConstraints(max_length=4000)]
-Word = Annotated[str, AfterValidator(_printable), StringConstraints(max_length=64)]
+Word = Annotated[str, AfterValidator(_printable), AfterValidator(_undirected), StringConstraints(max_length=64)]
 Amount = Annotated[Decimal, Field(max_digits=28, decimal_places=12, allow_inf_nan=False)]
 Instant = AwareDatetime
 Day = Annotated[date, AfterValidator(_reckonable)]
@@ -67,7 +80,7 @@ def _as_json_number(number: Decimal) -> int | float:
 CustomNumber = Annotated[Amount, AfterValidator(_of_fifteen_digits), PlainSerializer(_as_json_number, when_used="json")]
 """Stays a number in JSON, exactly: text and numbers of a company's own fields must come back as what they were."""
 
-StorableText = Text
+StorableText = Annotated[Text, AfterValidator(_undirected)]
 Scalar = bool | CustomNumber | StorableText | None
 Custom = Annotated[
     Mapping[

@@ -26,8 +26,10 @@ SUBJECTS = {
     "consulted": "Your advice is asked for: {title}",
     "advised": "Advice for you: {title}",
     "lapsed": "The approval has ended: {title}",
+    "nobody_to_ask": "Nobody to ask: {title}",
+    "missing_votes": "Too few can vote: {title}",
 }
-UNASKED = ("informed", "consulted", "advised")
+UNASKED = ("informed", "consulted", "advised", "nobody_to_ask", "missing_votes")
 OUTCOMES = {"approved": "Approved", "rejected": "Rejected", "recalled": "Taken back", "expired": "Expired"}
 
 

@@ -63,6 +63,12 @@ class Complete(Protocol):
     async def __call__(self, session: AsyncSession, was: Any, now: Any, at: datetime) -> Any: ...
 
 
+class PrepareClock(Protocol):
+    """Adds to a state what only tables know and time needs, just before a clock acts: whom a late approval goes to."""
+
+    async def __call__(self, session: AsyncSession, state: Any, due: datetime, /) -> Any: ...
+
+
 class Project(Protocol):
     """Writes the lists, letters and documents that follow from the steps of one transaction."""
 
@@ -79,6 +85,7 @@ class RunType:
     narrator: Narrator
     workflow: str
     task_queue: str
+    prepare_clock: PrepareClock | None = None
 
     @property
     def kind(self) -> str:
@@ -220,6 +227,8 @@ class _Batch:
                 await self._refuse_parked(session)
             elif due and due <= received and self.state.running:
                 number = self.state.seq
+                if self.type.prepare_clock:
+                    self.state = await self.type.prepare_clock(session, self.state, due)
                 await self.apply(session, expiry(self.run.id, number, due))
                 if self.state.seq == number:  # a table forbids it: it is tried again later
                     return

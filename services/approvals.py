@@ -8,9 +8,10 @@ from typing import Any, Literal
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.approvals.plan import Plan
-from domain.approvals.round import Approval, Round, explained
+from domain.approvals.round import Approval, Round, RoundStatus, Vote, explained
 from domain.errors import Invalid, NotFound, Refusal
 from domain.people import Person, Role
+from domain.permissions import Reach
 from domain.quotes import Quote
 from domain.runs import Command, Outcome
 from domain.values import Id, Text, Value
@@ -51,6 +52,23 @@ class Result(Value):
     approval: str
     command: str | None
     outcome: Outcome | None
+
+
+DECIDED_ALREADY = ("already_decided", "round_closed")
+
+
+def fulfils(round: Round, decision: Decision, person: str) -> bool:
+    """Whether a round stands as a decision asked, by the same person: covered by another approval of theirs, or ended
+    by a rejection of theirs."""
+    approval = round.approval(decision.approval)
+    if approval is None or decision.digest != round.digest:
+        return False
+    if decision.verb == "approve":
+        covering = round.approval(approval.covered_by)
+        return covering is not None and person in covering.voters
+    return round.status is RoundStatus.REJECTED and any(
+        seat.vote is Vote.REJECTED and person == (seat.by or seat.holder) for a in round.approvals for seat in a.seats
+    )
 
 
 class Approvals:
@@ -109,9 +127,28 @@ class Approvals:
         return await self._ask(caller, "take_back", id, comment=comment)
 
     async def decide_many(self, caller: Caller, decisions: list[Decision]) -> list[Result]:
-        """Many decisions at once: each is a command of its own with its own digest, and each has its own answer."""
+        """Many decisions at once: each is a command of its own with its own digest, and each has its own answer.
+
+        One decision may cover others of the same person, or end their round: those have what was asked for."""
         authorise(caller.person, "approvals.decide")
-        return await asyncio.gather(*(self._one_of_many(caller, decision) for decision in decisions))
+        results = await asyncio.gather(*(self._one_of_many(caller, decision) for decision in decisions))
+        if len(decisions) == 1:
+            return results
+        return [await self._as_part(caller, *pair) for pair in zip(decisions, results, strict=True)]
+
+    async def _as_part(self, caller: Caller, decision: Decision, result: Result) -> Result:
+        """The result of one part of a larger act: what another part of it decided was done."""
+        outcome = result.outcome
+        if outcome is None or outcome.applied or outcome.code not in DECIDED_ALREADY:
+            return result
+        async with self._office.database.reading() as session:
+            found = await rounds.run_of_approval(session, decision.approval)
+            round = Round.model_validate(found[1].state) if found else None
+        if round and fulfils(round, decision, caller.person.id):
+            code = "approved" if decision.verb == "approve" else "rejected"
+            covered = Outcome(applied=True, code=code, sentence="Another of your decisions covers this one.")
+            return result.model_copy(update={"outcome": covered})
+        return result
 
     async def _one_of_many(self, caller: Caller, decision: Decision) -> Result:
         key = f"{caller.key}:{decision.approval}" if caller.key else None
@@ -147,6 +184,12 @@ class Approvals:
         given = {"to": to, "group": group, "step": step}
         request = _request(caller, "add_approver", id, comment=reason, **{n: v for n, v in given.items() if v})
         return await self._office.path.execute(request, check)
+
+    async def remove_approver(self, caller: Caller, id: str, reason: str = "") -> CommandReceipt:
+        """Take an approver whom somebody added off the subject again: by whoever added them, or an approvals admin."""
+        reach = authorise(caller.person, "approvals.remove")
+        admin = {"authority": "approvals_admin"} if Reach.ALL in reach else {}
+        return await self._ask(caller, "remove_approver", id, comment=reason, **admin)
 
     async def consult(self, caller: Caller, id: str, digest: str, to: str, question: str) -> CommandReceipt:
         """Ask somebody for advice before deciding; the clock waits as long as the rule allows."""

@@ -15,7 +15,7 @@ from services.office import authorise
 from storage import delegations, people
 from storage.runs import RunSnapshot
 
-FOR_OTHERS = ("approve", "reject", "delegate", "consult", "add_approver")
+FOR_OTHERS = ("approve", "reject", "delegate", "consult", "add_approver", "remove_approver")
 """What one may do for somebody who is away."""
 
 

@@ -142,7 +142,7 @@ async def _planned(
     rates = (await people.rates(session, office.company_currency)).on(now.date())
     owner = await people.load_person(session, order.owner)
     subject = change_subject(order, then.order, command.payload, rates, owner.unit if owner else "")
-    plan, _ = await plan_for(session, stored.policy, subject, command.actor, order.status.value, now.date())
+    plan, _ = await plan_for(session, stored.policy, subject, command.actor, order.status.value, now)
     if plan.unresolved:
         nobody = plan.unresolved[0]
         raise Unresolved(

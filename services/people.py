@@ -1,11 +1,13 @@
 """People and groups."""
 
 from typing import Any, TypeVar
+from zoneinfo import available_timezones
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.errors import Invalid, NotFound
-from domain.people import Group, Person
+from domain.people import Group, Person, Role
+from domain.quotes import unknown_zone
 from notify.chat import checked
 from services.commands import Caller
 from services.office import Office, authorise
@@ -36,10 +38,12 @@ class People:
         async with office.database.writing() as session:
             known = await people.load_person(session, wanted.id, lock=True)
             stored = wanted.model_copy(update={"version": next_version(known.version if known else None, expected)})
+            _check_zone(wanted)
             if wanted.manager:
                 await self._check_manager(session, wanted)
-            if known and known.active and not stored.active:
-                await self._check_leaving(session, stored.id)
+            if known and known.has(Role.APPROVER) and not stored.has(Role.APPROVER):
+                await self._check_leaving(session, stored.id, "roles" if stored.active else "active")
+            await self._check_email(session, stored)
             await people.save_person(session, stored)
             changes = changed(known, stored)
             await office.note(session, caller, f"user:{wanted.id}", "edited" if known else "created", **changes)
@@ -56,15 +60,20 @@ class People:
             await people.set_chat(session, id, url)
             await office.note(session, caller, f"user:{id}", "chat_set", kind=url.partition("://")[0])
 
-    async def _check_leaving(self, session: AsyncSession, id: str) -> None:
+    async def _check_leaving(self, session: AsyncSession, id: str, field: str) -> None:
         """Who still holds, may receive or hands on approvals is replaced first, so that nothing waits on nobody."""
         found = await replacements.places(session, id, self._office.clock())
         if not found.nowhere:
             raise Invalid(
-                f"active: {id} is still asked to approve. Replace them first.",
-                [{"field": "active", "problem": f"{id} is still asked to approve. Replace them first."}],
+                f"{field}: {id} is still asked to approve. Replace them first.",
+                [{"field": field, "problem": f"{id} is still asked to approve. Replace them first."}],
                 places=found.model_dump(mode="json"),
             )
+
+    async def _check_email(self, session: AsyncSession, wanted: Person) -> None:
+        """Replies are known by their sender: an address belongs to one person."""
+        if wanted.active and wanted.email and (other := await people.owner_of_email(session, wanted.email, wanted.id)):
+            raise Invalid.field("email", f"is the address of {other} already")
 
     async def _check_manager(self, session: Any, wanted: Person) -> None:
         if wanted.manager == wanted.id:
@@ -92,6 +101,7 @@ class People:
         async with office.database.writing() as session:
             known = await people.load_group(session, wanted.id, lock=True)
             stored = wanted.model_copy(update={"version": next_version(known.version if known else None, expected)})
+            _check_zone(wanted)
             if len(set(wanted.members)) != len(wanted.members):
                 raise Invalid.field("members", "a person is named twice")
             directory = await people.directory(session, set(wanted.members), set())
@@ -101,6 +111,11 @@ class People:
             changes = changed(known, stored)
             await office.note(session, caller, f"group:{wanted.id}", "edited" if known else "created", **changes)
         return stored
+
+
+def _check_zone(wanted: Person | Group) -> None:
+    if wanted.time_zone not in available_timezones():
+        raise unknown_zone("time_zone", wanted.time_zone)
 
 
 def _found(value: T | None, what: str, id: str) -> T:

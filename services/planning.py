@@ -1,21 +1,21 @@
 """What a quote's policy asks of it: the plan for a draft, with everything that it was worked out from."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import date
+from datetime import datetime
+from decimal import Decimal
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.approvals.evaluation import Judgement
-from domain.approvals.plan import Plan, plan
+from domain.approvals.plan import NO_PAST, Past, Plan, plan
 from domain.approvals.policy import Policy
-from domain.approvals.round import decisions
-from domain.approvals.smart import Decision
+from domain.approvals.round import added_approvals, past_decisions
 from domain.approvals.subject import Subject, quote_subject, testable
 from domain.errors import NotFound
 from domain.quotes import Quote, QuoteStatus
 from services.office import Office
-from storage import people, policies, rounds
+from storage import delegations, people, policies, rounds
 from storage.policies import StoredPolicy
 
 
@@ -44,28 +44,36 @@ async def planned(session: AsyncSession, office: Office, drafted: Drafted, submi
     stored = await policies.current(session, "quote")
     if stored is None:
         raise NotFound("No approval policy for quotes is published yet. An approvals admin must publish one.")
-    policy, quote, today = stored.policy, drafted.quote, office.clock().date()
-    rates = (await people.rates(session, office.company_currency)).on(today)
+    policy, quote, now = stored.policy, drafted.quote, office.clock()
+    rates = (await people.rates(session, office.company_currency)).on(now.date())
     owner = await people.load_person(session, quote.owner)
 
-    def as_subject(other: Quote) -> Subject:
+    def as_subject(other: Quote, rates: Mapping[str, Decimal] = rates) -> Subject:
         return quote_subject(other, 0, rates, drafted.editors, owner.unit if owner else "", policy.neutral)
 
+    def at_rate(rate: Decimal) -> Subject:
+        return as_subject(quote, {quote.currency: rate})
+
     subject = as_subject(quote)
-    earlier = decisions(await rounds.rounds_of(session, f"quote:{quote.id}")) if drafted.round else []
-    status = drafted.status.value
-    found, judgements = await plan_for(session, policy, subject, submitter, status, today, earlier)
+    earlier = await rounds.rounds_of(session, f"quote:{quote.id}") if drafted.round else []
+    past = Past(past_decisions(earlier), added_approvals(earlier), at_rate)
+    found, judgements = await plan_for(session, policy, subject, submitter, drafted.status.value, now, past)
     return Planned(stored, subject, found, judgements, as_subject)
 
 
 async def plan_for(
-    session: AsyncSession, policy: Policy, subject: Subject, submitter: str, status: str, today: date,
-    earlier: Sequence[Decision] = (),
+    session: AsyncSession, policy: Policy, subject: Subject, submitter: str, status: str, now: datetime,
+    past: Past = NO_PAST,
 ) -> tuple[Plan, list[Judgement]]:  # fmt: skip
-    """The plan of any subject, with everybody whom its policy may ask looked up."""
+    """The plan of any subject, with everybody whom its policy may ask looked up, and who stands in for them."""
     named = [who for _, who in policy.people_named()]
     asked = {str(subject.fields.get(who.field)) for who in named if who.field} | {submitter}
     asked |= {who.user for who in named if who.user}
     asked |= {str(testable(line.get(name))) for name in policy.routing_line_fields for line in subject.lines}
-    directory = await people.directory(session, asked, {who.group for who in named if who.group})
-    return plan(policy, subject, directory, submitter, status, today, list(earlier))
+    asked |= {person for added in past.added for person in added.people}
+    groups = {who.group for who in named if who.group} | {added.group for added in past.added if added.group}
+    standing = [d for d in await delegations.standing(session, now) if d.active(now) and d.covers(subject.kind)]
+    asked |= {delegation.delegate for delegation in standing}
+    directory = await people.directory(session, asked, groups)
+    directory = directory.model_copy(update={"delegations": tuple(standing), "at": now})
+    return plan(policy, subject, directory, submitter, status, now.date(), past)

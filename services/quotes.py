@@ -90,7 +90,8 @@ class Quotes:
     async def put(self, caller: Caller, quote: Quote, expected: int | None) -> tuple[StoredQuote, bool]:
         """Create or replace a draft; `expected` is the version the caller saw. Says whether it is new.
 
-        An approved quote becomes a draft again. Raises Invalid, NotAllowed, Locked, Stale, VersionRequired."""
+        The same content again changes nothing. An approved quote becomes a draft again when it is edited.
+        Raises Invalid, NotAllowed, Locked, Stale, VersionRequired."""
         authorise(caller.person, "quotes.write")
         if quote.owner != caller.person.id:
             raise NotAllowed("owner: you can only keep quotes of your own.", field="owner")
@@ -102,10 +103,10 @@ class Quotes:
             known = await quotes.load(session, quote.id, lock=True)
             if known and known.quote.owner != caller.person.id:
                 raise NotAllowed("This id belongs to somebody else's quote.", field="id")
+            if known and known.quote == quote:  # an integration may send the same again
+                return known, False
             version = next_version(known.version if known else None, expected)
             await self._check_routing(session, known, quote)
-            if known and known.quote == quote and known.status is not QuoteStatus.APPROVED:
-                return known, False
             changed = known.quote.differing(quote) if known else set()
             neutral = changed if known and await self._neutral(session, known, changed) else set()
             now = office.clock()
@@ -203,7 +204,7 @@ class Quotes:
         )  # fmt: skip
 
     async def submit(self, caller: Caller, id: str, expected: int | None = None) -> CommandReceipt:
-        """Open a round of approvals on the quote as it stands.
+        """Open a round of approvals on the quote as it stands; `expected` is the version the caller saw.
 
         The policy is evaluated before the transaction, which checks that it saw what is stored; what changed
         meanwhile is evaluated anew. Raises NotFound, NotAllowed, Locked, Stale, Unresolved, CommandIdReused."""
@@ -252,16 +253,24 @@ class Quotes:
             raise NotFound(f"There is no quote {id!r} of yours.")
         if expected is not None:
             next_version(stored.version, expected)
+        if not stored.quote.lines:
+            raise Invalid.field("lines", "add at least one line before you submit")
         if not stored.status.submittable:
             state = stored.status.value
             raise Locked(f"The quote is {state.replace('_', ' ')}; it cannot be submitted now.", state=state)
         policy = await policies.current_version(session, "quote")
         if seen is None or seen.stored != stored or seen.planned.policy.version != policy:
             return None
-        return await self._open(session, caller, stored, seen.planned, received)
+        return await self._open(session, caller, stored, seen.planned, expected, received)
 
     async def _open(
-        self, session: AsyncSession, caller: Caller, stored: StoredQuote, found: Planned, received: datetime
+        self,
+        session: AsyncSession,
+        caller: Caller,
+        stored: StoredQuote,
+        found: Planned,
+        expected: int | None,
+        received: datetime,
     ) -> tuple[CommandReceipt, Applied]:
         office, quote, submitter = self._office, stored.quote, caller.person.id
         policy, subject, needed = found.policy, found.subject, found.plan
@@ -284,7 +293,7 @@ class Quotes:
         await quotes.save(session, stored.model_copy(update=update))
         request = CommandRequest(
             id=caller.command_id, run=run_id, actor=submitter, verb="open", channel=caller.channel,
-            fields={"digest": subject.digest},
+            fields={"digest": subject.digest, "version_seen": expected},
         )  # fmt: skip
         run = rounds.new_run(run_id, round, needed, subject)
         applied = await office.path.open(session, run, request, received)

@@ -17,7 +17,7 @@ from domain.orders.returned import ReturnMachine
 from services.apply import RunType, Step
 from storage.order_record import change_decided, complete_order, project_order
 from storage.returns import complete_return, project_return
-from storage.rounds import complete_round, project_round
+from storage.rounds import complete_round, prepare_escalation, project_round
 from storage.runs import RunSnapshot
 from workflows.contracts import APPROVAL_ROUND, APPROVALS_QUEUE, ORDER_FULFILMENT, ORDER_RETURN, ORDERS_QUEUE
 
@@ -41,7 +41,9 @@ async def _project_return(session: AsyncSession, run: RunSnapshot, steps: Sequen
 def run_types(grouping: Grouping = "single") -> dict[str, RunType]:
     """Every kind by name; contracts are made as the company groups them."""
     kinds = (
-        RunType(RoundMachine(), complete_round, _project_round, narrate, APPROVAL_ROUND, APPROVALS_QUEUE),
+        RunType(
+            RoundMachine(), complete_round, _project_round, narrate, APPROVAL_ROUND, APPROVALS_QUEUE, prepare_escalation
+        ),
         RunType(
             OrderMachine(), partial(complete_order, grouping=grouping), _project_order, narrate_order,
             ORDER_FULFILMENT, ORDERS_QUEUE,

@@ -1,7 +1,7 @@
 """Looks for runs that Temporal does not follow and for commands that nobody applied, and notices restores."""
 
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
 
 import structlog
@@ -29,13 +29,13 @@ FORGOTTEN_AFTER = timedelta(seconds=40)
 
 class Sweeper:
     def __init__(
-        self, path: CommandPath, audit_key: bytes, keys: CommandKeys, lapse: Callable[[], Awaitable[int]],
+        self, path: CommandPath, audit_key: bytes, keys: CommandKeys, chores: Sequence[Callable[[], Awaitable[int]]],
         chance: Callable[[], float] = random.random,
     ) -> None:  # fmt: skip
         self._path = path
         self._audit_key = audit_key
         self._keys = keys
-        self._lapse = lapse
+        self._chores = chores
         self._chance = chance
 
     async def sweep(self, mark: SweepMark) -> SweepMark:
@@ -45,7 +45,8 @@ class Sweeper:
             mark = await self._compare(mark, now)
         applied = await self.apply_waiting(now)
         woken = await self.wake_sleeping(now)
-        await self._lapse()
+        for chore in self._chores:
+            await chore()
         return mark.model_copy(update={"woken": mark.woken + woken, "applied": mark.applied + applied})
 
     # --- commands that nobody applied -------------------------------------------------------------------------------

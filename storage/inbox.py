@@ -57,6 +57,7 @@ async def page(
         .limit(limit)
     )  # fmt: skip
     if not one:
+        seats = seats.join(ApprovalRow, APPROVALS.id == SEATS.approval).where(_may_decide(holders))
         seats = seats.group_by(SEATS.approval)
     if after:
         at, approval = after
@@ -85,6 +86,11 @@ async def page(
     ]  # fmt: skip
 
 
+def _may_decide(holders: list[str]) -> ColumnElement[bool]:
+    """Nobody is shown for others what they submitted, own or edited themselves."""
+    return or_(SEATS.holder == holders[0], ~APPROVALS.barred.contains(f"|{holders[0]}|", autoescape=True))
+
+
 def _waits(holders: list[str]) -> list[ColumnElement[bool]]:
     """What these holders are asked; advice only of the first of them, who reads it."""
     waits: list[ColumnElement[bool]] = [SEATS.holder.in_(holders), SEATS.asked_at.is_not(None)]
@@ -94,5 +100,6 @@ def _waits(holders: list[str]) -> list[ColumnElement[bool]]:
 async def waiting_count(session: AsyncSession, holders: list[str], most: int) -> int:
     """How many approvals wait on these holders, counted up to `most`."""
     asked = select(SEATS.approval).where(*_waits(holders)).limit(most)
-    asked = asked.distinct() if len(holders) > 1 else asked
+    if len(holders) > 1:
+        asked = asked.join(ApprovalRow, APPROVALS.id == SEATS.approval).where(_may_decide(holders)).distinct()
     return int((await execute(session, select(func.count()).select_from(asked.subquery()))).scalar_one())

@@ -1,17 +1,18 @@
 """People, groups, keys and rates."""
 
+from collections.abc import Collection
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import Row, bindparam
+from sqlalchemy import Row, String, bindparam, cast, func, or_
 from sqlalchemy import select as core_select
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.approvals.clocks import Working
 from domain.money import Rates
-from domain.people import Directory, Group, Person
+from domain.people import Directory, Group, Person, Role
 from storage.database import execute
 from storage.tables import ApiKeyRow, GroupRow, PersonRow, RateRow
 
@@ -104,6 +105,19 @@ async def directory(session: AsyncSession, people: set[str], groups: set[str]) -
     wanted = people.union(*(group.members for group in named.values()))
     rows = await execute(session, THESE_AND_ABOVE, {"these": sorted(wanted)}) if wanted else ()
     return Directory(people={row.id: person_of(row) for row in rows}, groups=named)
+
+
+async def owner_of_email(session: AsyncSession, email: str, but: str) -> str | None:
+    """The active person who has an e-mail address, whatever its case, other than `but`."""
+    same = (func.lower(PEOPLE.c.email) == email.lower(), PEOPLE.c.active.is_(True), PEOPLE.c.id != but)
+    found: str | None = (await execute(session, core_select(PEOPLE.c.id).where(*same).limit(1))).scalar()
+    return found
+
+
+async def with_roles(session: AsyncSession, roles: Collection[Role]) -> list[str]:
+    """Active people who hold one of these roles."""
+    held = or_(*(cast(PEOPLE.c.roles, String).contains(f'"{role.value}"') for role in roles))
+    return list((await execute(session, core_select(PEOPLE.c.id).where(held, PEOPLE.c.active.is_(True)))).scalars())
 
 
 async def working(session: AsyncSession, keepers: set[str]) -> dict[str, Working]:

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import func, select, update
+from sqlalchemy import func, select, union, update
 from sqlmodel import col
 from sqlmodel import select as row_select
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -79,13 +79,20 @@ async def unfinished(session: AsyncSession) -> list[str]:
     return list((await session.exec(query)).all())
 
 
-def _open_seats(person: str) -> Any:
-    """The undecided places somebody holds in approvals that are not settled."""
-    return (
+OPEN = APPROVALS.status.in_(("waiting", "requested"))
+
+
+def _open_approvals(person: str) -> Any:
+    """The approvals that are not settled which somebody is yet to decide, or would be asked when time has passed."""
+    held = (
         select(SEATS.approval, APPROVALS.run)
         .join_from(SeatRow, ApprovalRow, APPROVALS.id == SEATS.approval)
-        .where(SEATS.holder == person, SEATS.vote.is_(None), APPROVALS.status.in_(("waiting", "requested")))
+        .where(SEATS.holder == person, SEATS.vote.is_(None), OPEN)
     )
+    escalates = select(APPROVALS.id.label("approval"), APPROVALS.run).where(
+        APPROVALS.escalation == f"user:{person}", OPEN
+    )
+    return union(held, escalates).subquery()
 
 
 async def places(session: AsyncSession, person: str, at: datetime) -> Places:
@@ -97,14 +104,15 @@ async def places(session: AsyncSession, person: str, at: datetime) -> Places:
             named.append(kind)
     groups = [g.id for g in (await session.exec(row_select(GroupRow))).all() if person in g.members]
     standing = [d for d in await delegations.standing(session, at) if person in (d.person, d.delegate)]
-    open_ = (await execute(session, select(func.count()).select_from(_open_seats(person).subquery()))).scalar_one()
+    open_ = (await execute(session, select(func.count()).select_from(_open_approvals(person)))).scalar_one()
     return Places(policies=tuple(sorted(named)), groups=tuple(groups), delegations=len(standing), approvals=open_)
 
 
 async def next_open(session: AsyncSession, replacement: Replacement, limit: int) -> list[tuple[str, str]]:
     """Approvals that the leaver holds and that nothing was sent to yet: approval and run."""
-    asked = select(COMMANDS.id).where(COMMANDS.id == command_prefix(replacement.id) + SEATS.approval).exists()
-    query = _open_seats(replacement.old).where(~asked).order_by(SEATS.approval).limit(limit)
+    found = _open_approvals(replacement.old)
+    asked = select(COMMANDS.id).where(COMMANDS.id == command_prefix(replacement.id) + found.c.approval).exists()
+    query = select(found).where(~asked).order_by(found.c.approval).limit(limit)
     return [(row.approval, row.run) for row in await execute(session, query)]
 
 

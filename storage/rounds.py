@@ -1,6 +1,6 @@
 """Approval rounds: opening one, and keeping its lists true."""
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -11,12 +11,15 @@ from sqlmodel import col, func, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.approvals.clocks import clock_keepers, with_clocks
+from domain.approvals.escalation import escalation_targets
 from domain.approvals.expected import Past
-from domain.approvals.notices import ASKING, Notice, asked, notices
+from domain.approvals.notices import ASKING, Notice, asked, inform_of, notices
+from domain.approvals.path import with_approval
 from domain.approvals.plan import Plan
 from domain.approvals.round import Approval, ApprovalStatus, Round, RoundStatus, Vote
 from domain.approvals.subject import Subject, read_subject
 from domain.delegation import delegates_of
+from domain.people import Role
 from domain.quotes import QuoteStatus
 from domain.runs import AppliedCommand
 from domain.values import Value
@@ -71,8 +74,14 @@ def _row(run: str, round: Round, n: int, approval: Approval, reasons: Sequence[s
         "step": approval.step, "tier": approval.tier, "needed": approval.needed,
         "status": approval.status.value, "reasons": list(reasons), "digest": round.digest,
         "requested_at": approval.requested_at,
-        "decided_at": approval.decided_at, "due": approval.due,
+        "decided_at": approval.decided_at, "due": approval.due, "escalation": approval.escalation,
+        "barred": barred_text(round.barred),
     }  # fmt: skip
+
+
+def barred_text(people: Iterable[str]) -> str:
+    """`|rita|snorri|`: whoever may not decide an approval, as text that both databases can search."""
+    return "".join(f"|{person}" for person in people) + "|"
 
 
 def _seats(round: Round, approval: Approval) -> Iterable[dict[str, Any]]:
@@ -92,6 +101,21 @@ async def complete_round(session: AsyncSession, was: Round, now: Round, at: date
     """The round with the instants at which time acts on it, in the holders' own business time."""
     keepers = clock_keepers(was, now)
     return with_clocks(was, now, await people.working(session, keepers)) if keepers else now
+
+
+async def prepare_escalation(session: AsyncSession, round: Round, due: datetime) -> Round:
+    """The round with whom its late approvals escalate to, as people and groups are now."""
+    late = [a for a in round.requested if a.escalation and a.escalate_at and a.escalate_at <= due]
+    if not late:
+        return round
+    named = [a.escalation.partition(":") for a in late]
+    asked = {holder for a in late for holder in a.holders} | {name for kind, _, name in named if kind == "user"}
+    directory = await people.directory(session, asked, {name for kind, _, name in named if kind == "group"})
+    for approval in late:
+        excluded = {*round.barred, *approval.voters, *(seat.holder for seat in approval.seats)}
+        targets = escalation_targets(approval.escalation, approval.holders, directory, excluded)
+        round = with_approval(round, approval.model_copy(update={"escalate_to": targets}))
+    return round
 
 
 async def project_round(session: AsyncSession, run: RunSnapshot, was: Round, now: Round,
@@ -133,6 +157,10 @@ async def compute_notices(
         for delegate in delegates_of(notice.person, standing, at, now.subject_kind):
             stand_ins.setdefault(delegate, []).extend(notice.approvals)
     known = {notice.person for notice in asking}
+    nobody = [id for act in applied for id in act.outcome.facts.get("nobody_to_ask", ())]
+    if nobody:
+        watchers = await people.with_roles(session, WATCHERS)
+        found = [*found, *(inform_of(run, now.seq, person, "nobody_to_ask", nobody) for person in watchers)]
     more = [
         asked(run, now.seq, person, approvals)
         for person, approvals in stand_ins.items()
@@ -141,6 +169,8 @@ async def compute_notices(
     return [*found, *more]
 
 
+WATCHERS = (Role.APPROVALS_ADMIN, Role.OPS)
+"""Who is told when nobody can decide."""
 ENDED = {
     RoundStatus.APPROVED: QuoteStatus.APPROVED,
     RoundStatus.REJECTED: QuoteStatus.REJECTED,
@@ -170,9 +200,11 @@ DECIDING = (
 CHANGE_APPROVAL = (
     update(ApprovalRow)
     .where(APPROVALS.id == bindparam("of"))
-    .values({name: bindparam(name) for name in ("status", "due", "requested_at", "decided_at")})
+    .values({name: bindparam(name) for name in ("status", "due", "requested_at", "decided_at", "escalation")})
 )
 THE_SEAT = (SEATS.approval == bindparam("of"), SEATS.holder == bindparam("by"))
+WAITS_FOR_VOTE = and_(SEATS.asked_at.is_not(None), SEATS.vote.is_(None))
+MOST_REQUESTED = 1_000
 VOTES, REMEMBERED = (Vote.APPROVED.value, Vote.REJECTED.value), 500
 LEFT = "left"
 """The vote of who handed an approval over: it is not theirs to decide any more."""
@@ -208,7 +240,8 @@ async def _update_approvals(session: AsyncSession, run: str, was: Round, now: Ro
             continue
         await _consult(session, now, earlier, approval)
         approvals.append({"of": approval.id, "status": approval.status.value, "due": approval.due,
-                          "requested_at": approval.requested_at, "decided_at": approval.decided_at})  # fmt: skip
+                          "requested_at": approval.requested_at, "decided_at": approval.decided_at,
+                          "escalation": approval.escalation})  # fmt: skip
         rows = {row["holder"]: row for row in _seats(now, approval)}
         before = {seat.holder for seat in earlier.seats}
         # Who handed an approval over keeps sight of the subject: the row stays, and nothing is asked of it.
@@ -225,15 +258,17 @@ async def _update_approvals(session: AsyncSession, run: str, was: Round, now: Ro
 
 async def _consult(session: AsyncSession, now: Round, earlier: Approval, approval: Approval) -> None:
     """Whom a holder asks for advice sees it in their inbox until they gave it, or it is decided without."""
-    was, asked = earlier.consulted, approval.consulted
-    if was == asked:
-        return
-    if was:
-        await execute(session, END_CONSULTATION, {"of": approval.id, "by": was.person})
-    if asked:
+    was = {consultation.person: consultation for consultation in earlier.awaited_advice}
+    asked = {consultation.person: consultation for consultation in approval.awaited_advice}
+    for person in was.keys() - asked.keys():
+        await execute(session, END_CONSULTATION, {"of": approval.id, "by": person})
+    for person, consultation in asked.items():
+        if person in was:
+            continue
         seat = SeatRow(
-            approval=approval.id, holder=asked.person, vote=CONSULTED, comment=asked.question, asked_at=asked.at,
-            first_asked_at=asked.at, subject_kind=now.subject_kind, subject_id=now.subject_id,
+            approval=approval.id, holder=person, vote=CONSULTED, comment=consultation.question,
+            asked_at=consultation.at, first_asked_at=consultation.at, subject_kind=now.subject_kind,
+            subject_id=now.subject_id,
         )  # fmt: skip
         await session.merge(seat)
 
@@ -249,6 +284,17 @@ async def discard(session: AsyncSession, run: str) -> None:
 async def run_of_approval(session: AsyncSession, approval: str) -> tuple[ApprovalRow, RunRow] | None:
     query = select(ApprovalRow, RunRow).join(RunRow, col(RunRow.id) == col(ApprovalRow.run))
     return (await session.exec(query.where(ApprovalRow.id == approval))).first()
+
+
+async def requested_of(session: AsyncSession, holders: Collection[str]) -> list[tuple[str, Round, str]]:
+    """The approvals that wait on one of these people: each with its round and the round's run."""
+    query = (
+        core_select(APPROVALS.id, RUNS.id.label("run"), RUNS.state)
+        .join_from(ApprovalRow, RunRow, RUNS.id == APPROVALS.run)
+        .where(APPROVALS.id.in_(core_select(SEATS.approval).where(SEATS.holder.in_(holders), WAITS_FOR_VOTE)))
+        .limit(MOST_REQUESTED)
+    )
+    return [(row.id, Round.model_validate(row.state), row.run) for row in await execute(session, query)]
 
 
 class Deciding(Value):

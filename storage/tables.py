@@ -431,6 +431,10 @@ class ApprovalRow(SQLModel, table=True):
     requested_at: datetime | None = moment(null=True)
     decided_at: datetime | None = moment(null=True)
     due: datetime | None = moment(null=True)
+    escalation: str = Field(default="", index=True, max_length=80, sa_column_kwargs={"server_default": ""})
+    """To whom it goes when time has passed: `manager`, `user:x` or `group:x`."""
+    barred: str = Field(default="", sa_column_kwargs={"server_default": ""})
+    """`|rita|snorri|`: who may not decide it."""
 
 
 class SeatRow(SQLModel, table=True):

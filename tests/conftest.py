@@ -22,11 +22,14 @@ from activities.replacing import Replacing
 from api.app import create
 from composition import House, build
 from console.app import mount
+from domain.approvals.exchange import read_policy
 from domain.people import Person
+from domain.runs import Advanced, AdvanceRequest
 from services.erp import Callbacks
-from services.samples import load
+from services.samples import SYSTEM, load
 from settings import Settings
 from stack import Ports, Stack
+from storage import people
 from storage.database import Database
 from storage.migrate import migrate
 from tests.apiclient import Api
@@ -118,6 +121,23 @@ class Bench:
         self.mark = await self.house.sweeper.sweep(self.mark.model_copy(update={"woken": 0, "applied": 0}))
         await self.house.path.settle()
         return self.mark
+
+    async def publish(self, text: str) -> None:
+        """Put a policy in force; its kind and `rules:` may be left out."""
+        await self.house.policies.publish_policy(
+            SYSTEM, read_policy(text if "rules:" in text else f"kind: quote\nrules:\n{text}")
+        )
+
+    async def advance(self, run: str, kind: str = "approval_round") -> Advanced:
+        """What the run's workflow does when it wakes."""
+        return await self.house.advancer.advance(AdvanceRequest(run=run, kind=kind))
+
+    async def store_person(self, id: str, **changes: Any) -> None:
+        """A person as no service would store them any more."""
+        async with self.house.database.writing() as session:
+            person = await people.load_person(session, id)
+            assert person is not None
+            await people.save_person(session, person.model_copy(update=changes))
 
     @property
     def replacing(self) -> Replacing:

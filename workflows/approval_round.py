@@ -47,6 +47,10 @@ class ApprovalRound(CommandedRun):
     def add_approver(self, *command: Any) -> None:
         self.receive("add_approver", command)
 
+    @workflow.signal(description='{"approval", "actor", "comment"}: take an added approver off the subject again.')
+    def remove_approver(self, *command: Any) -> None:
+        self.receive("remove_approver", command)
+
     @workflow.signal(description='{"approval", "actor", "to", "comment"}: ask somebody for advice; the clock waits.')
     def consult(self, *command: Any) -> None:
         self.receive("consult", command)

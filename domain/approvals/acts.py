@@ -17,13 +17,12 @@ from domain.approvals.path import (
     waits_on,
     with_approval,
 )
+from domain.approvals.plan import ADDED
 from domain.approvals.round import Approval, ApprovalStatus, Consultation, Round, RoundStatus, Seat, Vote, next_due
 from domain.runs import Command, Outcome, clock_of, done, is_expiry, refused, text_of
 from domain.values import Instant, short_id
 
 Decided = tuple[Round, Outcome]
-ADDED = "added"
-"""The rule of an approval that no rule asks for."""
 MOST_ADDED, MOST_STEPS, MOST_CONSULTED = 50, 10_000, 20
 
 
@@ -38,7 +37,9 @@ def _apply(round: Round, command: Command, at: Instant) -> Decided:
     if command.verb == "open" and round.status is RoundStatus.NEW:
         begun = opened(round, at)
         carried = {a.rule: a.carried_from for a in begun.approvals if a.status is ApprovalStatus.CARRIED}
-        facts: dict[str, Any] = {"carried": carried} if carried else {}
+        seen = command.payload.get("version_seen")
+        facts: dict[str, Any] = {"version_seen": seen if isinstance(seen, int) else "not_stated"}
+        facts |= {"carried": carried} if carried else {}
         return begun, done("opened", state=begun.status, waiting_on=begun.waiting_on, **facts)
     if round.status is not RoundStatus.PENDING:
         return round, refused(
@@ -98,19 +99,34 @@ def _voted(approval: Approval, command: Command, vote: Vote, at: Instant) -> App
     given = {"vote": vote, "by": command.actor if command.on_behalf_of else None, "at": at}
     given["comment"] = text_of(command.payload.get("comment"))
     seats = tuple(s.model_copy(update=given) if s.holder == holder else s for s in approval.seats)
-    votes = [s.vote for s in seats]
-    update: dict[str, Any] = {"seats": seats}
+    return _settled(approval.model_copy(update={"seats": seats}), at)
+
+
+def _settled(approval: Approval, at: Instant) -> Approval:
+    """Approved when enough approved; rejected when too many rejected for enough to be left."""
+    votes = [s.vote for s in approval.seats]
+    left = len([s for s in approval.seats if not s.escalated]) - votes.count(Vote.REJECTED)
     if votes.count(Vote.APPROVED) >= approval.needed:
-        update |= {"status": ApprovalStatus.APPROVED, "decided_at": at, **OFF}
-    elif len([s for s in seats if not s.escalated]) - votes.count(Vote.REJECTED) < approval.needed or (
-        approval.any_decides and Vote.REJECTED in votes
-    ):
-        update |= {"status": ApprovalStatus.REJECTED, "decided_at": at, **OFF}
-    return approval.model_copy(update=update)
+        status = ApprovalStatus.APPROVED
+    elif left < approval.needed or (approval.any_decides and Vote.REJECTED in votes):
+        status = ApprovalStatus.REJECTED
+    else:
+        return approval
+    return approval.model_copy(update={"status": status, "decided_at": at, **OFF})
+
+
+def _vote_of(round: Round, command: Command) -> Approval | Outcome:
+    """The approval that this actor may vote on: nobody votes twice, however many seats they could vote for."""
+    addressed = _addressed(round, command)
+    if isinstance(addressed, Approval) and command.actor in addressed.voters:
+        others = [holder for holder in addressed.holders if holder != command.actor]
+        sentence = f"You voted on this already, and everybody votes once. {', '.join(others)} can still vote."
+        return refused("already_voted", sentence, holders=others)
+    return addressed
 
 
 def _approve(round: Round, command: Command, at: Instant) -> Decided:
-    addressed = _addressed(round, command)
+    addressed = _vote_of(round, command)
     if isinstance(addressed, Outcome):
         return round, addressed
     decided = _voted(addressed, command, Vote.APPROVED, at)
@@ -121,7 +137,7 @@ def _approve(round: Round, command: Command, at: Instant) -> Decided:
 
 
 def _reject(round: Round, command: Command, at: Instant) -> Decided:
-    addressed = _addressed(round, command)
+    addressed = _vote_of(round, command)
     if isinstance(addressed, Outcome):
         return round, addressed
     if not text_of(command.payload.get("comment")).strip():
@@ -133,8 +149,8 @@ def _reject(round: Round, command: Command, at: Instant) -> Decided:
     return after, done("rejected", approval=decided.id, approval_state=decided.status, state=after.status)
 
 
-NOT_BUILT = (ApprovalStatus.CARRIED, ApprovalStatus.INFORMED)
-"""Given before this round, or told to people who cannot forget it: neither is undone."""
+IRREVERSIBLE = (ApprovalStatus.CARRIED, ApprovalStatus.INFORMED, ApprovalStatus.REMOVED)
+"""Given before this round, told to people who cannot forget it, or removed: none of it is undone."""
 
 
 def _take_back(round: Round, command: Command, at: Instant) -> Decided:
@@ -145,19 +161,22 @@ def _take_back(round: Round, command: Command, at: Instant) -> Decided:
     given = next((s for s in approval.seats if s.vote is Vote.APPROVED and command.actor in (s.by or s.holder,)), None)
     if given is None:
         return round, refused("not_an_approver", "You have not approved this, so there is nothing to take back.")
-    later = [a for a in round.approvals if waits_on(round, a, approval) and a.status not in NOT_BUILT]
-    decided = [a for a in later if a.status is not ApprovalStatus.REVOKED and a.covered_by != approval.id]
+    covered = [a for a in round.approvals if a.covered_by == approval.id]
+    undone = [approval, *covered]
+    later = [a for a in round.approvals if a not in undone and a.status not in IRREVERSIBLE
+             and any(waits_on(round, a, earlier) for earlier in undone)]  # fmt: skip
+    decided = [a for a in later if a.status is not ApprovalStatus.REVOKED]
     if built := [a for a in decided if a.decided_at or any(s.vote for s in a.seats)]:
         titles = ", ".join(a.title for a in built)
         return round, refused(
             "built_on", f"{titles} came after it and is decided already.", decided=[a.id for a in built]
         )
-    seats = tuple(Seat(holder=s.holder, escalated=s.escalated) if s is given else s for s in approval.seats)
+    seats = tuple(s.reopened() if s is given else s for s in approval.seats)
     reopened = approval.model_copy(update={"seats": seats, "decided_at": None})
     round = with_approval(round, reopened if approval.status is ApprovalStatus.REQUESTED else requested(reopened, at))
-    for waiting in [a for a in round.approvals if a in later or a.covered_by == approval.id]:
-        undone = {"status": ApprovalStatus.WAITING, "requested_at": None, "decided_at": None, "covered_by": None}
-        round = with_approval(round, waiting.model_copy(update={**undone, **OFF}))
+    for waiting in (*later, *covered):
+        again = {"status": ApprovalStatus.WAITING, "requested_at": None, "decided_at": None, "covered_by": None}
+        round = with_approval(round, waiting.model_copy(update={**again, **OFF}))
     after = onwards(round, at)  # what was covered may be next in a chain of its own
     return after, done("taken_back", approval=approval.id, waiting_on=after.waiting_on)
 
@@ -179,6 +198,8 @@ def _reassign(round: Round, command: Command, at: Instant) -> Decided:
     if not approval.status.open:
         return round, _already(approval, None)
     wanted = command.payload.get("from")
+    if isinstance(wanted, str) and approval.escalation == f"user:{wanted}":
+        return _move_escalation(round, approval, wanted, command, at)
     holders = approval.holders
     holder = wanted if isinstance(wanted, str) else holders[0] if len(holders) == 1 else None
     if holder not in holders:
@@ -187,7 +208,43 @@ def _reassign(round: Round, command: Command, at: Instant) -> Decided:
             "Say in `from` whose place is taken: one who has not decided yet.",
             holders=holders,
         )
+    if _joins(approval, holder, text_of(command.payload.get("to"), 64)):
+        return _join(round, approval, holder, command, at)
     return _hand_over(round, approval, holder, command, at, "reassigned")
+
+
+def _joins(approval: Approval, holder: str, to: str) -> bool:
+    """Whether `to` is asked already, and enough people are left without the holder."""
+    seat, left = approval.seat_of(to), len(approval.seats) - 1
+    return seat is not None and to != holder and (approval.everybody or left >= approval.needed) and left > 0
+
+
+def _join(round: Round, approval: Approval, holder: str, command: Command, at: Instant) -> Decided:
+    """Who takes over holds a place of their own: the leaver's place goes, and nobody votes twice."""
+    seats = tuple(seat for seat in approval.seats if seat.holder != holder)
+    needed = min(approval.needed, len(seats)) if approval.everybody else approval.needed
+    after = _settled(approval.model_copy(update={"seats": seats, "needed": needed}), at)
+    round = with_approval(round, after)
+    if after.status is not approval.status:
+        round = onwards(round, at)
+    facts = {"from": holder, "to": text_of(command.payload.get("to"), 64), "approval": approval.id}
+    return round, done("reassigned", f"{facts['to']} is asked already; {holder} is asked no more.", **facts)
+
+
+def _move_escalation(round: Round, approval: Approval, old: str, command: Command, at: Instant) -> Decided:
+    """Another person is asked when the time has passed; where they hold the approval too, that seat goes along."""
+    to = text_of(command.payload.get("to"), 64)
+    if not to:
+        return round, refused("invalid", "Say in `to` who takes over.", field="to")
+    later = tuple(to if name == old else name for name in approval.escalate_to)
+    moved = approval.model_copy(update={"escalation": f"user:{to}", "escalate_to": later})
+    after = with_approval(round, moved)
+    if old in moved.holders:
+        if _joins(moved, old, to):
+            return _join(after, moved, old, command, at)
+        return _hand_over(after, moved, old, command, at, "reassigned")
+    facts = {"from": old, "to": to, "approval": moved.id}
+    return after, done("reassigned", f"{to} is asked instead of {old} when the time has passed.", **facts)
 
 
 def _hand_over(round: Round, approval: Approval, holder: str, command: Command, at: Instant, code: str) -> Decided:
@@ -197,9 +254,9 @@ def _hand_over(round: Round, approval: Approval, holder: str, command: Command, 
         return round, refused("invalid", "Say in `to` who takes over.", field="to")
     if to in round.barred:
         return round, refused("own_submission", f"{to} submitted, owns or edited this and cannot decide it.", to=to)
-    if approval.seat_of(to):
+    if approval.seat_of(to) or to in approval.voters:
         return round, refused("already_an_approver", f"{to} is asked for this approval already.", to=to)
-    seats = tuple(Seat(holder=to) if s.holder == holder else s for s in approval.seats)
+    seats = tuple(s.handed_to(to) if s.holder == holder else s for s in approval.seats)
     moved = approval.model_copy(update={"seats": seats})
     if moved.status is ApprovalStatus.REQUESTED:
         moved = requested(moved, at)
@@ -225,7 +282,8 @@ def _add_approver(round: Round, command: Command, at: Instant) -> Decided:
     if forbidden := [person for person in people if person in round.barred]:
         return round, refused("own_submission", f"{forbidden[0]} submitted, owns or edited this.", to=forbidden[0])
     chain = [a for a in round.approvals if a.chain == beside.chain]
-    reached = max((a.step for a in chain if a.status is not ApprovalStatus.WAITING), default=0)
+    begun = (a for a in chain if a.status not in (ApprovalStatus.WAITING, ApprovalStatus.REMOVED))
+    reached = max((a.step for a in begun), default=0)
     step = payload.get("step")
     step = step if isinstance(step, int) and not isinstance(step, bool) else _next_step(chain, reached)
     ended = any(a.status is ApprovalStatus.REJECTED for a in round.approvals) or complete(round, beside.chain)
@@ -234,8 +292,9 @@ def _add_approver(round: Round, command: Command, at: Instant) -> Decided:
     if any(a.step == step and a.seat_of(person) for a in chain for person in people):
         return round, refused("already_an_approver", "They are asked in that step already.", step=step)
     group = text_of(payload.get("group"), 64) or None
+    id = short_id("a", command.run, len(round.approvals))
     added = Approval(
-        id=short_id("a", command.run, len(round.approvals)), rule=ADDED, title=f"Added by {command.actor}",
+        id=id, added_as=id, rule=ADDED, title=f"Added by {command.actor}",
         chain=beside.chain, step=step, needed=1, any_decides=True, explicit=True, group=group,
         seats=tuple(Seat(holder=person) for person in people), added_by=command.actor,
         added_for=text_of(payload.get("comment"), 500),
@@ -243,6 +302,23 @@ def _add_approver(round: Round, command: Command, at: Instant) -> Decided:
     after = round.model_copy(update={"approvals": (*round.approvals, added)})
     facts = {"approval": added.id, "to": group or people[0], "chain": added.chain, "step": step}
     return after, done("added", f"{group or people[0]} will be asked in step {step}.", **facts)
+
+
+def _remove_approver(round: Round, command: Command, at: Instant) -> Decided:
+    """Whoever added an approver takes them off the subject again, unless they rejected it: only an admin may then."""
+    approval = round.approval(command.payload.get("approval"))
+    if approval is None or approval.added_by is None:
+        return round, refused("unknown_approval", "Nobody added such an approver.")
+    admin = command.payload.get("authority") == "approvals_admin"
+    if approval.added_by not in (command.actor, command.on_behalf_of) and not admin:
+        return round, refused("not_yours", f"Only {approval.added_by}, who added it, or an approvals admin can.")
+    if not approval.status.open:
+        return round, _already(approval, None)
+    if approval.rejected_before and not admin:
+        return round, refused("rejected_before", "They rejected it: only they, or an approvals admin, can lift that.")
+    removed = {"status": ApprovalStatus.REMOVED, "decided_at": at, "removed_by": command.actor, **OFF}
+    after = onwards(with_approval(round, approval.model_copy(update=removed)), at)
+    return after, done("removed", approval=approval.id, state=after.status)
 
 
 def _next_step(chain: list[Approval], reached: int) -> int:
@@ -261,36 +337,30 @@ def _consult(round: Round, command: Command, at: Instant) -> Decided:
         return round, refused("comment_required", "Say what you want to know.", field="comment")
     if addressed.seat_of(to) or to == command.actor:
         return round, refused("already_an_approver", f"{to} is asked for this approval already.", to=to)
+    if addressed.awaited_from(to):
+        return round, refused("already_consulted", f"{to} was asked already, and has not answered yet.", to=to)
     if len(addressed.consultations) >= MOST_CONSULTED:
         return round, refused("too_many", f"Advice was asked for {MOST_CONSULTED} times already.")
     asked = Consultation(person=to, by=command.on_behalf_of or command.actor, question=question, at=at)
-    earlier = _ended(addressed, at).consultations
-    after = ticking(addressed.model_copy(update={"consultations": (*earlier, asked)}))
+    after = ticking(addressed.model_copy(update={"consultations": (*addressed.consultations, asked)}))
     return with_approval(round, after), done("consulted", f"{to} is asked for advice.", approval=after.id, to=to)
 
 
 def _advise(round: Round, command: Command, at: Instant) -> Decided:
-    """The advice asked for; the clock goes on."""
+    """The advice asked for; the clock goes on when nothing else is awaited."""
     approval = round.approval(command.payload.get("approval"))
     if approval is None:
         return round, refused("unknown_approval", "This round has no such approval.")
-    asked = approval.consulted
-    if asked is None or asked.person != command.actor:
+    asked = approval.awaited_from(command.actor)
+    if asked is None:
         return round, refused("not_consulted", "Nobody waits for your advice on this.")
     answer = text_of(command.payload.get("comment")).strip()
     if not answer:
         return round, refused("comment_required", "Say what you advise.", field="comment")
-    after = ticking(_ended(approval, at, answer))
+    ended = asked.model_copy(update={"ended_at": at, "answer": answer})
+    consultations = tuple(ended if c is asked else c for c in approval.consultations)
+    after = ticking(approval.model_copy(update={"consultations": consultations}))
     return with_approval(round, after), done("advised", approval=after.id, to=asked.by)
-
-
-def _ended(approval: Approval, at: Instant, answer: str = "") -> Approval:
-    """The approval with the advice it waits for given, or given up."""
-    if approval.consulted is None:
-        return approval
-    *earlier, last = approval.consultations
-    ended = last.model_copy(update={"ended_at": at, "answer": answer})
-    return approval.model_copy(update={"consultations": (*earlier, ended)})
 
 
 # --- ending ---------------------------------------------------------------------------------------------------------
@@ -315,6 +385,7 @@ def _expire(round: Round, command: Command, at: Instant) -> Decided:
         after = onwards(round, at) if rejected else close(round, RoundStatus.EXPIRED, at)
         return after, done("expired", state=after.status, approvals=[a.id for a in late])
     escalated = [a for a in round.requested if a.escalate_at and a.escalate_at <= clock]
+    nobody = [a.id for a in escalated if not _targets(a)]
     for approval in escalated:
         round = with_approval(round, _escalated(approval, at))
     reminded = [a for a in round.requested if a.remind_at and a.remind_at <= clock]
@@ -322,13 +393,19 @@ def _expire(round: Round, command: Command, at: Instant) -> Decided:
         round = with_approval(round, _reminded(approval, at))
     if not escalated and not reminded:
         return round, refused("not_due", "Nothing is due yet.")
-    facts: dict[str, Any] = {"escalated": [a.id for a in escalated], "reminded": [a.id for a in reminded]}
-    return round, done("escalated" if escalated else "reminded", **facts)
+    asked = [a.id for a in escalated if a.id not in nobody]
+    facts: dict[str, Any] = {"escalated": asked, "reminded": [a.id for a in reminded]}
+    facts |= {"nobody_to_ask": nobody} if nobody else {}
+    return round, done("escalated" if asked else "nobody_to_ask" if nobody else "reminded", **facts)
+
+
+def _targets(approval: Approval) -> list[str]:
+    return [to for to in approval.escalate_to if approval.seat_of(to) is None and to not in approval.voters]
 
 
 def _escalated(approval: Approval, at: Instant) -> Approval:
     """Others are asked too, and whoever held it keeps it."""
-    added = tuple(Seat(holder=to, escalated=True) for to in approval.escalate_to if approval.seat_of(to) is None)
+    added = tuple(Seat(holder=to, escalated=True) for to in _targets(approval))
     return ticking(approval.model_copy(update={"seats": (*approval.seats, *added), "escalated_at": at}))
 
 
@@ -341,6 +418,7 @@ HANDLERS: dict[str, Callable[[Round, Command, Instant], Decided]] = {
     "reject": _reject,
     "take_back": _take_back,
     "add_approver": _add_approver,
+    "remove_approver": _remove_approver,
     "consult": _consult,
     "advise": _advise,
     "delegate": _delegate,

@@ -6,10 +6,9 @@ from datetime import date
 from decimal import Decimal
 
 from domain.approvals import operators
-from domain.approvals.expression import parse
 from domain.approvals.operators import Operator
 from domain.approvals.policy import Aggregate, Condition, Filter, Policy, Rule, Variable
-from domain.approvals.smart import Snapshot
+from domain.approvals.smart import Snapshot, holds_by
 from domain.approvals.subject import Subject, testable
 from domain.approvals.words import shown
 from domain.quotes import discount_of
@@ -55,6 +54,8 @@ class Judgement:
     why: str
     figures: Sequence[Figures] = ()
     misfits: tuple[str, ...] = ()
+    misfit_lines: frozenset[int] = frozenset()
+    """The lines that do not fit together, by their place on the subject."""
 
     @property
     def reasons(self) -> tuple[str, ...]:
@@ -66,8 +67,14 @@ class Judgement:
         return ({"no_conditions": "always", "override": "overridden by its field"}.get(self.why, self.why),)
 
     @property
-    def smart(self) -> tuple[Snapshot, ...]:
-        return tuple(_snapshot(figures) for figures in self.figures if figures[0].smart) if self.fired else ()
+    def forced(self) -> bool:
+        return self.why == "override"
+
+    @property
+    def snapshots(self) -> tuple[Snapshot, ...]:
+        """Every condition that the rule's logic uses, as it stands."""
+        ways = self.rule.polarities
+        return tuple(_snapshot(figures, ways[i]) for figures in self.figures if (i := figures[0].index) in ways)
 
     def finding(self) -> Finding:
         tests = tuple(_tested(figures) for figures in self.figures)
@@ -90,12 +97,15 @@ def sentence(figures: Figures) -> str:
     return f"{said.name} {said.tested} {said.sign} {said.compared}".rstrip()
 
 
-def _snapshot(figures: Figures) -> Snapshot:
-    condition, tested, compared, _ = figures
+def _snapshot(figures: Figures, ways: set[bool]) -> Snapshot:
+    condition, tested, compared, holds = figures
     against = condition.other_field or condition.other_variable or ""
+    negated = ways == {False}
+    operator = operators.COMPLEMENTS.get(condition.operator, condition.operator) if negated else condition.operator
     return Snapshot(
-        index=condition.index, name=condition.tested_name, operator=condition.operator, tested=tested,
-        compared=compared if against else None, against=against,
+        index=condition.index, name=condition.tested_name, operator=operator, smart=condition.smart and len(ways) == 1,
+        holds=holds, contributes=holds in ways or len(ways) == 2, tested=tested, compared=compared if against else None,
+        against=against,
     )  # fmt: skip
 
 
@@ -122,9 +132,12 @@ class Facts:
             self._gathered[name] = self._gather(self._variables[name])
         return self._gathered[name]
 
-    def lines_with(self, what: str) -> list[str]:
-        """The lines of a product or a family."""
-        return [str(n.get("id")) for n in self._lines if what in (n.get("product"), n.get("family"), n.get("name"))]
+    def lines_with(self, what: str) -> list[int]:
+        """The places of the lines of a product or a family."""
+        return [n for n, line in enumerate(self._lines) if what in map(line.get, ("product", "family", "name"))]
+
+    def ids(self, lines: Iterable[int]) -> list[str]:
+        return [str(self._lines[n].get("id")) for n in lines]
 
     def _gather(self, variable: Variable) -> Decimal | None:
         found = aggregated(variable, self._column, self._rows(variable))
@@ -177,8 +190,13 @@ def aggregated(variable: Variable, column: Callable[[str], list[Testable]], rows
         values = column(name or "")
         return [value for n in rows if type(value := values[n]) is Decimal]
 
+    def exact(name: str | None) -> list[Decimal]:
+        """Amounts before they were rounded, where the subject knows them."""
+        return numbers(f"_{name}") or numbers(name)
+
     if variable.aggregate is Aggregate.DISCOUNT:
-        return discount_of(sum(numbers(variable.list), Decimal(0)), sum(numbers(variable.net), Decimal(0)))
+        full, net = (sum(exact(name), Decimal(0)) for name in (variable.list, variable.net))
+        return discount_of(full, net)
     if variable.aggregate is Aggregate.COUNT:
         counted = None if variable.field is None else column(variable.field)
         return Decimal(sum(1 for n in rows if counted is None or counted[n] is not None))
@@ -200,30 +218,34 @@ def evaluate(policy: Policy, subject: Subject, status: str, today: date) -> list
 
 def _judged(rule: Rule, facts: Facts, status: str, today: date) -> Judgement:
     closed = _gate(rule, status, today)
-    if closed:
-        return Judgement(rule, False, closed)
+    return Judgement(rule, False, closed) if closed else examined(rule, facts)
+
+
+def examined(rule: Rule, facts: Facts) -> Judgement:
+    """What the rule's conditions say of the subject, whether or not it is in force."""
     figures = [_figures(condition, facts) for condition in rule.conditions]
     overridden = rule.override_field is not None and facts.field(rule.override_field) is True
     fitting = rule.excludes is not None or rule.requires is not None
-    misfits = _misfits(rule, facts) if fitting else ()
+    misfits, lines = _misfits(rule, facts) if fitting else ((), frozenset())
     fired = overridden or ((bool(misfits) or not fitting) and _fires(rule, figures))
     plain = "conditions" if rule.conditions else "does_not_fit" if fitting else "no_conditions"
-    return Judgement(rule, fired, "override" if overridden else plain, figures, misfits)
+    return Judgement(rule, fired, "override" if overridden else plain, figures, misfits, lines)
 
 
-def _misfits(rule: Rule, facts: Facts) -> tuple[str, ...]:
-    found = []
+def _misfits(rule: Rule, facts: Facts) -> tuple[tuple[str, ...], frozenset[int]]:
+    found, lines = [], set[int]()
     if rule.excludes:
         one, other = (facts.lines_with(what) for what in rule.excludes)
         if one and other:
-            found.append(
-                f"{rule.excludes[0]} ({lines_named(one)}) does not go with {rule.excludes[1]} ({lines_named(other)})"
-            )
+            these, those = lines_named(facts.ids(one)), lines_named(facts.ids(other))
+            found.append(f"{rule.excludes[0]} ({these}) does not go with {rule.excludes[1]} ({those})")
+            lines |= {*one, *other}
     if rule.requires:
         one, other = (facts.lines_with(what) for what in rule.requires)
         if one and not other:
-            found.append(f"{rule.requires[0]} ({lines_named(one)}) needs {rule.requires[1]}")
-    return tuple(found)
+            found.append(f"{rule.requires[0]} ({lines_named(facts.ids(one))}) needs {rule.requires[1]}")
+            lines |= set(one)
+    return tuple(found), frozenset(lines)
 
 
 def lines_named(ids: Sequence[str]) -> str:
@@ -239,11 +261,7 @@ def _gate(rule: Rule, status: str, today: date) -> str | None:
 
 
 def _fires(rule: Rule, figures: Sequence[Figures]) -> bool:
-    if not figures or rule.logic == "all":
-        return all(holds for *_, holds in figures)
-    if rule.logic == "any":
-        return any(holds for *_, holds in figures)
-    return parse(rule.logic).holds({condition.index: holds for condition, _, _, holds in figures})
+    return holds_by(rule.logic, {condition.index: holds for condition, _, _, holds in figures})
 
 
 def _figures(condition: Condition, facts: Facts) -> Figures:

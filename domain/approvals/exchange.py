@@ -1,5 +1,6 @@
 """A policy as YAML: what people read, keep in a repository and exchange. Export of an import is the same text."""
 
+import re
 from decimal import Decimal
 from typing import Any
 
@@ -35,6 +36,21 @@ def _decimal(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> Decimal:
 
 
 _Loader.add_constructor("tag:yaml.org,2002:float", _decimal)
+GUESSED = ("bool", "int", "float")
+"""What YAML 1.1 guesses too much of: NO as false, 00123 as 83, 12:30 as 750, 1_000 as a thousand."""
+DECIMAL = r"[-+]?(?:0|[1-9][0-9]*)\.[0-9]*(?:[eE][-+][0-9]+)?|[-+]?\.[0-9]+"
+PLAIN = {
+    "bool": (r"true|True|TRUE|false|False|FALSE", "tTfF"),
+    "float": (DECIMAL + r"|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)", "-+0123456789."),
+    "int": (r"[-+]?(?:0|[1-9][0-9]*)", "-+0123456789"),
+}
+"""What is a truth or a number without quotes, and how it begins; everything else is the text that stands there."""
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in known if tag.rpartition(":")[2] not in GUESSED]
+    for first, known in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+for _tag, (_pattern, _first) in PLAIN.items():
+    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(f"^(?:{_pattern})$"), list(_first))
 
 
 class _Dumper(yaml.SafeDumper):

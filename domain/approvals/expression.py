@@ -35,6 +35,16 @@ class Node:
         together = all if self.kind == "and" else any
         return together(part.holds(outcomes) for part in self.parts)
 
+    def polarities(self, plain: bool = True) -> dict[int, set[bool]]:
+        """For each condition how it stands: True plain, False under an odd number of NOTs; it may stand both ways."""
+        if self.kind == "test":
+            return {self.index: {plain}}
+        found: dict[int, set[bool]] = {}
+        for part in self.parts:
+            for index, ways in part.polarities(plain is not (self.kind == "not")).items():
+                found.setdefault(index, set()).update(ways)
+        return found
+
     def indexes(self) -> set[int]:
         return {self.index} if self.kind == "test" else set().union(*(part.indexes() for part in self.parts))
 

@@ -5,8 +5,9 @@ from datetime import date
 from decimal import Decimal
 
 from domain.approvals.expression import BadExpression, parse
-from domain.approvals.operators import Operator
+from domain.approvals.operators import ORDERINGS, Operator
 from domain.approvals.policy import Condition, Policy, Rule, Variable
+from domain.approvals.smart import holds_by
 from domain.approvals.subject import KNOWN_FIELDS, KNOWN_LINE_FIELDS
 from domain.people import Directory
 from domain.quotes import problem
@@ -59,6 +60,7 @@ def _rule(rule: Rule, policy: Policy, directory: Directory, today: date) -> Find
     if rule.effective_to and rule.effective_to < today:
         yield problem(f"{place}.effective_to", "has passed: the rule never fires again")
     yield from _stale(rule, place)
+    yield from _smart(rule, place)
     if why := contradiction(rule):
         yield problem(f"{place}.conditions", f"can never hold together: {why}")
     known = KNOWN_FIELDS.get(policy.kind, {})
@@ -80,6 +82,33 @@ def _stale(rule: Rule, place: str) -> Findings:
             yield problem(
                 f"{place}.logic", f"does not speak of condition {condition.index}, which then decides nothing"
             )
+
+
+def _smart(rule: Rule, place: str) -> Findings:
+    """Mixes of smart and plain conditions of which one expects that they carry, and they do not."""
+    try:
+        ways = rule.polarities
+    except BadExpression:
+        return
+    used = [condition for condition in rule.conditions if condition.index in ways]
+    smart = [condition for condition in used if condition.smart]
+    if not smart:
+        return
+    for condition in smart:
+        if len(ways[condition.index]) == 2:
+            what = "stands both plain and under NOT, so no change of it is for the better: it is treated as not smart"
+            yield problem(f"{place}.conditions.{condition.index}", what)
+        elif condition.operator not in ORDERINGS:
+            what = f"is smart, and {condition.operator} knows no better value: every change asks again"
+            yield problem(f"{place}.conditions.{condition.index}", what)
+    for condition in used:
+        if not condition.smart and rule.smart_mode == "worse" and condition.operator in ORDERINGS:
+            what = "is not smart beside one that is: any change of it, also for the better, asks again"
+            yield problem(f"{place}.conditions.{condition.index}", what)
+    plain = {condition.index: not condition.smart for condition in used}
+    if rule.smart_mode == "literal" and len(smart) < len(used) and holds_by(rule.logic, plain):
+        what = "its plain conditions alone make it fire, so in literal mode no approval carries while they hold"
+        yield problem(f"{place}.smart_mode", what)
 
 
 def _approvers(rule: Rule, place: str, directory: Directory) -> Findings:

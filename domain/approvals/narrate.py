@@ -14,6 +14,7 @@ MARKS = {
     ApprovalStatus.REVOKED: "➖",
     ApprovalStatus.EXPIRED: "⌛",
     ApprovalStatus.INFORMED: "✉",
+    ApprovalStatus.REMOVED: "➖",
 }
 
 
@@ -49,8 +50,8 @@ def details(round: Round) -> str:
 
 def _row(approval: Approval) -> str:
     who = ", ".join(_cell(s.holder) + (f" → {_cell(s.by)}" if s.by else "") for s in approval.seats)
-    if approval.consulted:
-        who += f", who asks {_cell(approval.consulted.person)} for advice"
+    if approval.awaited_advice:
+        who += f", advice asked of {', '.join(_cell(c.person) for c in approval.awaited_advice)}"
     if approval.needed != len(approval.seats) and not approval.inform:
         who += f" ({approval.needed} of {len(approval.seats)})"
     since = approval.decided_at or approval.requested_at

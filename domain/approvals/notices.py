@@ -16,7 +16,7 @@ class Notice(Value):
     id: Id
     person: str
     template: str
-    """requested, delegated, reminder, informed, consulted, advised, recalled or finished."""
+    """requested, delegated, reminder, informed, consulted, advised, nobody_to_ask, recalled or finished."""
     approvals: tuple[str, ...] = ()
     facts: dict[str, str] = {}
     """What somebody said, and who."""
@@ -40,14 +40,14 @@ def notices(run: str, before: Round, after: Round, acts: Sequence[AppliedCommand
         for person, approvals in _reminded(before, after).items()
         if person not in waiting
     ]
-    found += _told(run, before, after)
+    found += _informed(run, before, after)
     found += _advice(run, before, after)
     if before.running and not after.running:
         found += _ending(run, before, after)
     return found
 
 
-def _told(run: str, before: Round, after: Round) -> list[Notice]:
+def _informed(run: str, before: Round, after: Round) -> list[Notice]:
     """Whoever is told and not asked: once, when their step is reached."""
     told: dict[str, list[str]] = {}
     for approval in after.approvals:
@@ -67,7 +67,7 @@ def _advice(run: str, before: Round, after: Round) -> list[Notice]:
         for n, now in enumerate(approval.consultations):
             was = known[n] if n < len(known) else None
             of = f"{approval.id}.{n}"
-            if was is None and now == approval.consulted:
+            if was is None and now in approval.awaited_advice:
                 said = {"text": now.question, "by": now.by}
                 found.append(_notice(run, after.seq, now.person, "consulted", [approval.id], said, of))
             if now.answer and (was is None or not was.answer):
@@ -89,6 +89,11 @@ def _reminded(before: Round, after: Round) -> dict[str, list[str]]:
 def asked(run: str, seq: int, person: str, approvals: list[str]) -> Notice:
     """A request to somebody who decides for those asked."""
     return _notice(run, seq, person, "requested", list(dict.fromkeys(approvals)))
+
+
+def inform_of(run: str, seq: int, person: str, template: str, approvals: list[str]) -> Notice:
+    """Something about approvals that asks nothing of its reader."""
+    return _notice(run, seq, person, template, approvals)
 
 
 def _ending(run: str, before: Round, after: Round) -> list[Notice]:

@@ -202,10 +202,16 @@ def awaited(approval: Approval, since: Instant, between: Callable[[Instant, Inst
     """Hours since an instant for which the clock stood still: never more than the rule allows.
 
     Advice that has not come yet counts with all that is left, so that nobody need restart the clock."""
-    most, total = approval.consult_hours, Decimal(0)
+    most, total, counted_until = approval.consult_hours, Decimal(0), since
     if most is None:
         return total
-    for asked in approval.consultations:
-        if asked.at >= since:
-            total += most if asked.ended_at is None else between(asked.at, asked.ended_at)
+    for asked in sorted(approval.consultations, key=lambda consultation: consultation.at):
+        if asked.at < since:
+            continue
+        if asked.ended_at is None:
+            return most
+        start = max(asked.at, counted_until)  # two who are asked at a time stop the clock once
+        if asked.ended_at > start:
+            total += between(start, asked.ended_at)
+            counted_until = asked.ended_at
     return min(total, most)

@@ -1,17 +1,34 @@
 """The plan: which approvals a subject needs, from whom, in which order, and why."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from decimal import Decimal
 
-from domain.approvals.evaluation import Judgement, evaluate, lines_named
+from pydantic import ConfigDict
+
+from domain.approvals.escalation import escalation_of, escalation_targets
+from domain.approvals.evaluation import Facts, Judgement, evaluate, examined, lines_named
+from domain.approvals.matching import most_votes
 from domain.approvals.policy import Policy, Rule, Who
-from domain.approvals.smart import Asked, Decision, Given, Refused, Snapshot, again, newest
-from domain.approvals.subject import Subject, testable
+from domain.approvals.smart import (
+    Asked,
+    Authority,
+    Decision,
+    Given,
+    Grounds,
+    Refused,
+    newest,
+    reasons_carried,
+    reasons_not_carried,
+)
+from domain.approvals.subject import IDENTITY_FIELDS, Subject, testable
 from domain.approvals.words import shown
 from domain.people import Directory, Person, Role
-from domain.values import Testable, Value
+from domain.values import Testable, Value, digest
+
+ADDED = "added"
+"""The rule of an approval that no rule asks for."""
 
 
 class Ask(Value):
@@ -26,20 +43,34 @@ class Ask(Value):
     needed: int
     any_decides: bool = False
     """The first decision settles, whichever it is."""
+    everybody: bool = False
+    """Everybody asked must approve."""
     explicit: bool = False
     group: str | None = None
     """The group whose members are asked."""
     remind_every_hours: Decimal | None = None
     escalate_after_hours: Decimal | None = None
     escalate_to: tuple[str, ...] = ()
+    """Who that would be as things stand; it is worked out anew when the time has passed."""
+    escalation: str = ""
+    """How that is found: `manager`, `user:x` or `group:x`."""
     expire_after_hours: Decimal | None = None
     consult_hours: Decimal | None = None
     inform: bool = False
     """Its people are told, and nothing waits for them."""
+    added_as: str = ""
+    """The id it had when somebody added it: it stays on the subject from round to round."""
+    added_by: str | None = None
+    """Who asked for it, where no rule does."""
+    added_for: str = ""
+    rejected_before: bool = False
+    """Whoever was added rejected it in an earlier round."""
 
 
 class PlannedApproval(Ask):
     """One required approval. `seats` are the people who may decide it."""
+
+    model_config = ConfigDict(extra="ignore")  # stored with its round: an earlier version may know other fields
 
     asked: str
     seats: tuple[str, ...]
@@ -47,16 +78,46 @@ class PlannedApproval(Ask):
     notes: tuple[str, ...] = ()
     """What was passed over on the way to these people, in words."""
     basis: str = ""
-    smart: tuple[Snapshot, ...] = ()
+    grounds: Grounds = Grounds()
     carried: Given | None = None
     """The approval given in an earlier round that stands for this one."""
+    carried_because: tuple[str, ...] = ()
+    """What was compared with it, in words."""
     again: tuple[str, ...] = ()
-    """Why one given in an earlier round does not."""
+    """Why one given in an earlier round does not stand for it."""
 
     @property
     def approver(self) -> str:
         """Whose approval it is, whoever of a group gives it."""
+        if self.added_as:
+            return self.added_as
         return self.asked if self.asked.startswith("group ") else ", ".join(self.seats)
+
+
+class AddedApproval(Value):
+    """An approver whom somebody added in an earlier round: they stay on the subject until they approve it."""
+
+    added_as: str
+    added_by: str
+    added_for: str = ""
+    chain: str
+    step: int
+    group: str | None = None
+    people: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """What earlier rounds of the subject left behind."""
+
+    decisions: Sequence[Decision] = ()
+    """Of people, newest first."""
+    added: Sequence[AddedApproval] = ()
+    at_rate: Callable[[Decimal], Subject] | None = None
+    """The subject with amounts converted by another exchange rate."""
+
+
+NO_PAST = Past()
 
 
 class Nobody(Value):
@@ -81,7 +142,8 @@ class _Seat:
     people: tuple[str, ...]
     needed: int = 1
     tier: int = 0
-    lines: tuple[str, ...] = ()
+    lines: tuple[int, ...] = ()
+    """Their places on the subject."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +152,7 @@ class _Seats:
 
     approvals: tuple[_Seat, ...] = ()
     any_decides: bool = False
+    everybody: bool = False
     group: str | None = None
     unit: str = ""
     """What the group was narrowed to."""
@@ -98,30 +161,23 @@ class _Seats:
 
 def plan(
     policy: Policy, subject: Subject, directory: Directory, submitter: str, status: str, today: date,
-    earlier: Sequence[Decision] = (),
+    past: Past = NO_PAST,
 ) -> tuple[Plan, list[Judgement]]:  # fmt: skip
     """The approvals that `subject` needs when `submitter` submits it, and what every rule said.
 
-    `earlier` are the decisions of its earlier rounds, newest first: what of them carries over is marked."""
+    What of its `past` carries over is marked."""
     judgements = evaluate(policy, subject, status, today)
-    barred = barred_people(subject, submitter)
-    oldest = None if policy.valid_for_days is None else today - timedelta(days=policy.valid_for_days)
+    planner = _Planner(policy, subject, directory, submitter, past)
     approvals: list[PlannedApproval] = []
     unresolved: list[Nobody] = []
-    for judged in judgements:
-        if not judged.fired:
-            continue
-        rule = judged.rule
-        telling = rule.effect == "inform"
-        found = _ask(rule, _Search(subject, directory, submitter, () if telling else barred, telling))
-        if not found.approvals and not telling:
-            unresolved.append(Nobody(rule=rule.name, title=rule.heading, why="; ".join(found.notes)))
-        basis = policy.bases[rule.name]
-        for planned in _planned(judged, found, basis):
-            if rule.escalate_after_hours is not None:
-                to = _escalation(rule, planned.seats, directory, barred)
-                planned = planned.model_copy(update={"escalate_to": to})
-            approvals.append(planned if telling else _carried(planned, rule, earlier, barred, oldest))
+    for judged in (judged for judged in judgements if judged.fired):
+        found = planner.find(judged.rule)
+        if not found.approvals and judged.rule.effect != "inform":
+            unresolved.append(Nobody(rule=judged.rule.name, title=judged.rule.heading, why="; ".join(found.notes)))
+        approvals += [planner.planned(judged, found, seat) for seat in found.approvals]
+    for added in past.added:
+        again = planner.added(added)
+        (approvals if isinstance(again, PlannedApproval) else unresolved).append(again)  # type: ignore[arg-type]
     approvals.sort(key=lambda a: (a.chain, a.step, a.tier))
     chains = {approval.chain for approval in approvals}
     after = {chain: tuple(c for c in policy.after(chain) if c in chains) for chain in sorted(chains)}
@@ -133,37 +189,136 @@ def barred_people(subject: Subject, submitter: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys((submitter, subject.owner, *subject.editors)))
 
 
-def _planned(judged: Judgement, found: _Seats, basis: str) -> Iterable[PlannedApproval]:
-    rule, reasons, smart = judged.rule, judged.reasons, judged.smart
-    asked = (rule.ask.label if rule.ask else "") + (f": {found.unit}" if found.unit else "")
-    for seat in found.approvals:
-        yield PlannedApproval(
+class _Planner:
+    """Plans the approvals of one submission."""
+
+    def __init__(self, policy: Policy, subject: Subject, directory: Directory, submitter: str, past: Past) -> None:
+        self.policy, self.subject, self.directory = policy, subject, directory
+        self.submitter, self.past = submitter, past
+        self.barred = barred_people(subject, submitter)
+        self.valid_for = None if policy.valid_for_days is None else timedelta(days=policy.valid_for_days)
+        names = policy.identity or IDENTITY_FIELDS.get(policy.kind, ())
+        self.identity = {name: testable(subject.fields.get(name)) for name in names}
+        self._facts: dict[Decimal, Facts] = {}
+
+    def find(self, rule: Rule) -> _Seats:
+        informs = rule.effect == "inform"
+        barred = () if informs else self.barred
+        return _ask(rule, _Search(self.subject, self.directory, self.submitter, barred, informs))
+
+    def planned(self, judged: Judgement, found: _Seats, seat: _Seat) -> PlannedApproval:
+        rule, reasons, ids = judged.rule, judged.reasons, [str(self.subject.lines[n].get("id")) for n in seat.lines]
+        escalation = escalation_of(rule)
+        approval = PlannedApproval(
             rule=rule.name, title=rule.heading, chain=rule.chain_name, step=rule.step, tier=seat.tier,
-            asked=asked, seats=seat.people, needed=seat.needed,
-            any_decides=found.any_decides, explicit=rule.explicit, group=found.group,
-            remind_every_hours=rule.remind_every_hours, escalate_after_hours=rule.escalate_after_hours,
+            asked=(rule.ask.label if rule.ask else "") + (f": {found.unit}" if found.unit else ""),
+            seats=seat.people, needed=seat.needed, any_decides=found.any_decides, everybody=found.everybody,
+            explicit=rule.explicit, group=found.group, remind_every_hours=rule.remind_every_hours,
+            escalate_after_hours=rule.escalate_after_hours, escalation=escalation,
+            escalate_to=escalation_targets(escalation, seat.people, self.directory, (*seat.people, *self.barred)),
             expire_after_hours=rule.expire_after_hours, consult_hours=rule.consult_hours,
-            inform=rule.effect == "inform", notes=found.notes, basis=basis, smart=smart,
-            reasons=(*reasons, f"for {lines_named(seat.lines)}") if seat.lines else reasons,
+            inform=rule.effect == "inform", notes=found.notes, basis=self.policy.bases[rule.name],
+            grounds=self._grounds(judged, seat, self.subject),
+            reasons=(*reasons, f"for {lines_named(ids)}") if ids else reasons,
+        )  # fmt: skip
+        return approval if approval.inform else self._with_earlier(approval, judged, seat)
+
+    def _with_earlier(self, approval: PlannedApproval, judged: Judgement, seat: _Seat) -> PlannedApproval:
+        """With the earlier approval that stands for it, or why the one there was does not."""
+        last = newest(self.past.decisions, approval.rule, approval.approver)
+        if last is None:
+            return approval
+        if isinstance(last, Refused):
+            return approval.model_copy(update={"again": (f"rejected in round {last.number}",)})
+        asked = Asked(
+            rule=judged.rule, approver=approval.approver, basis=approval.basis, grounds=approval.grounds,
+            authority=self._authority(approval), at=self.directory.at, valid_for=self.valid_for,
+        )  # fmt: skip
+        why = reasons_not_carried(asked, last, lambda rate: self._grounds_at(judged.rule, seat, rate))
+        if why:
+            return approval.model_copy(update={"again": why})
+        return approval.model_copy(update={"carried": last, "carried_because": reasons_carried(asked, last)})
+
+    def _authority(self, approval: PlannedApproval) -> Authority:
+        people = (*approval.seats, *approval.escalate_to)
+        deciders = {one: self.directory.deciders(one, self.subject.kind, self.barred) for one in people}
+        return Authority(
+            seats=approval.seats,
+            deciders=deciders,
+            needed=approval.needed,
+            everybody=approval.everybody,
+            barred=self.barred,
+        )
+
+    def _grounds(self, judged: Judgement, seat: _Seat, subject: Subject) -> Grounds:
+        lines = judged.misfit_lines.union(seat.lines)
+        return Grounds(
+            conditions=judged.snapshots, forced=judged.forced, identity=self.identity, rate=subject.rate,
+            lines=_content(subject, lines) if lines else "",
         )  # fmt: skip
 
+    def _grounds_at(self, rule: Rule, seat: _Seat, rate: Decimal) -> Grounds:
+        """The same, with amounts converted by another rate."""
+        if self.past.at_rate is None:
+            return self._grounds(examined(rule, Facts(self.subject, self.policy)), seat, self.subject)
+        subject = self.past.at_rate(rate)
+        if rate not in self._facts:
+            self._facts[rate] = Facts(subject, self.policy)
+        return self._grounds(examined(rule, self._facts[rate]), seat, subject)
 
-def _carried(
-    planned: PlannedApproval, rule: Rule, earlier: Sequence[Decision], barred: tuple[str, ...], oldest: date | None
-) -> PlannedApproval:
-    """With the earlier approval that stands for it, or why the one there was does not."""
-    if not earlier:
-        return planned
-    asked = Asked(rule=planned.rule, approver=planned.approver, basis=planned.basis, smart=planned.smart,
-                  mode=rule.smart_mode)  # fmt: skip
-    last = newest(earlier, asked)
-    if last is None:
-        return planned
-    if isinstance(last, Refused):
-        return planned.model_copy(update={"again": (f"rejected in round {last.number}",)})
-    outlived = oldest is not None and last.at.date() < oldest
-    why = ("it was given too long ago",) if outlived else again(asked, last, barred)
-    return planned.model_copy(update={"again": why} if why else {"carried": last})
+    def added(self, added: AddedApproval) -> PlannedApproval | Nobody:
+        """Asked again until they approved this very content."""
+        title = f"Added by {added.added_by}"
+        search = _Search(self.subject, self.directory, self.submitter, self.barred)
+        found = _find_added(added, search)
+        if not found.approvals:
+            return Nobody(rule=ADDED, title=title, why="; ".join(found.notes))
+        why = f"{added.added_by} asked for it" + (f": {added.added_for}" if added.added_for else "")
+        approval = PlannedApproval(
+            rule=ADDED, title=title, chain=added.chain, step=added.step, needed=1, any_decides=True, explicit=True,
+            group=added.group, asked=f"group {added.group}" if added.group else "", seats=found.approvals[0].people,
+            reasons=(why,), notes=found.notes, basis=self.subject.digest, added_as=added.added_as,
+            added_by=added.added_by, added_for=added.added_for,
+        )  # fmt: skip
+        authority = self._authority(approval)
+        for decision in self.past.decisions:
+            if (decision.rule, decision.approver) != (ADDED, added.added_as):
+                continue
+            if isinstance(decision, Refused):
+                again = (f"rejected in round {decision.number}",)
+                rejected = approval.model_copy(update={"again": again, "rejected_before": True})
+                return approval if approval.again else rejected
+            if decision.basis == self.subject.digest and authority.missing(decision) is None:
+                return approval.model_copy(update={"carried": decision, "carried_because": ("nothing changed",)})
+            if not approval.again:
+                again = (f"other content was approved in round {decision.number}",)
+                approval = approval.model_copy(update={"again": again})
+        return approval
+
+
+def _content(subject: Subject, lines: Iterable[int]) -> str:
+    """What these lines say, in whatever order they stand and whatever they are called."""
+    bodies = ({k: v for k, v in subject.lines[n].items() if k not in LINE_NAMES} for n in lines)
+    return digest(sorted(digest(body) for body in bodies))[:32]
+
+
+LINE_NAMES = ("id", "Id", "requires")
+"""Fields that name lines, and say nothing of their content."""
+
+
+def _find_added(added: AddedApproval, search: "_Search") -> _Seats:
+    """The members of the group, or the person; where they cannot decide any more, the person's manager."""
+    if added.group:
+        return _group(Who(group=added.group), search)
+    people = tuple(p for p in added.people if search.unfit(search.directory.active(p)) is None)
+    if people:
+        return _Seats(approvals=(_Seat(people=people),))
+    named = added.people[0]
+    manager = next((m for m in search.directory.managers(named) if search.unfit(m) is None), None)
+    note = f"{named} {search.unfit(search.directory.active(named))}"
+    if manager is None:
+        return _Seats(notes=(note,))
+    return _Seats(approvals=(_Seat(people=(manager.id,)),), notes=(f"{note}: goes to their manager {manager.id}",))
 
 
 @dataclass(frozen=True)
@@ -174,11 +329,22 @@ class _Search:
     directory: Directory
     submitter: str
     barred: tuple[str, ...]
-    telling: bool = False
+    informs: bool = False
     """Who is only told needs no right to approve."""
 
+    def present(self, person: str) -> tuple[str, ...]:
+        """Who is there to decide for a person."""
+        return self.directory.present(person, self.subject.kind, self.barred)
+
+    def absence(self, person: str) -> str:
+        """`ana is away until 2026-03-14`; empty where they are not."""
+        away = self.directory.absence(person, self.subject.kind)
+        if away is None:
+            return ""
+        return f"{person} is away" + (f" until {away.last}" if away.last else "") + f", and {away.delegate} stands in"
+
     def unfit(self, person: Person | None) -> str | None:
-        if self.telling:
+        if self.informs:
             return None if person else "is unknown or has left"
         return _unfit(person, self.barred)
 
@@ -214,32 +380,23 @@ def _find(who: Who, search: _Search) -> _Seats:
 
 def _of_lines(field: str, search: _Search) -> _Seats:
     """One approval for each person, all in the same step; nobody at all where one of those named cannot be found."""
-    lines: dict[str, list[str]] = {}
-    for line in search.subject.lines:
+    lines: dict[str, list[int]] = {}
+    for n, line in enumerate(search.subject.lines):
         named = testable(line.get(field))
         if isinstance(named, str) and named:
-            lines.setdefault(named, []).append(str(line.get("id")))
+            lines.setdefault(named, []).append(n)
     if not lines:
         return _Seats(notes=(f"no line names anybody in {field}",))
-    found: dict[str, list[str]] = {}
+    found: dict[str, list[int]] = {}
     notes: tuple[str, ...] = ()
-    for named, ids in lines.items():
+    for named, places in lines.items():
         one = _person(named, search)
         notes += one.notes
         if not one.approvals:
+            ids = [str(search.subject.lines[n].get("id")) for n in places]
             return _Seats(notes=(*notes, f"{lines_named(ids)} would be approved by nobody"))
-        found.setdefault(one.approvals[0].people[0], []).extend(ids)
-    return _Seats(approvals=tuple(_Seat(people=(p,), lines=tuple(ids)) for p, ids in found.items()), notes=notes)
-
-
-def _escalation(rule: Rule, seats: tuple[str, ...], directory: Directory, barred: tuple[str, ...]) -> tuple[str, ...]:
-    """Who is asked too when the holders let the time pass: none who holds it already or may not decide it."""
-    if rule.escalate_to == "manager":
-        named = [m.id for m in directory.managers(seats[0])]
-        return tuple(m for m in named if m not in seats and _unfit(directory.active(m), barred) is None)[:1]
-    group = directory.groups.get(rule.escalate_to.group or "")
-    names = group.members if group else (rule.escalate_to.user,)
-    return tuple(m for m in names if m and m not in seats and _unfit(directory.active(m), barred) is None)
+        found.setdefault(one.approvals[0].people[0], []).extend(places)
+    return _Seats(approvals=tuple(_Seat(people=(p,), lines=tuple(ns)) for p, ns in found.items()), notes=notes)
 
 
 def _unfit(person: Person | None, barred: tuple[str, ...]) -> str | None:
@@ -256,7 +413,9 @@ def _person(named: str, search: _Search) -> _Seats:
     directory = search.directory
     why = search.unfit(directory.active(named))
     if why is None:
-        return _Seats(approvals=(_Seat(people=(named,)),))
+        absent = search.absence(named) if not search.informs and not search.present(named) else ""
+        notes = (f"{absent}, who may not decide this: nobody can until they are back",) if absent else ()
+        return _Seats(approvals=(_Seat(people=(named,)),), notes=notes)
     notes = (f"{named} {why}",)
     if named not in search.barred:
         return _Seats(notes=notes)
@@ -283,9 +442,17 @@ def _group(who: Who, search: _Search) -> _Seats:
     said = tuple(f"{member} of group {group.id} {why}" for member, why in unfit.items() if why)
     if not seats or needed > len(seats):
         return _Seats(notes=(*said, f"group {group.id} has {len(seats)} who can decide, {who.quorum} needed"))
+    present = {member: () if search.informs else search.present(member) for member in seats}
+    if not search.informs and (can := most_votes(present)) < needed:
+        away = tuple(search.absence(member) for member in seats if member not in present[member])
+        short = f"{can} of group {group.id} can vote now, {needed} needed"
+        return _Seats(notes=(*said, *(note for note in away if note), short))
     seat = _Seat(people=seats, needed=needed)
     unit = shown(search.value(who.where.unit)) if who.where else ""
-    return _Seats(approvals=(seat,), any_decides=who.quorum == "any", group=group.id, unit=unit, notes=said)
+    return _Seats(
+        approvals=(seat,), any_decides=who.quorum == "any", everybody=who.quorum == "all", group=group.id, unit=unit,
+        notes=said,
+    )  # fmt: skip
 
 
 def _managers(field: str, search: _Search) -> _Seats:

@@ -9,8 +9,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
+from domain.approvals.expression import parse
 from domain.approvals.operators import Operator
-from domain.values import Id, Name, Value, Word, digest
+from domain.values import Id, Name, Value, Word, digest, plain_number
 
 
 def _literal(value: Any) -> Any:
@@ -20,8 +21,21 @@ def _literal(value: Any) -> Any:
     if isinstance(value, int | float):
         return Decimal(str(value))
     if isinstance(value, list):
-        return tuple(str(item) for item in value)
+        return tuple(_item(item, n) for n, item in enumerate(value, 1))
     return value
+
+
+def _item(item: Any, n: int) -> str:
+    """One of a list of values, as the text that stands for it. Raises ValueError naming it."""
+    if isinstance(item, bool):
+        return "true" if item else "false"
+    if isinstance(item, str):
+        return item
+    if isinstance(item, int | float | Decimal):
+        return plain_number(Decimal(str(item)))
+    if isinstance(item, date):
+        return item.isoformat()
+    raise ValueError(f"item {n} is no text or number; quote it, or test with is_blank for nothing")
 
 
 Literal_ = Annotated[Decimal | bool | date | str | tuple[str, ...] | None, BeforeValidator(_literal)]
@@ -108,6 +122,10 @@ class Who(Value):
         return self.user or (f"line field {self.line_field}" if self.line_field else f"field {self.field}")
 
 
+NOT_BINDING = (
+    "title", "remind_every_hours", "escalate_after_hours", "escalate_to", "expire_after_hours", "consult_hours",
+)  # fmt: skip
+"""What a rule may change and still be the same rule: its title and its timers."""
 Pair = tuple[Word, Word]
 OnRejection = Literal["end", "collect"]
 """`end`: the first rejection ends the round. `collect`: whoever is asked already still answers, then it is rejected."""
@@ -155,6 +173,13 @@ class Rule(Value):
         return self.chain or f"rule.{self.name}"
 
     @property
+    def polarities(self) -> dict[int, set[bool]]:
+        """For each condition that the logic uses how it stands in it: True plain, False under NOT."""
+        if self.logic in ("all", "any"):
+            return {condition.index: {True} for condition in self.conditions}
+        return parse(self.logic).polarities()
+
+    @property
     def heading(self) -> str:
         return self.title or self.name.replace("-", " ").replace("_", " ").capitalize()
 
@@ -174,6 +199,8 @@ class Policy(Value):
     """An approval is good for so long: what was not accepted by then is a draft again."""
     neutral: tuple[FieldName, ...] = Field(default=(), max_length=100)
     """Fields no rule looks at, which may be edited in and after approval without a new round."""
+    identity: tuple[FieldName, ...] = Field(default=(), max_length=100)
+    """Fields that must be the same for an earlier approval to carry; those of the kind where none is named."""
     routing: tuple[FieldName, ...] = Field(default=(), max_length=100)
     """Fields that only an admin's import may set, besides those by which a rule finds or forces its approvers."""
 
@@ -227,7 +254,7 @@ class Policy(Value):
                 used[variable.name] = variable
                 wanted.extend([variable.plus] if variable.plus else [])
         figures = [used[name].model_dump(exclude_defaults=True) for name in sorted(used)]
-        parts = [rule.model_dump(exclude={"title"}, exclude_defaults=True), figures]
+        parts = [rule.model_dump(exclude={*NOT_BINDING}, exclude_defaults=True), figures]
         return digest(parts)[:16]
 
     def people_named(self) -> Iterable[tuple[str, Who]]:

@@ -3,8 +3,9 @@
 from collections.abc import Iterable, Iterator
 from datetime import timedelta
 from enum import StrEnum
+from typing import Any
 
-from domain.approvals.plan import Ask, Plan, PlannedApproval
+from domain.approvals.plan import AddedApproval, Ask, Plan, PlannedApproval
 from domain.approvals.policy import OnRejection
 from domain.approvals.smart import Decision, Given, Refused
 from domain.runs import RunState
@@ -31,6 +32,8 @@ class ApprovalStatus(StrEnum):
     EXPIRED = "expired"
     INFORMED = "informed"
     """Told, and nothing asked."""
+    REMOVED = "removed"
+    """Somebody added it, and took it off the subject again."""
 
     @property
     def settled(self) -> bool:
@@ -41,7 +44,9 @@ class ApprovalStatus(StrEnum):
         return self in (ApprovalStatus.WAITING, ApprovalStatus.REQUESTED)
 
 
-SETTLED = (ApprovalStatus.APPROVED, ApprovalStatus.CARRIED, ApprovalStatus.COVERED, ApprovalStatus.INFORMED)
+SETTLED = (ApprovalStatus.APPROVED, ApprovalStatus.CARRIED, ApprovalStatus.COVERED, ApprovalStatus.INFORMED,
+           ApprovalStatus.REMOVED)  # fmt: skip
+GIVEN = (ApprovalStatus.APPROVED, ApprovalStatus.COVERED)
 
 
 class Vote(StrEnum):
@@ -60,6 +65,17 @@ class Seat(Value):
     comment: str = ""
     escalated: bool = False
     """Asked too because time passed: may decide, and does not raise how many must agree."""
+
+    def handed_to(self, holder: str) -> "Seat":
+        """The same seat of another person."""
+        return self.model_copy(update={"holder": holder, **NO_VOTE})
+
+    def reopened(self) -> "Seat":
+        """The same seat before its vote."""
+        return self.model_copy(update=NO_VOTE)
+
+
+NO_VOTE: dict[str, Any] = {"vote": None, "by": None, "at": None, "comment": ""}
 
 
 class Consultation(Value):
@@ -89,9 +105,10 @@ class Approval(Ask):
     carried_from: int | None = None
     """The number of the round in which people gave it."""
     consultations: tuple[Consultation, ...] = ()
-    added_by: str | None = None
-    """Who asked for it, where no rule does."""
-    added_for: str = ""
+    removed_by: str | None = None
+    """Who removed it."""
+    given_at: Instant | None = None
+    """When it was given, where it carries."""
 
     @property
     def order(self) -> tuple[int, int]:
@@ -103,10 +120,19 @@ class Approval(Ask):
         return [seat.holder for seat in self.seats if seat.vote is None]
 
     @property
-    def consulted(self) -> Consultation | None:
-        """The advice that is awaited."""
-        last = self.consultations[-1] if self.consultations and self.status is ApprovalStatus.REQUESTED else None
-        return last if last and last.ended_at is None else None
+    def awaited_advice(self) -> tuple[Consultation, ...]:
+        """What the holders asked of others and wait for."""
+        if self.status is not ApprovalStatus.REQUESTED:
+            return ()
+        return tuple(consultation for consultation in self.consultations if consultation.ended_at is None)
+
+    def awaited_from(self, person: str) -> Consultation | None:
+        return next((c for c in self.awaited_advice if c.person == person), None)
+
+    @property
+    def voters(self) -> list[str]:
+        """Everybody who voted, for themselves or for somebody else."""
+        return [seat.by or seat.holder for seat in self.seats if seat.vote]
 
     def seat_of(self, person: str) -> Seat | None:
         return next((seat for seat in self.seats if seat.holder == person), None)
@@ -155,7 +181,8 @@ class Round(RunState):
         """When what was approved must be approved anew; None where it never must."""
         if self.status is not RoundStatus.APPROVED or self.closed_at is None or self.valid_for_days is None:
             return None
-        return self.closed_at + timedelta(days=self.valid_for_days)
+        given = [a.given_at for a in self.approvals if a.status is ApprovalStatus.CARRIED and a.given_at]
+        return min([self.closed_at, *given]) + timedelta(days=self.valid_for_days)
 
     def approval(self, wanted: object) -> Approval | None:
         return next((a for a in self.approvals if a.id == wanted), None)
@@ -176,7 +203,7 @@ def new_round(
         Approval(
             id=short_id("a", run, n), seats=tuple(Seat(holder=s) for s in p.seats),
             **{name: getattr(p, name) for name in Ask.model_fields},
-            **({"status": ApprovalStatus.CARRIED, "carried_from": p.carried.number} if p.carried else {}),
+            **(_carried(p.carried) if p.carried else {}),
         )
         for n, p in enumerate(plan.approvals)
     )  # fmt: skip
@@ -187,38 +214,63 @@ def new_round(
     )  # fmt: skip
 
 
+def _carried(given: Given) -> dict[str, Any]:
+    return {"status": ApprovalStatus.CARRIED, "carried_from": given.number, "given_at": given.at}
+
+
 def explained(round: Round, plan: Plan) -> Iterator[tuple[Approval, PlannedApproval]]:
-    """Each approval with what was planned for it; one that somebody added speaks for itself."""
+    """Each approval with what was planned for it; one that somebody added in this round speaks for itself."""
     yield from zip(round.approvals, plan.approvals, strict=False)
     for approval in round.approvals[len(plan.approvals) :]:
         why = f"{approval.added_by} asked for it" + (f": {approval.added_for}" if approval.added_for else "")
         yield approval, PlannedApproval(
-            **{name: getattr(approval, name) for name in Ask.model_fields}, reasons=(why,),
+            **{name: getattr(approval, name) for name in Ask.model_fields}, reasons=(why,), basis=round.digest,
             asked=f"group {approval.group}" if approval.group else "", seats=tuple(s.holder for s in approval.seats),
         )  # fmt: skip
 
 
-def decisions(rounds: Iterable[tuple[Round, Plan]]) -> list[Decision]:
-    """What people decided in a subject's earlier rounds, newest first, as smart approvals remember it."""
+def past_decisions(rounds: Iterable[tuple[Round, Plan]]) -> list[Decision]:
+    """What people decided in a subject's earlier rounds, newest first."""
     found: list[Decision] = []
-    for round, plan in sorted(rounds, key=lambda pair: -pair[0].number):
-        for approval, planned in zip(round.approvals, plan.approvals, strict=False):
-            if decision := _remembered(round.number, approval, planned):
+    for round, plan in _newest_first(rounds):
+        for approval, planned in explained(round, plan):
+            if decision := _decision(round, approval, planned):
                 found.append(decision)
     return found
 
 
-def _remembered(number: int, approval: Approval, planned: PlannedApproval) -> Decision | None:
+def added_approvals(rounds: Iterable[tuple[Round, Plan]]) -> list[AddedApproval]:
+    """Whom people added in a subject's earlier rounds and nobody removed since."""
+    found: dict[str, AddedApproval | None] = {}
+    for round, _ in _newest_first(rounds):
+        for approval in round.approvals:
+            if approval.added_by is None or approval.added_as in found:
+                continue
+            found[approval.added_as] = None if approval.removed_by else AddedApproval(
+                added_as=approval.added_as, added_by=approval.added_by, added_for=approval.added_for,
+                chain=approval.chain, step=approval.step, group=approval.group,
+                people=tuple(seat.holder for seat in approval.seats if not seat.escalated),
+            )  # fmt: skip
+    return [added for added in reversed(found.values()) if added]
+
+
+def _newest_first(rounds: Iterable[tuple[Round, Plan]]) -> list[tuple[Round, Plan]]:
+    return sorted(rounds, key=lambda pair: -pair[0].number)
+
+
+def _decision(round: Round, approval: Approval, planned: PlannedApproval) -> Decision | None:
+    """What people decided on one approval. A rejection that did not settle it is one too: somebody said no."""
     if approval.status is ApprovalStatus.CARRIED:
         return planned.carried
-    if approval.status is ApprovalStatus.REJECTED:
-        return Refused(rule=planned.rule, approver=planned.approver, number=number)
-    if not approval.status.settled or approval.decided_at is None:
-        return None
-    by = [seat.by or seat.holder for seat in approval.seats if seat.vote is Vote.APPROVED]
+    if approval.status not in GIVEN or approval.decided_at is None:
+        rejected = any(seat.vote is Vote.REJECTED for seat in approval.seats)
+        return Refused(rule=planned.rule, approver=planned.approver, number=round.number) if rejected else None
+    covering = round.approval(approval.covered_by) or approval
+    votes = [(s.holder, s.by or s.holder) for s in covering.seats if s.vote is Vote.APPROVED]
     return Given(
-        rule=planned.rule, approver=planned.approver, basis=planned.basis, number=number,
-        by=tuple(by or (s.holder for s in approval.seats)), at=approval.decided_at, saw=planned.smart,
+        rule=planned.rule, approver=planned.approver, basis=planned.basis, number=round.number,
+        by=tuple(by for _, by in votes), holders=tuple(holder for holder, _ in votes), at=approval.decided_at,
+        grounds=planned.grounds,
     )  # fmt: skip
 
 

@@ -1,14 +1,19 @@
-"""Smart approvals: what a person approved in an earlier round need not be approved again unless it got worse.
+"""Smart approvals: what people approved in an earlier round need not be approved again unless it got worse.
 
-Compared is always with what the person saw, never with a value that was itself carried: small steps cannot creep."""
+The rule for carrying is in `docs/decisions/0007`. Values are compared with what the person saw, never with a value that
+was itself carried: small steps cannot creep."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
+from datetime import timedelta
 from decimal import Decimal
 from typing import Literal
 
+from pydantic import ConfigDict
+
 from domain.approvals import operators
+from domain.approvals.expression import parse
 from domain.approvals.operators import Operator
-from domain.approvals.policy import Literal_
+from domain.approvals.policy import Literal_, Rule
 from domain.approvals.words import shown
 from domain.values import Instant, Testable, Value
 
@@ -17,27 +22,55 @@ Mode = Literal["worse", "literal"]
 
 
 class Snapshot(Value):
-    """A smart condition's figures as they stood at a submission."""
+    """One condition of a rule as it stood at a submission."""
 
     index: int
     name: str
     operator: Operator
+    """As it works on the rule: `<= 10` under NOT is `> 10` here."""
+    smart: bool = False
+    """A change for the better carries. False also for a condition that stands both plain and under NOT."""
+    holds: bool = False
+    contributes: bool = False
+    """Whether it is one of the reasons: it holds and stands plain, or does not hold and stands under NOT."""
     tested: Literal_ = None
     compared: Literal_ = None
     against: str = ""
     """The field or variable it is compared with, where that is not a written value."""
 
 
+class Grounds(Value):
+    """What makes a rule ask for one approval: an approver decides on this."""
+
+    conditions: tuple[Snapshot, ...] = ()
+    forced: bool = False
+    """The override field made the rule fire."""
+    lines: str = ""
+    """A digest of the content of the lines that the approval names."""
+    identity: dict[str, Literal_] = {}
+    """The fields that make it the same subject: another customer is another decision."""
+    rate: Decimal | None = None
+    """The exchange rate by which amounts were converted."""
+
+    def condition(self, index: int) -> Snapshot | None:
+        return next((snapshot for snapshot in self.conditions if snapshot.index == index), None)
+
+
 class Given(Value):
     """An approval that people gave: in which round, who they were, when, and what they saw."""
+
+    model_config = ConfigDict(extra="ignore")  # stored with its round: an earlier version may know other fields
 
     rule: str
     approver: str
     basis: str
     number: int
     by: tuple[str, ...]
+    """Who decided."""
+    holders: tuple[str, ...] = ()
+    """For whom each of them decided: themselves, or somebody they stood in for."""
     at: Instant
-    saw: tuple[Snapshot, ...] = ()
+    grounds: Grounds = Grounds()
 
 
 class Refused(Value):
@@ -51,32 +84,127 @@ class Refused(Value):
 Decision = Given | Refused
 
 
-class Asked(Value):
-    """What decides whether an approval carries: its rule and approver, the rule's definition, and its figures now."""
+class Authority(Value):
+    """Who could give an approval today, and how many must."""
 
-    rule: str
+    seats: tuple[str, ...]
+    deciders: dict[str, tuple[str, ...]]
+    """Everybody who may decide for each seat, and for those it would escalate to."""
+    needed: int = 1
+    everybody: bool = False
+    """Every seat must give it."""
+    barred: tuple[str, ...] = ()
+
+    def missing(self, given: Given) -> str | None:
+        """Why those who gave it could not give it today; None when they could."""
+        pairs = list(zip(given.holders or given.by, given.by, strict=False))
+        if edited := [by for by in given.by if by in self.barred]:
+            return f"{', '.join(edited)} approved it, and has submitted, owns or edited it since"
+        able = [(holder, by) for holder, by in pairs if by in self.deciders.get(holder, ())]
+        if len({by for _, by in able}) < self.needed:
+            lost = [by for holder, by in pairs if (holder, by) not in able]
+            return f"{', '.join(lost or given.by)} approved it, and could not approve it today"
+        absent = set(self.seats) - {holder for holder, _ in able} if self.everybody else ()
+        return f"{', '.join(sorted(absent))} has not approved it" if absent else None
+
+
+class Asked(Value):
+    """What decides whether an approval carries."""
+
+    rule: Rule
     approver: str
     basis: str
-    smart: tuple[Snapshot, ...] = ()
-    mode: Mode = "worse"
+    grounds: Grounds
+    """By today's exchange rates."""
+    authority: Authority
+    at: Instant | None = None
+    """When it is submitted."""
+    valid_for: timedelta | None = None
+    """How long an approval is good for."""
 
 
-def again(asked: Asked, given: Given, barred: tuple[str, ...]) -> tuple[str, ...]:
-    """Why an approval given before must be given again; empty when it carries."""
+def reasons_not_carried(asked: Asked, given: Given, at_rate: Callable[[Decimal], Grounds]) -> tuple[str, ...]:
+    """Why an approval given before must be given again; empty when it carries.
+
+    `at_rate` are the grounds with amounts converted by another exchange rate: that of the round people approved in."""
     if asked.basis != given.basis:
         return ("the rule changed",)
-    if not asked.smart:
+    if not any(snapshot.smart for snapshot in asked.grounds.conditions):
         return ("the rule has no smart condition",)
-    if edited := [person for person in given.by if person in barred]:
-        return (f"{', '.join(edited)} approved it, and has submitted, owns or edited it since",)
-    saw = {snapshot.index: snapshot for snapshot in given.saw}
-    return tuple(_sentence(saw[now.index], now) for now in asked.smart if _counts(saw[now.index], now, asked.mode))
+    if asked.valid_for and asked.at and given.at + asked.valid_for <= asked.at:
+        return ("it was given too long ago",)
+    if missing := asked.authority.missing(given):
+        return (missing,)
+    rate = given.grounds.rate
+    same_rate = rate is None or rate == asked.grounds.rate
+    compared = asked.grounds if same_rate or rate is None else at_rate(rate)
+    changed = [*_identity_changes(given.grounds.identity, asked.grounds.identity)]
+    if asked.grounds.forced != given.grounds.forced:
+        changed.append("it was not forced by its field then" if asked.grounds.forced else "it was forced by its field")
+    if compared.lines != given.grounds.lines:
+        changed.append("the lines it is about changed")
+    literal = asked.rule.smart_mode == "literal"
+    changed += (_literally if literal else _by_condition)(asked, given.grounds, compared)
+    return tuple(changed)
 
 
-def _counts(saw: Snapshot, now: Snapshot, mode: Mode) -> bool:
-    if mode == "literal":
-        return operators.holds(now.operator, now.tested, saw.tested)
-    return worse(now.operator, saw.tested, now.tested) or not _same(saw.compared, now.compared)
+def reasons_carried(asked: Asked, given: Given) -> tuple[str, ...]:
+    """What was compared, for an approval that carries."""
+    found = []
+    for now in asked.grounds.conditions:
+        if now.contributes and (saw := given.grounds.condition(now.index)):
+            same = _same(saw.tested, now.tested)
+            was = " as before" if same else f", and was {_shown(saw.tested)}"
+            found.append(f"{now.name} is {_shown(now.tested)}{was}")
+    return tuple(found)
+
+
+def _identity_changes(saw: Mapping[str, Testable], now: Mapping[str, Testable]) -> Iterable[str]:
+    for name in dict.fromkeys((*now, *saw)):
+        if not _same(saw.get(name), now.get(name)):
+            yield f"{name} went from {shown(saw.get(name))} to {shown(now.get(name))}"
+
+
+def _by_condition(asked: Asked, saw: Grounds, compared: Grounds) -> Iterable[str]:
+    """Every condition that contributes now must have contributed then, and be no worse."""
+    for now in asked.grounds.conditions:
+        if not now.contributes:
+            continue
+        then, at = saw.condition(now.index), compared.condition(now.index)
+        if then is None or at is None or not then.contributes:
+            yield f"{now.name} {_shown(now.tested)} is a reason now, and was none then"
+        elif not _same(then.compared, at.compared) or _got_worse(then, at):
+            yield _sentence(then, at)
+
+
+def _got_worse(saw: Snapshot, now: Snapshot) -> bool:
+    return worse(now.operator, saw.tested, now.tested) if now.smart else not _same(saw.tested, now.tested)
+
+
+def _literally(asked: Asked, saw: Grounds, compared: Grounds) -> Iterable[str]:
+    """Salesforce's reading: the rule's logic, where a smart condition counts only if its operator holds between the
+    new value and the approved one. Asked again when the logic still holds."""
+    outcomes: dict[int, bool] = {}
+    sentences = []
+    for condition in asked.rule.conditions:
+        index = condition.index
+        now, at, then = asked.grounds.condition(index), compared.condition(index), saw.condition(index)
+        if now is None or at is None:
+            continue
+        further = then is None or operators.holds(condition.operator, at.tested, then.tested)
+        outcomes[index] = now.holds and (further or not condition.smart)
+        if outcomes[index]:
+            sentences.append(_sentence(then, at) if then else f"{at.name} is {_shown(at.tested)}")
+    return sentences if holds_by(asked.rule.logic, outcomes) else ()
+
+
+def holds_by(logic: str, outcomes: Mapping[int, bool]) -> bool:
+    """Whether a rule's logic holds for the outcomes of its conditions by their index."""
+    if logic == "all" or not outcomes:
+        return all(outcomes.values())
+    if logic == "any":
+        return any(outcomes.values())
+    return parse(logic).holds(outcomes)
 
 
 def worse(operator: Operator, saw: Testable, now: Testable) -> bool:
@@ -107,6 +235,6 @@ def _shown(value: Testable) -> str:
     return shown(number)
 
 
-def newest(decisions: Iterable[Decision], asked: Asked) -> Decision | None:
-    """The newest decision on what is asked, out of decisions newest first."""
-    return next((d for d in decisions if (d.rule, d.approver) == (asked.rule, asked.approver)), None)
+def newest(decisions: Iterable[Decision], rule: str, approver: str) -> Decision | None:
+    """The newest decision by people on a rule and its approver, out of decisions newest first."""
+    return next((d for d in decisions if (d.rule, d.approver) == (rule, approver)), None)

@@ -61,6 +61,10 @@ GIVEN_FIELDS = {"quote": frozenset({"payment_terms", "partner", "order_by"})}
 """Those of the known fields that somebody writes and no sum follows from."""
 
 
+IDENTITY_FIELDS = {"quote": ("customer_id", "currency"), "order_change": ("order",)}
+"""What makes it the same subject, where the policy names nothing else."""
+
+
 class Subject(Value):
     """A thing to be approved, as a policy sees it."""
 
@@ -74,6 +78,9 @@ class Subject(Value):
     editors: tuple[str, ...] = ()
     fields: dict[str, Any]
     lines: list[dict[str, Any]] = []
+    """Fields whose names begin with `_` are exact amounts, for ratios: no policy can name them."""
+    rate: Decimal | None = None
+    """Company units for one unit of its currency; amounts are converted by it."""
 
 
 def read_subject(data: Mapping[str, Any]) -> Subject:
@@ -86,7 +93,7 @@ def read_subject(data: Mapping[str, Any]) -> Subject:
 
 
 def _restored(values: Mapping[str, Any], known: Mapping[str, FieldType]) -> dict[str, Any]:
-    return {name: _as(known.get(name), value) for name, value in values.items()}
+    return {name: _as(N if name.startswith("_") else known.get(name), value) for name, value in values.items()}
 
 
 def _as(type: FieldType | None, value: Any) -> Any:
@@ -122,6 +129,7 @@ def quote_subject(
         editors=editors,
         fields={**quote.testable(rates), "owner_unit": owner_unit or None},
         lines=quote.testable_lines(rates),
+        rate=rates.get(quote.currency),
     )
 
 

@@ -94,14 +94,38 @@ async def test_it_pauses_resumes_and_goes_on_where_it_was(api: Api, monkeypatch:
     assert (late.status_code, late.json()["state"]) == (409, "finished")
 
 
+async def test_who_follows_a_colleague_of_the_same_group_keeps_one_place(api: Api) -> None:
+    item = await submitted(api)
+    answer = await api.call("adam", "POST", "/v1/replacements", json={"old": "dora", "new": "daniel"})
+    await finished(api, answer.json()["id"])
+    progress = (await api.call("adam", "GET", f"/v1/replacements/{answer.json()['id']}")).json()
+    assert progress["refused"] == []
+    assert (await api.call("adam", "GET", "/v1/groups/deal-desk")).json()["members"] == ["daniel"]
+    assert (await api.call("dora", "GET", "/v1/inbox")).json()["items"] == []
+    body = {"digest": item["digest"]}
+    assert (await api.call("daniel", "POST", f"/v1/approvals/{item['approval']}/approve", json=body)).status_code == 200
+
+
 async def test_what_cannot_be_moved_is_listed_with_its_reason(api: Api) -> None:
-    """Daniel sits in the same group: he cannot hold one approval twice."""
+    """Both must approve, and one person cannot do so twice."""
+    await api.bench.publish("- {name: both, ask: {group: deal-desk, quorum: 2}}")
     await submitted(api)
     answer = await api.call("adam", "POST", "/v1/replacements", json={"old": "dora", "new": "daniel"})
     await finished(api, answer.json()["id"])
     progress = (await api.call("adam", "GET", f"/v1/replacements/{answer.json()['id']}")).json()
     assert [r["code"] for r in progress["refused"]] == ["already_an_approver"]
-    assert (await api.call("adam", "GET", "/v1/groups/deal-desk")).json()["members"] == ["daniel"]
+
+
+async def test_whom_an_open_round_would_escalate_to_is_moved_too(api: Api) -> None:
+    await api.bench.publish("- {name: slow, ask: {user: fabio}, escalate_after_hours: 8, escalate_to: {user: dora}}")
+    await open_quotes(api, 2)
+    found = (await api.call("adam", "POST", "/v1/replacements/preview", json=LEAVER)).json()
+    assert found["approvals"] == 2
+    await finished(api, (await start(api))["id"])
+    api.bench.clock.forward(days=2)
+    await api.bench.advance("quote:R-0:approval:1")
+    assert len((await api.call("lara", "GET", "/v1/inbox")).json()["items"]) == 1
+    assert (await api.call("dora", "GET", "/v1/inbox")).json()["items"] == []
 
 
 async def test_the_same_key_starts_once(api: Api) -> None:

@@ -5,7 +5,7 @@ from decimal import Decimal
 import pytest
 
 from domain.approvals.expected import expected_hours
-from domain.approvals.plan import Plan, plan
+from domain.approvals.plan import Past, Plan, plan
 from domain.approvals.policy import Chain, Condition, Narrowing, Who
 from domain.approvals.smart import Given
 from domain.people import Directory
@@ -76,12 +76,16 @@ def test_a_narrowed_group_without_anybody_left_finds_nobody(fields: dict[str, st
 
 def test_what_one_units_people_approved_does_not_carry_to_another_units() -> None:
     condition = Condition(index=1, field="discount_percent", operator="greater_than", value=5, smart=True)
-    policy, directory = a_policy(a_rule("r", NARROWED, condition)), units(ana="Nordics", bob="Iberia")
+    policy = a_policy(a_rule("r", NARROWED, condition))
+    directory = units(ana="Nordics", bob="Iberia").model_copy(update={"at": NOW})
     subjects = {unit: a_subject(a_quote(discount="10", fields={"region": unit})) for unit in ("Nordics", "Iberia")}
     first = planned(policy, directory, subject=subjects["Nordics"]).approvals[0]
-    given = Given(rule="r", approver=first.approver, basis=first.basis, number=1, by=("ana",), at=NOW, saw=first.smart)
+    given = Given(
+        rule="r", approver=first.approver, basis=first.basis, number=1, by=("ana",), at=NOW, grounds=first.grounds
+    )
     carried = {
-        unit: plan(policy, subject, directory, "rita", "draft", NOW.date(), [given])[0].approvals[0].carried is not None
+        unit: plan(policy, subject, directory, "rita", "draft", NOW.date(), Past([given]))[0].approvals[0].carried
+        is not None
         for unit, subject in subjects.items()
     }
     assert carried == {"Nordics": True, "Iberia": False}

@@ -1,14 +1,14 @@
 """Asking others: one more approver, advice, telling; and rounds that collect every answer."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 
-from domain.approvals.acts import ADDED, apply
+from domain.approvals.acts import apply
 from domain.approvals.clocks import Working, with_clocks
 from domain.approvals.notices import notices
-from domain.approvals.plan import plan
+from domain.approvals.plan import ADDED, Past, plan
 from domain.approvals.policy import Chain, Condition
 from domain.approvals.round import Approval, Round, RoundStatus, explained
 from domain.approvals.smart import Given
@@ -108,10 +108,10 @@ TIMED = {"expire_after_hours": 10, "consult_hours": 4}
 def test_who_is_consulted_advises_and_the_holder_decides() -> None:
     round, outcome = tell(series("ana"), "consult", "ana", "s1", to="dan", comment="safe?")
     assert (outcome.code, round.waiting_on) == ("consulted", ["ana"])
-    assert round.requested[0].consulted.person == "dan"  # type: ignore[union-attr]
+    assert [c.person for c in round.requested[0].awaited_advice] == ["dan"]
     assert tell(round, "approve", "dan", "s1")[1].code == "not_an_approver"
     round, outcome = tell(round, "advise", "dan", "s1", comment="yes")
-    assert (outcome.code, round.requested[0].consulted) == ("advised", None)
+    assert (outcome.code, round.requested[0].awaited_advice) == ("advised", ())
     assert [(c.person, c.question, c.answer) for c in round.approvals[0].consultations] == [("dan", "safe?", "yes")]
     assert tell(round, "approve", "ana", "s1")[0].status is RoundStatus.APPROVED
 
@@ -145,12 +145,28 @@ def test_advice_pauses_business_time_by_working_hours() -> None:
     assert f"{told.due:%a %H}" == "Tue 16"
 
 
-def test_a_new_question_ends_the_one_before_and_a_decision_ends_them_all() -> None:
+def test_two_who_are_asked_at_a_time_may_both_answer_and_a_decision_ends_all_questions() -> None:
     round, _ = tell(series("ana"), "consult", "ana", "s1", to="dan", comment="safe?")
-    round, _ = tell(round, "consult", "ana", "s1", to="cyd", comment="safe?")
-    assert tell(round, "advise", "dan", "s1", comment="yes")[1].code == "not_consulted"
+    round, _ = tell(round, "consult", "ana", "s1", to="cyd", comment="legal?")
+    assert tell(round, "consult", "ana", "s1", to="dan", comment="sure?")[1].code == "already_consulted"
+    round, outcome = tell(round, "advise", "dan", "s1", comment="yes")
+    assert (outcome.code, [c.person for c in round.approvals[0].awaited_advice]) == ("advised", ["cyd"])
+    assert tell(round, "advise", "dan", "s1", comment="again")[1].code == "not_consulted"
+    assert tell(round, "advise", "cyd", "s1", comment="no")[1].code == "advised"
     done, _ = tell(round, "approve", "ana", "s1")
-    assert done.approvals[0].consulted is None
+    assert done.approvals[0].awaited_advice == ()
+
+
+def test_two_questions_at_a_time_stop_the_clock_once() -> None:
+    def after(hours: int) -> datetime:
+        return NOW + timedelta(hours=hours)
+
+    round, _ = tell(series("ana", **TIMED), "consult", "ana", "s1", after(1), to="dan", comment="safe?")
+    round, _ = tell(round, "consult", "ana", "s1", after(2), to="cyd", comment="legal?")
+    round, _ = tell(round, "advise", "dan", "s1", after(3), comment="yes")
+    assert round.due == after(14), "cyd has not answered: what is left of four hours counts"
+    round, _ = tell(round, "advise", "cyd", "s1", after(4), comment="yes")
+    assert round.due == after(13), "from the first hour to the fourth"
 
 
 @pytest.mark.parametrize(
@@ -190,6 +206,7 @@ def test_advice_is_not_asked_for_without_end() -> None:
     for _ in range(20):
         round, outcome = tell(round, "consult", "ana", "s1", to="dan", comment="safe?")
         assert outcome.applied
+        round, _ = tell(round, "advise", "dan", "s1", comment="yes")
     assert tell(round, "consult", "ana", "s1", to="dan", comment="safe?")[1].code == "too_many"
 
 
@@ -309,8 +326,9 @@ def test_what_was_approved_too_long_ago_does_not_carry() -> None:
     policy = a_policy(a_rule("r", "ana", condition), valid_for_days=30)
     subject = a_subject(discount="10")
     first = planned(policy, TEAM, subject=subject).approvals[0]
-    for days, carries in ((29, True), (31, False)):
-        at = NOW - timedelta(days=days)
-        given = Given(rule="r", approver="ana", basis=first.basis, number=1, by=("ana",), at=at, saw=first.smart)
-        found = plan(policy, subject, TEAM, "rita", "draft", TODAY, [given])[0].approvals[0]
+    now = TEAM.model_copy(update={"at": NOW})
+    for age, carries in ((timedelta(days=30, minutes=-1), True), (timedelta(days=30), False)):
+        at = NOW - age
+        given = Given(rule="r", approver="ana", basis=first.basis, number=1, by=("ana",), at=at, grounds=first.grounds)
+        found = plan(policy, subject, now, "rita", "draft", TODAY, Past([given]))[0].approvals[0]
         assert (found.carried is not None, found.again) == (carries, () if carries else ("it was given too long ago",))

@@ -1,3 +1,4 @@
+from datetime import date
 from decimal import Decimal
 
 import pytest
@@ -5,11 +6,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.approvals.check import problems
+from domain.approvals.evaluation import evaluate
 from domain.approvals.exchange import read_policy, write_policy
 from domain.approvals.operators import Operator
 from domain.approvals.policy import Aggregate, Chain, Condition, Filter, Policy, Rule, Variable, Who
 from domain.errors import Invalid
-from tests.support import people, with_group
+from tests.support import NOW, a_subject, people, with_group
 
 TEAM = with_group(people("ana", "bob"), "desk", "ana", "bob")
 
@@ -146,3 +148,31 @@ def test_numbers_stay_exact() -> None:
     text = condition("field: net_total, operator: greater_than, value: 0.1000000000000000055")
     value = read_policy(text).rules[0].conditions[0].value
     assert value == Decimal("0.1000000000000000055")
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ("NO", "NO"), ("yes", "yes"), ("on", "on"), ("00417", "00417"), ("0x1F", "0x1F"), ("12:30", "12:30"), ("1_000", "1_000"),
+        ("1e3", "1e3"), ("12", Decimal(12)), ("-0.5", Decimal("-0.5")), ("true", True), ("2026-03-01", date(2026, 3, 1)),
+        ("[DK, NO, 00417, 7, 1.50, true, 2026-03-01]", ("DK", "NO", "00417", "7", "1.5", "true", "2026-03-01")),
+    ],
+)  # fmt: skip
+def test_a_written_value_is_what_stands_there(written: str, read: object) -> None:
+    policy = read_policy(condition(f"field: country, operator: equals, value: {written}"))
+    assert policy.rules[0].conditions[0].value == read
+    assert read_policy(write_policy(policy)) == policy
+
+
+def test_a_country_called_no_and_a_code_with_leading_zeros_fire() -> None:
+    for field, written, value in (("country", "[DK, NO]", "NO"), ("code", "[00417]", "00417"), ("country", "NO", "NO")):
+        operator = "in" if written.startswith("[") else "equals"
+        policy = read_policy(condition(f"field: {field}, operator: {operator}, value: {written}"))
+        subject = a_subject(fields={field: value})
+        assert [judged.fired for judged in evaluate(policy, subject, "draft", NOW.date())] == [True]
+
+
+@pytest.mark.parametrize("item", ["null", "~", "[1]"])
+def test_a_list_says_which_item_is_no_value(item: str) -> None:
+    with pytest.raises(Invalid, match="item 2 is no text or number; quote it"):
+        read_policy(condition(f"field: terms, operator: in, value: [Net 30, {item}]"))

@@ -19,6 +19,7 @@ from tests.support import EUR, TODAY, a_line, a_policy, a_quote, a_rule, a_subje
 O = Operator  # noqa: E741
 TEAM = with_group(people("ana", boss=(None, None)), "desk", "ana", "gone")
 HEAD = "kind: quote\n"
+STEEP = "{field: discount_percent, operator: greater_than, value: 9, smart: true}"
 ASK = "ask: {user: ana}, fallback: {user: boss}"
 FIELD = "conditions: [{field: net_total, operator: greater_than, value: 5}]"
 
@@ -36,6 +37,14 @@ FIELD = "conditions: [{field: net_total, operator: greater_than, value: 5}]"
         (f"rules: [{{name: r, ask: {{group: one, quorum: all}}, {FIELD}}}]", "rules.r.ask.quorum", "one person"),
         (f"rules: [{{name: r, ask: {{user: boss}}, {FIELD}}}]", "rules.r.fallback", "has no manager"),
         (f"rules: [{{name: r, ask: {{manager: net_total}}, {FIELD}}}]", "rules.r.fallback", "is missing"),
+        (f"rules: [{{name: r, {ASK}, conditions: [{STEEP}, {{field: net_total, operator: greater_than, value: 9}}]}}]",
+         "rules.r.conditions.2", "not smart beside one that is"),
+        (f"rules: [{{name: r, {ASK}, logic: (1 AND 2) OR NOT 1, conditions: [{STEEP}, {STEEP}]}}]",
+         "rules.r.conditions.1", "both plain and under NOT"),
+        (f"rules: [{{name: r, {ASK}, conditions: [{{field: id, operator: equals, value: x, smart: true}}]}}]",
+         "rules.r.conditions.1", "knows no better value"),
+        (f"rules: [{{name: r, {ASK}, smart_mode: literal, logic: 1 OR 2, conditions: [{STEEP}, {{field: id, operator: is_blank}}]}}]",
+         "rules.r.smart_mode", "plain conditions alone"),
         ("variables: [{name: v, aggregate: count}]", "variables.v", "not used"),
         ("variables: [{name: v, aggregate: sum, field: weight}]", "variables.v", "'weight' is no line field"),
         ("chains: [{name: c}]", "chains.c", "never reached"),

@@ -6,10 +6,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from domain.approvals.evaluation import Facts
+from domain.approvals.policy import Aggregate, Variable
+from domain.approvals.subject import quote_subject
 from domain.errors import Invalid
 from domain.money import rounded
 from domain.quotes import Quote
-from tests.support import a_line, a_quote
+from tests.support import a_line, a_policy, a_quote
+
+DISCOUNT = Variable(name="v", aggregate=Aggregate.DISCOUNT, list="list_total", net="net_total")
 
 
 def test_a_line_is_rounded_once() -> None:
@@ -139,3 +144,29 @@ def test_names_are_one_printable_line(name: str) -> None:
 def test_totals_are_bounded() -> None:
     with pytest.raises(Invalid, match="add up to"):
         a_quote(lines=[a_line(quantity="999999999", list_price="999999999999")]).checked()
+
+
+PRICES = ("99.99", "33.33", "0.01", "12345.67", "7")
+
+
+@pytest.mark.parametrize("currency", ["EUR", "ISK", "JPY", "BHD"])
+@given(st.lists(st.tuples(st.sampled_from(PRICES), st.integers(1, 13), st.integers(1, 36)), min_size=1, max_size=4),
+       st.sampled_from(["20", "12.5", "33.333333"]), st.booleans())  # fmt: skip
+def test_lines_at_one_discount_make_exactly_that_discount(
+    currency: str, lines: list[tuple[str, int, int]], discount: str, stated: bool
+) -> None:
+    """Ratios are computed before money is rounded, for the quote and for variables alike."""
+    made = [a_line(str(n), list_price=price, quantity=str(quantity), discount_percent=discount, billing="recurring",
+                   term_months=term) for n, (price, quantity, term) in enumerate(lines)]  # fmt: skip
+    quote = a_quote(lines=made, currency=currency)
+    if stated:
+        sums = [str(s.net_total) for s in quote.line_sums]
+        quote = a_quote(lines=[{**line, "net_total": s} for line, s in zip(made, sums, strict=True)], currency=currency)
+    assert quote.discount_percent == Decimal(discount)
+    facts = Facts(quote_subject(quote, 1, {currency: Decimal("0.9173")}, ()), a_policy(variables=(DISCOUNT,)))
+    assert facts.variable("v") == Decimal(discount)
+
+
+def test_a_net_total_that_does_not_follow_counts_as_it_is_stated() -> None:
+    quote = a_quote(lines=[a_line(list_price="100", discount_percent="20", net_total="50")])
+    assert quote.discount_percent == 50

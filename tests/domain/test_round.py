@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.approvals.acts import RoundMachine, apply
+from domain.approvals.escalation import escalation_targets
 from domain.approvals.narrate import visible
 from domain.approvals.notices import notices
 from domain.approvals.policy import Chain, Who
@@ -423,3 +424,104 @@ def test_one_of_a_group_takes_back_their_vote_alone() -> None:
     round, _ = tell(round, "approve", "ana", "r")
     undone, outcome = tell(round, "take_back", "ana", "r")
     assert (outcome.applied, undone.waiting_on) == (True, ["ana", "bob", "cyd"])
+
+
+# --- what is built on something undone ----------------------------------------------------------------------------------
+
+
+def crossing() -> Round:
+    """ana decides the first step of two chains at once; bob the second of the other one."""
+    rules = (
+        a_rule("a", "ana", chain="one"),
+        a_rule("b", "ana", chain="two", step=1),
+        a_rule("c", "bob", chain="two", step=2),
+    )
+    return a_round(a_policy(*rules), TEAM)
+
+
+def test_what_followed_from_what_was_covered_waits_again() -> None:
+    round, _ = tell(crossing(), "approve", "ana", "a")
+    assert states(round) == {"a": "approved", "b": "covered", "c": "requested"}
+    round, _ = tell(round, "take_back", "ana", "a")
+    assert states(round) == {"a": "requested", "b": "requested", "c": "waiting"}
+
+
+def test_a_decision_built_on_what_was_covered_forbids_taking_it_back() -> None:
+    steps = (a_rule("b", "ana", chain="two", step=1), a_rule("c", "bob", chain="two", step=2))
+    policy = a_policy(a_rule("a", "ana", chain="one"), *steps, a_rule("d", "cyd", chain="two", step=3))
+    round, _ = tell(a_round(policy, TEAM), "approve", "ana", "a")
+    round, _ = tell(round, "approve", "bob", "c")
+    assert refusal(round, "take_back", "ana", "a") == "built_on"
+
+
+# --- every property of a seat survives ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("verb", ["delegate", "reassign"])
+def test_an_escalated_seat_stays_one_whoever_holds_it(verb: str) -> None:
+    rule = a_rule("r", "ana", escalate_after_hours=1, escalate_to=Who(user="bob"))
+    round, _ = apply(a_round(a_policy(rule), TEAM), expiry(RUN, 1), NOW + timedelta(hours=1))
+    assert round.waiting_on == ["ana", "bob"]
+    round, outcome = tell(round, verb, "bob" if verb == "delegate" else "root", "r", to="cyd", **{"from": "bob"})
+    assert outcome.applied
+    assert round.requested[0].seat_of("cyd").escalated  # type: ignore[union-attr]
+    rejected, _ = tell(round, "reject", "cyd", "r", comment="no")
+    assert rejected.status is RoundStatus.REJECTED, "one rejection of a single approval rejects it"
+
+
+# --- who is asked when time has passed ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("escalation", "holders", "expected"),
+    [
+        ("manager", ["ana"], ("mia",)),
+        ("manager", ["bob"], ("max",)),
+        ("manager", ["max"], ()),
+        ("manager", ["max", "bob"], ()),
+        ("user:cyd", ["ana"], ("cyd",)),
+        ("user:gone", ["ana"], ()),
+        ("group:g", ["ana"], ("bob", "cyd")),
+        ("", ["ana"], ()),
+    ],
+)
+def test_the_manager_of_the_present_holder_is_asked(
+    escalation: str, holders: list[str], expected: tuple[str, ...]
+) -> None:
+    directory = with_group(people("cyd", ana=("mia", None), bob=("max", None), mia=("max", None), max=(None, None)),
+                           "g", "ana", "bob", "cyd")  # fmt: skip
+    assert escalation_targets(escalation, holders, directory, [*holders, "rita"]) == expected
+
+
+def test_with_nobody_to_ask_the_history_says_so() -> None:
+    rule = a_rule("r", "ana", escalate_after_hours=1)
+    round, outcome = apply(a_round(a_policy(rule), TEAM), expiry(RUN, 1), NOW + timedelta(hours=1))
+    assert (outcome.code, outcome.facts["nobody_to_ask"]) == ("nobody_to_ask", [round.approvals[0].id])
+    assert round.waiting_on == ["ana"]
+    assert round.due is None, "it is not tried again every minute"
+
+
+def test_replacing_somebody_moves_what_would_escalate_to_them() -> None:
+    rule = a_rule("r", "ana", escalate_after_hours=1, escalate_to=Who(user="bob"))
+    round, outcome = tell(a_round(a_policy(rule), TEAM), "reassign", "root", "r", to="cyd", **{"from": "bob"})
+    assert (outcome.code, round.approvals[0].escalation, round.waiting_on) == ("reassigned", "user:cyd", ["ana"])
+    round, _ = apply(round, expiry(RUN, 1), NOW + timedelta(hours=1))
+    assert round.waiting_on == ["ana", "cyd"]
+
+
+@pytest.mark.parametrize(
+    ("quorum", "before", "expected"),
+    [("all", [], "requested"), ("all", ["bob"], "approved"), (2, [], None), ("any", [], "requested")],
+)
+def test_who_follows_a_colleague_of_the_same_group_keeps_one_place(
+    quorum: Any, before: list[str], expected: str | None
+) -> None:
+    directory = with_group(TEAM, "g", "ana", "bob")
+    round = a_round(a_policy(a_rule("g", Who(group="g", quorum=quorum))), directory)
+    for who in before:
+        round, _ = tell(round, "approve", who, "g")
+    round, outcome = tell(round, "reassign", "root", "g", to="bob", **{"from": "ana"})
+    if expected is None:
+        assert outcome.code == "already_an_approver"
+    else:
+        assert (states(round)["g"], [s.holder for s in round.approvals[0].seats]) == (expected, ["bob"])

@@ -1,6 +1,8 @@
 """What was approved before need not be approved again, unless it got worse."""
 
+from datetime import datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -8,38 +10,54 @@ from hypothesis import strategies as st
 
 from domain.approvals.acts import apply
 from domain.approvals.operators import Operator
-from domain.approvals.plan import Plan, barred_people, plan
+from domain.approvals.plan import Past, Plan, barred_people, plan
 from domain.approvals.policy import Aggregate, Condition, Policy, Variable, Who
-from domain.approvals.round import ApprovalStatus, Round, RoundStatus, decisions, new_round
+from domain.approvals.round import ApprovalStatus, Round, RoundStatus, added_approvals, new_round, past_decisions
 from domain.approvals.smart import worse
+from domain.approvals.subject import Subject, quote_subject
+from domain.delegation import Delegation
 from domain.people import Directory
-from tests.support import NOW, TODAY, a_policy, a_quote, a_rule, a_subject, act, people, tell, with_group
+from tests.support import EUR, NOW, TODAY, a_line, a_policy, a_quote, a_rule, act, people, states, tell, with_group
 
 O = Operator  # noqa: E741
 ANA = people("ana", "bo", "cy")
 STEEP = Condition(index=1, field="discount_percent", operator=O.GREATER_THAN, value=Decimal(10), smart=True)
-Past = list[tuple[Round, Plan]]
+Rounds = list[tuple[Round, Plan]]
 
 
-def again(past: Past, policy: Policy, directory: Directory = ANA, editors: tuple[str, ...] = (), **quote: str) -> Past:
+def again(
+    past: Rounds, policy: Policy, directory: Directory = ANA, editors: tuple[str, ...] = (), at: datetime = NOW,
+    rates: dict[str, Decimal] = EUR, **quote: Any,
+) -> Rounds:  # fmt: skip
     """One more submission of the quote; the past with it in front, its round opened."""
-    number = len(past) + 1
-    subject = a_subject(a_quote(**quote), editors)
-    made, _ = plan(policy, subject, directory, "rita", "draft", TODAY, decisions(past))
+    number, made_quote = len(past) + 1, a_quote(**quote)
+
+    def at_rate(rate: Decimal) -> Subject:
+        return quote_subject(made_quote, 1, {made_quote.currency: rate}, editors)
+
+    subject = quote_subject(made_quote, 1, rates, editors)
+    earlier = Past(past_decisions(past), added_approvals(past), at_rate)
+    directory = directory.model_copy(update={"at": at})
+    made, _ = plan(policy, subject, directory, "rita", "draft", TODAY, earlier)
     round = new_round(
         f"quote:Q-1:approval:{number}", made, kind="quote", id="Q-1", number=number, digest=subject.digest,
         title="", customer="", submitter="rita", barred=barred_people(subject, "rita"), policy_version=1,
+        valid_for_days=policy.valid_for_days,
     )  # fmt: skip
-    return [(apply(round, act("open", "rita"), NOW)[0], made), *past]
+    return [(apply(round, act("open", "rita"), at)[0], made), *past]
 
 
-def decided(past: Past, verb: str, who: str, rule: str = "r") -> Past:
-    round, outcome = tell(past[0][0], verb, who, rule, comment="so")
+def decided(past: Rounds, verb: str, who: str, rule: str = "r", at: datetime = NOW, behalf: str = "") -> Rounds:
+    round, _ = past[0]
+    approval = next(a for a in round.approvals if a.rule == rule and a.status.open is (verb != "take_back"))
+    command = act(verb, who, approval=approval.id, comment="so")
+    command = command.model_copy(update={"on_behalf_of": behalf or None})
+    round, outcome = apply(round, command, at)
     assert outcome.applied, outcome
     return [(round, past[0][1]), *past[1:]]
 
 
-def recalled(past: Past) -> Past:
+def recalled(past: Rounds) -> Rounds:
     return [(tell(past[0][0], "recall", "rita")[0], past[0][1]), *past[1:]]
 
 
@@ -203,7 +221,7 @@ def test_worse_follows_the_operator(operator: Operator, saw: object, now: object
 def test_carrying_never_passes_beyond_what_a_person_approved(story: list[tuple[int, bool]]) -> None:
     """Whatever the rounds: a carried value is at most one that ana herself approved since her last rejection."""
     policy = a_policy(a_rule("r", "ana", STEEP))
-    past: Past = []
+    past: Rounds = []
     seen: list[int] = []
     for discount, approves in story:
         past = again(past, policy, discount=str(discount))
@@ -215,3 +233,247 @@ def test_carrying_never_passes_beyond_what_a_person_approved(story: list[tuple[i
             continue
         past = decided(past, "approve" if approves else "reject", "ana")
         seen = [*seen, discount] if approves else []
+
+
+# --- the rule for carrying ----------------------------------------------------------------------------------------------
+
+LARGE = Condition(index=2, field="net_total", operator=O.GREATER_THAN, value=Decimal(1000))
+LATE = Condition(index=2, field="payment_terms", operator=O.NOT_EQUALS, value="Net 30")
+
+
+def carries(past: Rounds, policy: Policy, directory: Directory = ANA, **how: Any) -> bool:
+    """Whether the first approval of one more submission carries."""
+    (_, made), *_ = again(past, policy, directory, **how)
+    approval = made.approvals[0]
+    assert bool(approval.carried) is not bool(approval.again), "each carry and each non-carry is explained"
+    assert bool(approval.carried) is bool(approval.carried_because)
+    return approval.carried is not None
+
+
+@pytest.mark.parametrize(
+    ("logic", "first", "second", "expected"),
+    [
+        ("all", {"discount": "20", "payment_terms": "Net 60"}, {"discount": "20", "payment_terms": "Net 60"}, True),
+        ("all", {"discount": "20", "payment_terms": "Net 60"}, {"discount": "15", "payment_terms": "Net 60"}, True),
+        ("all", {"discount": "20", "payment_terms": "Net 60"}, {"discount": "20", "payment_terms": "Net 90"}, False),
+        ("any", {"discount": "20", "payment_terms": "Net 30"}, {"discount": "5", "payment_terms": "Net 60"}, False),
+        ("any", {"discount": "20", "payment_terms": "Net 60"}, {"discount": "5", "payment_terms": "Net 60"}, True),
+        ("any", {"discount": "5", "payment_terms": "Net 60"}, {"discount": "20", "payment_terms": "Net 60"}, False),
+        ("1 OR (1 AND 2)", {"discount": "20", "payment_terms": "Net 30"}, {"discount": "15", "payment_terms": "Net 60"},
+         False),
+    ],
+)  # fmt: skip
+def test_every_reason_of_now_must_have_been_a_reason_then_and_be_no_worse(
+    logic: str, first: dict[str, str], second: dict[str, str], expected: bool
+) -> None:
+    policy = a_policy(a_rule("r", "ana", STEEP, LATE, logic=logic))
+    past = decided(again([], policy, **first), "approve", "ana")
+    assert carries(past, policy, **second) is expected
+
+
+def test_a_reason_that_nobody_saw_asks_again() -> None:
+    policy = a_policy(a_rule("r", "ana", STEEP, LARGE, logic="any"))
+    past = decided(again([], policy, lines=[a_line(discount_percent="20")]), "approve", "ana")
+    large = [a_line(discount_percent="5", list_price="100000")]
+    (_, made), *_ = again(past, policy, lines=large)
+    assert made.approvals[0].again == ("net_total 95000 is a reason now, and was none then",)
+
+
+@pytest.mark.parametrize(("discount", "expected"), [("60", False), ("21", False), ("20", True), ("12", True)])
+def test_under_not_the_better_way_is_the_other_way(discount: str, expected: bool) -> None:
+    low = Condition(index=1, field="discount_percent", operator=O.LESS_OR_EQUALS, value=Decimal(10), smart=True)
+    policy = a_policy(a_rule("r", "ana", low, logic="NOT 1"))
+    past = decided(again([], policy, discount="20"), "approve", "ana")
+    assert carries(past, policy, discount=discount) is expected
+
+
+def test_a_condition_that_stands_both_ways_is_plain() -> None:
+    late = Condition(index=2, field="term_months", operator=O.GREATER_THAN, value=Decimal(12), smart=True)
+    policy = a_policy(a_rule("r", "ana", STEEP, late, logic="(1 AND 2) OR (NOT 1 AND 2)"))
+    past = decided(again([], policy, discount="20", term_months=24), "approve", "ana")
+    assert carries(past, policy, discount="20", term_months=18)
+    assert not carries(past, policy, discount="18", term_months=24)
+
+
+@pytest.mark.parametrize("change", [{"customer": {"id": "C-2", "name": "Acme"}}, {"currency": "ISK"}])
+def test_another_customer_or_currency_is_another_decision(change: dict[str, Any]) -> None:
+    policy, rates = a_policy(a_rule("r", "ana", STEEP)), {"EUR": Decimal(1), "ISK": Decimal("0.007")}
+    past = decided(again([], policy, discount="20"), "approve", "ana")
+    assert carries(past, policy, discount="20", customer={"id": "C-1", "name": "Acme Ltd"})
+    assert not carries(past, policy, discount="20", rates=rates, **change)
+
+
+def test_a_policy_may_say_what_makes_it_the_same_subject() -> None:
+    policy = a_policy(a_rule("r", "ana", STEEP), identity=("payment_terms",))
+    past = decided(again([], policy, discount="20", payment_terms="Net 30"), "approve", "ana")
+    assert carries(past, policy, discount="20", payment_terms="Net 30", customer={"id": "C-2", "name": "B"})
+    assert not carries(past, policy, discount="20", payment_terms="Net 60")
+
+
+def test_what_was_forced_then_must_be_forced_now_and_the_other_way_round() -> None:
+    policy = a_policy(a_rule("r", "ana", STEEP, override_field="risky"))
+    for then, now in ((True, False), (False, True), (True, True), (False, False)):
+        past = decided(again([], policy, discount="20", fields={"risky": then}), "approve", "ana")
+        assert carries(past, policy, discount="20", fields={"risky": now}) is (then is now)
+
+
+def lines(*families: str, price: str = "100") -> list[dict[str, Any]]:
+    return [a_line(str(n), family=f, discount_percent="20", list_price=price, fields={"boss": "ana"})
+            for n, f in enumerate(families)]  # fmt: skip
+
+
+@pytest.mark.parametrize("rule", [
+    a_rule("r", "ana", STEEP, excludes=("EQP", "SRV")), a_rule("r", "ana", STEEP, requires=("EQP", "GAS")),
+    a_rule("r", Who(line_field="boss"), STEEP),
+], ids=["excludes", "requires", "line approver"])  # fmt: skip
+def test_the_lines_an_approval_names_must_say_the_same(rule: Any) -> None:
+    policy = a_policy(rule)
+    past = decided(again([], policy, lines=lines("EQP", "SRV")), "approve", "ana")
+    renumbered = [{**line, "id": f"L{line['id']}"} for line in reversed(lines("EQP", "SRV"))]
+    assert carries(past, policy, lines=renumbered), "ids and order say nothing"
+    assert not carries(past, policy, lines=lines("EQP", "EQP", "SRV"))
+    assert not carries(past, policy, lines=lines("EQP", "SRV", price="200"))
+
+
+def test_amounts_are_compared_at_the_rates_of_the_round_people_approved_in() -> None:
+    policy = a_policy(a_rule("r", "ana", STEEP, LARGE, logic="all"))
+    quote = {"currency": "USD", "lines": [a_line(discount_percent="20", list_price="10000")]}
+    past = decided(again([], policy, rates={"USD": Decimal("0.92")}, **quote), "approve", "ana")
+    assert carries(past, policy, rates={"USD": Decimal("0.95")}, **quote), "the quote did not change"
+    cheaper = {**quote, "lines": [a_line(discount_percent="20", list_price="9000")]}
+    assert not carries(past, policy, rates={"USD": Decimal("0.95")}, **cheaper)
+
+
+@pytest.mark.parametrize(
+    ("quorum", "votes", "members", "expected"),
+    [
+        ("any", ["ana"], ["ana", "bo"], True),
+        ("any", ["ana"], ["bo", "cy"], False),
+        (2, ["ana", "bo"], ["ana", "bo", "cy"], True),
+        (2, ["ana", "bo"], ["bo", "cy"], False),
+        ("all", ["ana", "bo"], ["ana", "bo"], True),
+        ("all", ["ana", "bo"], ["ana"], True),
+        ("all", ["ana", "bo"], ["ana", "bo", "cy"], False),
+        ("all", ["ana", "bo"], ["ana", "cy"], False),
+    ],
+)
+def test_a_groups_approval_carries_if_todays_group_could_have_given_it(
+    quorum: Any, votes: list[str], members: list[str], expected: bool
+) -> None:
+    policy = a_policy(a_rule("r", Who(group="g", quorum=quorum), STEEP))
+    then = with_group(ANA, "g", *({"any": ["ana", "bo"], 2: ["ana", "bo", "cy"], "all": ["ana", "bo"]}[quorum]))
+    past = again([], policy, then, discount="20")
+    for vote in votes:
+        past = decided(past, "approve", vote)
+    assert carries(past, policy, with_group(ANA, "g", *members), discount="20") is expected
+
+
+def test_a_stand_ins_approval_carries_while_they_stand_in() -> None:
+    away = Delegation(id="d", person="ana", delegate="bo", first=TODAY)
+    policy = a_policy(a_rule("r", "ana", STEEP))
+    past = decided(again([], policy, discount="20"), "approve", "bo", behalf="ana")
+    assert carries(past, policy, ANA.model_copy(update={"delegations": (away,)}), discount="20")
+    (_, made), *_ = again(past, policy, discount="20")
+    assert made.approvals[0].again == ("bo approved it, and could not approve it today",)
+
+
+def test_an_approval_lives_once_as_long_as_the_policy_says_however_often_it_carries() -> None:
+    policy = a_policy(a_rule("r", "ana", STEEP), valid_for_days=30)
+    past = decided(again([], policy, discount="20"), "approve", "ana")
+    end = NOW + timedelta(days=30)
+    assert past[0][0].valid_until == end
+    past = again(past, policy, discount="20", at=end - timedelta(minutes=1))
+    assert (past[0][0].status, past[0][0].valid_until) == (RoundStatus.APPROVED, end)
+    (_, made), *_ = again(past, policy, discount="20", at=end + timedelta(minutes=1))
+    assert made.approvals[0].again == ("it was given too long ago",)
+
+
+def test_a_rejection_in_a_group_that_had_not_settled_ends_what_was_approved_before() -> None:
+    group = with_group(ANA, "g", "ana", "bo", "cy")
+    policy = a_policy(a_rule("r", Who(group="g", quorum=2), STEEP))
+    past = decided(decided(again([], policy, group, discount="20"), "approve", "ana"), "approve", "bo")
+    past = recalled(decided(again(past, policy, group, discount="30"), "reject", "ana"))
+    assert not carries(past, policy, group, discount="20")
+
+
+def test_a_changed_title_or_timer_is_the_same_rule() -> None:
+    past = decided(again([], a_policy(a_rule("r", "ana", STEEP)), discount="20"), "approve", "ana")
+    timed = a_rule("r", "ana", STEEP, title="Other", remind_every_hours=4, escalate_after_hours=9)
+    assert carries(past, a_policy(timed), discount="20")
+
+
+@pytest.mark.parametrize(("smart", "second", "expected"), [((2,), "20", False), ((1, 2), "20", True)])
+def test_literal_mode_evaluates_the_logic_with_smart_conditions_that_are_no_worse_as_false(
+    smart: tuple[int, ...], second: str, expected: bool
+) -> None:
+    """Salesforce's documented reading: `1 AND (2 OR 3)` is asked again while a plain condition keeps it true."""
+    tests = [
+        Condition(index=1, field="line_count", operator=O.GREATER_THAN, value=Decimal(0), smart=1 in smart),
+        Condition(index=2, field="discount_percent", operator=O.GREATER_THAN, value=Decimal(10), smart=2 in smart),
+        Condition(index=3, field="net_total", operator=O.GREATER_THAN, value=Decimal(10)),
+    ]
+    policy = a_policy(a_rule("r", "ana", *tests, logic="1 AND (2 OR 3)", smart_mode="literal"))
+    past = decided(again([], policy, discount="20"), "approve", "ana")
+    assert carries_literally(past, policy, second) is expected
+
+
+def carries_literally(past: Rounds, policy: Policy, discount: str) -> bool:
+    return again(past, policy, discount=discount)[0][1].approvals[0].carried is not None
+
+
+# --- whom somebody added ------------------------------------------------------------------------------------------------
+
+
+def with_added(past: Rounds, who: str = "cy") -> Rounds:
+    round, _ = past[0]
+    round, outcome = tell(round, "add_approver", "rita", "r", seats=[who], comment="knows them")
+    assert outcome.applied
+    return [(round, past[0][1]), *past[1:]]
+
+
+def test_whom_somebody_added_is_asked_each_round_until_they_approve_that_content() -> None:
+    policy = a_policy(a_rule("r", "ana", STEEP, chain="c"))
+    past = decided(with_added(again([], policy, discount="20")), "approve", "ana")
+    past = decided(past, "reject", "cy", "added")
+    past = again(past, policy, discount="20")
+    assert states(past[0][0]) == {"r": "carried", "added": "requested"}
+    assert past[0][1].approvals[1].again == ("rejected in round 1",)
+    past = decided(past, "approve", "cy", "added")
+    assert states(again(past, policy, discount="20")[0][0]) == {"r": "carried", "added": "carried"}
+    (round, made), *_ = again(past, policy, discount="19")
+    assert states(round) == {"r": "carried", "added": "requested"}
+    assert made.approvals[1].again == ("other content was approved in round 2",)
+
+
+def test_they_stay_when_the_rule_they_were_added_to_does_not_fire_any_more() -> None:
+    policy = a_policy(a_rule("r", "ana", STEEP, chain="c"))
+    past = recalled(with_added(again([], policy, discount="20")))
+    assert states(again(past, policy, discount="5")[0][0]) == {"added": "requested"}
+
+
+def test_whoever_added_them_removes_them_but_for_a_rejection() -> None:
+    policy = a_policy(a_rule("r", "ana", STEEP, chain="c"))
+    past = with_added(again([], policy, discount="20"))
+    round, outcome = tell(past[0][0], "remove_approver", "ana", "added")
+    assert outcome.code == "not_yours"
+    round, outcome = tell(past[0][0], "remove_approver", "rita", "added")
+    assert (outcome.code, states(round)["added"]) == ("removed", "removed")
+    round, _ = tell(round, "approve", "ana", "r")
+    assert round.status is RoundStatus.APPROVED
+    assert states(again([(round, past[0][1])], policy, discount="20")[0][0]) == {"r": "carried"}
+    refused = decided(decided(past, "approve", "ana"), "reject", "cy", "added")
+    (round, _), *_ = again(refused, policy, discount="20")
+    assert tell(round, "remove_approver", "rita", "added")[1].code == "rejected_before"
+    assert tell(round, "remove_approver", "adam", "added", authority="approvals_admin")[1].code == "removed"
+
+
+def test_who_was_added_and_cannot_decide_any_more_passes_it_to_their_manager() -> None:
+    both = people("ana", "bo", cy=("bo", None))
+    policy = a_policy(a_rule("r", "ana", STEEP, chain="c"))
+    past = recalled(with_added(again([], policy, both, discount="20")))
+    gone = both.model_copy(
+        update={"people": {**both.people, "cy": both.people["cy"].model_copy(update={"active": False})}}
+    )
+    assert [a.seats for a in again(past, policy, gone, discount="20")[0][1].approvals] == [("ana",), ("bo",)]
+    alone = gone.model_copy(update={"people": {"ana": gone.people["ana"]}})
+    assert again(past, policy, alone, discount="20")[0][1].unresolved[0].why == "cy is unknown or has left"

@@ -261,42 +261,29 @@ rules:
 """
 
 
-async def publish(bench: Bench, text: str) -> None:
-    from domain.approvals.exchange import read_policy
-    from services.samples import SYSTEM
-
-    await bench.house.policies.publish_policy(SYSTEM, read_policy(text))
-
-
 @pytest.mark.parametrize("temporal", ["up", "away"])
-async def test_every_outcome_is_the_same_with_temporal_up_or_away(bench: Bench, temporal: str) -> None:
-    """Escalated after a day, decided by whom it was escalated to after two."""
-    await publish(bench, EXPIRING)
-    round = await a_running_round(bench)
-    for _ in range(2):
-        bench.clock.forward(hours=24.5)
-        if temporal == "up":
-            await advance(bench)
-    answer = await decide(bench, round, "helena")
-    assert answer.outcome.code == "approved"
-    events = [(e.verb, e.code) for e in sorted(await rows(bench, EventRow), key=lambda e: e.seq) if e.run]
-    assert events == [("open", "opened"), ("expire", "escalated"), ("approve", "approved")]
-
-
-@pytest.mark.parametrize("temporal", ["up", "away"])
-async def test_who_decides_too_late_finds_it_expired_whether_temporal_was_there_or_not(
-    bench: Bench, temporal: str
+@pytest.mark.parametrize(
+    ("days", "who", "code", "acts"),
+    [
+        (2, "helena", "approved", [("expire", "escalated"), ("approve", "approved")]),
+        (4, "fabio", "round_closed", [("expire", "escalated"), ("expire", "expired")]),
+    ],
+    ids=["escalated after a day, decided after two", "decided when it had expired"],
+)
+async def test_every_outcome_is_the_same_with_temporal_up_or_away(
+    bench: Bench, temporal: str, days: int, who: str, code: str, acts: list[tuple[str, str]]
 ) -> None:
-    await publish(bench, EXPIRING)
+    """Each clock that passed acted once, in order."""
+    await bench.publish(EXPIRING)
     round = await a_running_round(bench)
-    for _ in range(4):
+    for _ in range(days):
         bench.clock.forward(hours=24.5)
         if temporal == "up":
             await advance(bench)
-    answer = await decide(bench, round, "fabio")
-    assert answer.outcome.code == "round_closed"
+    answer = await decide(bench, round, who)
+    assert answer.outcome.code == code
     events = [(e.verb, e.code) for e in sorted(await rows(bench, EventRow), key=lambda e: e.seq) if e.run_seq]
-    assert events == [("open", "opened"), ("expire", "escalated"), ("expire", "expired")], "each once, in order"
+    assert events == [("open", "opened"), *acts]
 
 
 async def test_no_act_is_given_an_earlier_instant_than_the_one_before(bench: Bench) -> None:
@@ -310,7 +297,7 @@ async def test_no_act_is_given_an_earlier_instant_than_the_one_before(bench: Ben
 
 
 async def test_what_is_not_due_yet_is_waited_for_never_too_short(bench: Bench) -> None:
-    await publish(bench, EXPIRING)
+    await bench.publish(EXPIRING)
     await a_running_round(bench)
     bench.clock.forward(hours=23, microseconds=1)
     told = await advance(bench)

@@ -12,7 +12,7 @@ from services.sweeping import WAKES_PER_SECOND
 from storage import runs
 from storage.tables import CommandRow, EventRow, MessageRow, RunRow
 from tests.conftest import Bench
-from tests.services.test_advancing import EXPIRING, a_running_round, approve, decide, person, publish, rows, stored
+from tests.services.test_advancing import EXPIRING, a_running_round, approve, decide, person, rows, stored
 from tests.support import NOW, a_quote
 from workflows.contracts import SweepMark
 
@@ -70,7 +70,7 @@ async def test_a_run_that_temporal_does_not_follow_is_woken_once_and_then_ever_l
 
 
 async def test_a_run_that_follows_is_left_alone_until_it_is_late(bench: Bench) -> None:
-    await publish(bench, EXPIRING)
+    await bench.publish(EXPIRING)
     round = await a_running_round(bench)
     async with bench.house.database.writing() as session:
         await runs.note_seen(session, {RUN: (round.seq, round.due)})
@@ -114,7 +114,7 @@ async def test_an_execution_that_cannot_follow_makes_room_and_that_is_audited(be
 
 
 async def test_time_acts_although_every_wake_up_is_in_vain(bench: Bench) -> None:
-    await publish(bench, EXPIRING)
+    await bench.publish(EXPIRING)
     await a_running_round(bench)
     for _ in range(8):
         bench.clock.forward(hours=24)

@@ -1,0 +1,15 @@
+"""Approvals say to whom they escalate and who may not decide them."""
+
+import sqlalchemy as sa
+from alembic import op
+revision = '0016'
+down_revision = '0015'
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    with op.batch_alter_table('approval') as approval:
+        approval.add_column(sa.Column('escalation', sa.String(length=80), nullable=False, server_default=''))
+        approval.add_column(sa.Column('barred', sa.String(), nullable=False, server_default=''))
+    op.create_index('ix_approval_escalation', 'approval', ['escalation'])
