@@ -161,6 +161,8 @@ def _take_back(round: Round, command: Command, at: Instant) -> Decided:
     given = next((s for s in approval.seats if s.vote is Vote.APPROVED and command.actor in (s.by or s.holder,)), None)
     if given is None:
         return round, refused("not_an_approver", "You have not approved this, so there is nothing to take back.")
+    if approval.status not in (ApprovalStatus.REQUESTED, ApprovalStatus.APPROVED):
+        return round, _already(approval, given)
     covered = [a for a in round.approvals if a.covered_by == approval.id]
     undone = [approval, *covered]
     later = [a for a in round.approvals if a not in undone and a.status not in IRREVERSIBLE

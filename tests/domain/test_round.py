@@ -454,6 +454,15 @@ def test_a_decision_built_on_what_was_covered_forbids_taking_it_back() -> None:
     assert refusal(round, "take_back", "ana", "a") == "built_on"
 
 
+def test_a_vote_in_a_group_that_rejected_is_not_taken_back() -> None:
+    directory = with_group(TEAM, "g", "ana", "bob")
+    rules = (a_rule("g", Who(group="g", quorum="all")), a_rule("r", "cyd"))
+    round, _ = tell(a_round(a_policy(*rules, on_rejection="collect"), directory), "approve", "ana", "g")
+    round, _ = tell(round, "reject", "bob", "g", comment="no")
+    assert (round.status, states(round)["g"]) == (RoundStatus.PENDING, "rejected")
+    assert refusal(round, "take_back", "ana", "g") == "already_decided"
+
+
 # --- every property of a seat survives ------------------------------------------------------------------------------------
 
 
