@@ -1,37 +1,48 @@
-"""A reply by mail: who sent it, to which of our addresses, and what its first line says."""
+"""A reply by mail: who sent it, to which of our addresses, and what its first line says.
+
+Anybody can send us mail, so it is bounded before it is parsed: bytes, lines, headers, addresses, parts."""
 
 import re
+from collections.abc import Iterable
 from email import policy
 from email.errors import MessageError
-from email.message import EmailMessage
+from email.message import Message
 from email.parser import BytesParser
 from email.utils import getaddresses, parseaddr
-from html.parser import HTMLParser
-
-from mailparser_reply import EmailReplyParser
+from functools import cached_property
 
 from domain.values import Value
+from inbound.html import text_of
+from inbound.quotes import written
 
 MAX_BYTES = 2_000_000
-MAX_TEXT = 20_000
+"""What our mail server takes; attachments are not read."""
+PARSED_BYTES, PARSED_LINES, LINE_BYTES = 300_000, 8_000, 20_000
+MOST_HEADERS, HEADER_CHARACTERS, MOST_PARTS, MAX_TEXT = 200, 2_000, 20, 100_000
 TO_WHOM, MOST_RECIPIENTS = ("To", "Cc", "Delivered-To", "X-Original-To"), 50
 AUTOMATIC_PRECEDENCE = ("bulk", "list", "junk", "auto_reply")
-QUOTES = re.compile(
-    r"^(>|_{10,}|-{2,}\s*(original message|mensagem original|upprunaleg\w* skilabo\S*|forwarded message)"
-    r"|(on|em|þann|den)\b.{0,300}\b(wrote|escreveu|skrifaði)\b.{0,200}:\s*$"
-    r"|\*?(from|de|frá|sent|enviad[ao](?: em)?|sendt)\*?:\s.{2,}|-- ?$|sent from my |enviado do meu |sent úr )",
-    re.IGNORECASE,
-)
+PART = re.compile(rb"^content-type\s*:", re.IGNORECASE | re.MULTILINE)
+UNREADABLE = (MessageError, ValueError, LookupError, AttributeError, TypeError, RecursionError)
 
 
 class Reply(Value):
-    """What a mail says. `text` is what its sender wrote above whatever they quoted."""
+    """What a mail says of itself. Its text is read only when it is asked for: who may write is checked first."""
 
-    message_id: str
-    sender: str
-    recipients: tuple[str, ...]
-    automatic: bool
-    text: str
+    message_id: str = ""
+    sender: str = ""
+    recipients: tuple[str, ...] = ()
+    automatic: bool = False
+    authentication: str = ""
+    """The newest verdict of a mail server, as it stands in Authentication-Results."""
+    raw: bytes = b""
+
+    @cached_property
+    def text(self) -> str:
+        """What its sender wrote, without whatever they quoted. Total: what cannot be read says nothing."""
+        try:
+            return written(_body(BytesParser(policy=policy.compat32).parsebytes(self.raw)))
+        except UNREADABLE:
+            return ""
 
     @property
     def first_line(self) -> str:
@@ -42,98 +53,85 @@ class Reply(Value):
         lines = self.text.strip().splitlines()[1:]
         return "\n".join(lines).strip()[:4000]
 
+    def passed(self, server: str) -> bool:
+        """Whether this mail server says that the sender is who they say: DMARC passed."""
+        named, _, verdicts = self.authentication.partition(";")
+        says = named.split()[:1] == [server.lower()] if named.strip() else False
+        return says and any(verdict.split()[:1] == ["dmarc=pass"] for verdict in verdicts.split(";"))
+
 
 def read_mail(raw: bytes, envelope_sender: str | None) -> Reply:
-    """What a mail says; without an envelope its Return-Path tells who sent it.
+    """What a mail says of itself; without an envelope its Return-Path tells who sent it.
 
     Total: a mail that cannot be read is an empty reply of nobody."""
+    bounded = _bounded(raw)
     try:
-        mail = BytesParser(EmailMessage, policy=policy.default).parsebytes(raw[:MAX_BYTES])
-        by_header = envelope_sender is None and "Return-Path" in mail
+        head = BytesParser(policy=policy.compat32).parsebytes(bounded, headersonly=True)
+        by_header = envelope_sender is None and "Return-Path" in head
+        readable = len(PART.findall(bounded)) <= MOST_PARTS
         return Reply(
-            message_id=_header(mail, "Message-ID")[:300],
-            sender=parseaddr(_header(mail, "From"))[1].lower()[:254],
-            recipients=tuple(a.lower() for _, a in getaddresses([_header(mail, n) for n in TO_WHOM])[:MOST_RECIPIENTS]),
-            automatic=_automatic(mail, _header(mail, "Return-Path").strip() if by_header else envelope_sender),
-            text=written(_body(mail)),
-        )
-    except (MessageError, ValueError, LookupError, AttributeError, TypeError, RecursionError):
-        return Reply(message_id="", sender="", recipients=(), automatic=False, text="")
+            message_id=_header(head, "Message-ID")[:300],
+            sender=parseaddr(_header(head, "From"))[1].lower()[:254],
+            recipients=tuple(_recipients(head)),
+            automatic=_automatic(head, _header(head, "Return-Path").strip() if by_header else envelope_sender),
+            authentication=_header(head, "Authentication-Results").lower(),
+            raw=bounded if readable else b"",
+        )  # fmt: skip
+    except UNREADABLE:
+        return Reply()
 
 
-def _header(mail: EmailMessage, name: str) -> str:
-    return str(mail.get(name, "") or "").replace("\n", " ").replace("\r", " ")
+def _bounded(raw: bytes) -> bytes:
+    """The beginning of a mail: so many lines of such a length, and so many headers."""
+    lines = raw[:PARSED_BYTES].split(b"\n", PARSED_LINES)[:PARSED_LINES]
+    end = next((n for n, line in enumerate(lines) if not line.strip()), len(lines))
+    headers = [n for n in range(end) if not lines[n][:1].isspace()]
+    if len(headers) > MOST_HEADERS:
+        lines[headers[MOST_HEADERS] : end] = []
+    return b"\n".join(line[:LINE_BYTES] for line in lines)
 
 
-def _automatic(mail: EmailMessage, envelope_sender: str | None) -> bool:
+def _header(mail: Message, name: str) -> str:
+    value = str(mail.get(name, "") or "")[:HEADER_CHARACTERS]
+    return value.replace("\n", " ").replace("\r", " ")
+
+
+def _recipients(mail: Message) -> Iterable[str]:
+    for name in TO_WHOM:
+        for _, address in getaddresses([_header(mail, name)])[:MOST_RECIPIENTS]:
+            yield address.lower()[:254]
+
+
+def _automatic(mail: Message, envelope_sender: str | None) -> bool:
     """Whether a machine sent it: neither obeyed nor answered, or two machines would write to each other for ever."""
     return bool(
         envelope_sender in ("", "<>")
         or _header(mail, "Auto-Submitted").lower() not in ("", "no")
         or _header(mail, "Precedence").lower() in AUTOMATIC_PRECEDENCE
         or any(_header(mail, name) for name in ("List-Id", "X-Autoreply", "X-Autorespond", "X-Auto-Reply-From"))
-        or mail.get_content_type() in ("multipart/report", "message/delivery-status")
+        or _header(mail, "Content-Type").partition(";")[0].strip().lower()
+        in ("multipart/report", "message/delivery-status")
     )  # fmt: skip
 
 
-def _body(mail: EmailMessage) -> str:
-    part = mail.get_body(("plain", "html"))
-    if part is None:
-        return ""
-    text = str(part.get_content())[: MAX_TEXT * 10]
-    return text_of(text) if part.get_content_type() == "text/html" else text
+def _body(mail: Message) -> str:
+    """The plain text, or the HTML where there is none or it says nothing."""
+    texts: dict[str, str] = {}
+    for part in mail.walk():
+        kind = part.get_content_type()
+        if kind in ("text/plain", "text/html") and part.get_content_disposition() != "attachment" and kind not in texts:
+            text = _decoded(part)
+            if text.strip():
+                texts[kind] = text
+    if "text/plain" in texts:
+        return texts["text/plain"]
+    return text_of(texts.get("text/html", ""))
 
 
-def written(text: str) -> str:
-    """What somebody wrote, without what they quoted and without their signature."""
-    lines: list[str] = []
-    for line in text[:MAX_TEXT].replace("\r\n", "\n").replace("\xa0", " ").split("\n"):
-        if QUOTES.match(line.strip()):
-            break
-        lines.append(line)
-    own = "\n".join(lines).strip()
-    found = EmailReplyParser(languages=["en", "pt"]).parse_reply(own) if own else ""
-    return found.strip() or own
-
-
-class _Text(HTMLParser):
-    """HTML as lines of text; quoted blocks, styles and scripts are left out."""
-
-    BLOCKS = ("p", "div", "br", "tr", "li", "table", "hr", "h1", "h2", "h3")
-    LEFT_OUT = ("blockquote", "style", "script", "head", "title")
-    QUOTED = ("gmail_quote", "gmail_attr", "moz-cite-prefix", "yahoo_quoted", "appendonsend", "divrplyfwdmsg")
-    VOID = ("br", "hr", "img", "meta", "link", "input", "col", "wbr", "area", "base", "source")
-
-    def __init__(self) -> None:
-        super().__init__(convert_charrefs=True)
-        self.parts: list[str] = []
-        self.depth = 0
-        self.ended = False
-
-    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
-        if tag in self.BLOCKS:
-            self.parts.append("\n")
-        marks = " ".join(value or "" for name, value in attributes if name in ("class", "id")).lower()
-        if any(mark in marks for mark in self.QUOTED) or tag == "hr":
-            self.ended = True  # from here on it is what they answer to
-        if tag in self.VOID:
-            return
-        if self.depth or tag in self.LEFT_OUT:
-            self.depth += 1
-
-    def handle_endtag(self, tag: str) -> None:
-        if self.depth and tag not in self.VOID:
-            self.depth -= 1
-        if tag in self.BLOCKS:
-            self.parts.append("\n")
-
-    def handle_data(self, data: str) -> None:
-        if not self.depth and not self.ended:
-            self.parts.append(re.sub(r"\s+", " ", data))
-
-
-def text_of(html: str) -> str:
-    reader = _Text()
-    reader.feed(html)
-    reader.close()
-    return "".join(reader.parts)
+def _decoded(part: Message) -> str:
+    content = part.get_payload(decode=True)
+    charset = str(part.get_content_charset("utf-8"))
+    try:
+        return content.decode(charset, "replace")[:MAX_TEXT] if isinstance(content, bytes) else ""
+    except LookupError:
+        return content.decode("utf-8", "replace")[:MAX_TEXT] if isinstance(content, bytes) else ""

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from decimal import Decimal
+from random import Random
 from typing import Any
 
 from hypothesis import settings
@@ -218,6 +219,38 @@ class Stories(RuleBasedStateMachine):
 
     # --- what must hold -------------------------------------------------------------------------------------------------
 
+    @rule(chance=st.randoms(use_true_random=False))
+    def much_happens(self, chance: Random) -> None:
+        """Ten submissions, with changes between them, so that stories go far."""
+        for _ in range(10):
+            if self.pending:
+                self.everybody_decides(chance.sample(NAMES, len(NAMES)))
+            if self.pending and chance.random() < 0.3:
+                self.decide(chance.randrange(3), chance.choice(NAMES), "reject")
+            if self.pending:
+                self.recall()
+            for _ in range(chance.choice([0, 1, 1, 2])):
+                self.something_changes(chance)
+            self.submit()
+
+    def something_changes(self, chance: Random) -> None:
+        who = chance.choice(NAMES)
+        chance.choice([
+            lambda: self.edit({"discount": chance.choice([5, 10, 15, 20, 25])}),
+            lambda: self.edit({"price": chance.choice([100, 400])}),
+            lambda: self.edit({"terms": chance.choice(["Net 30", "Net 60", "Net 90"])}),
+            lambda: self.edit({"forced": chance.random() < 0.5}),
+            lambda: self.edit({"customer": chance.choice(["C-1", "C-1", "C-2"])}),
+            lambda: self.edit({"currency": chance.choice(["EUR", "USD"])}),
+            lambda: self.edit({"families": chance.choice([("EQP", "SRV"), ("SRV", "EQP"), ("EQP", "SRV", "SRV")])}),
+            lambda: self.rates_change(chance.choice(["0.9", "0.95"])),
+            lambda: self.policy_changes(chance.choice([{}, {}, {"title": "Other"}, {"step": 2}])),
+            lambda: self.people_come_and_go(who, chance.random() < 0.8, chance.random() < 0.8),
+            lambda: self.the_group_changes(chance.choice([("ana", "bob", "cyd"), ("ana", "bob"), ("bob", "cyd", "dan")])),
+            lambda: self.go_away(who, chance.choice(NAMES)),
+            lambda: self.time_passes(chance.choice([1, 29, 31])),
+        ])()  # fmt: skip
+
     @rule(change=CHANGE)
     @precondition(lambda self: self.pending is None)
     def edit_and_submit(self, change: dict[str, Any]) -> None:
@@ -273,4 +306,4 @@ class Stories(RuleBasedStateMachine):
 
 
 TestStories = Stories.TestCase
-TestStories.settings = settings(max_examples=400, stateful_step_count=20, deadline=None)
+TestStories.settings = settings(max_examples=500, stateful_step_count=8, deadline=None)

@@ -2,15 +2,22 @@
 
 import base64
 import quopri
+import sys
+from collections.abc import Callable
 from email.message import EmailMessage
+from pathlib import Path
+from types import FrameType
+from typing import Any
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.approvals.replies import meaning
 from domain.people import Language
-from inbound.mail import read_mail, written
+from inbound.mail import MAX_BYTES, read_mail
+from inbound.quotes import written
 
 EN, PT, IS = Language.ENGLISH, Language.PORTUGUESE, Language.ICELANDIC
 
@@ -168,3 +175,96 @@ def test_reading_is_total(noise: bytes) -> None:
 @given(st.text(max_size=300))
 def test_cutting_quotes_never_adds_words(text: str) -> None:
     assert set(written(text).split()) <= set(text.replace("\xa0", " ").split())
+
+
+CORPUS = Path(__file__).parent / "replies"
+EXPECTED: dict[str, dict[str, Any]] = yaml.safe_load((CORPUS / "expected.yaml").read_text())
+
+
+def test_every_mail_of_the_corpus_has_its_expected_reading() -> None:
+    assert {file.stem for file in CORPUS.glob("*.eml")} == set(EXPECTED)
+    assert len(EXPECTED) >= 60
+
+
+@pytest.mark.parametrize("name", sorted(EXPECTED))
+def test_replies_of_the_mail_programs_of_this_world(name: str) -> None:
+    reply, expected = read_mail((CORPUS / f"{name}.eml").read_bytes(), "approver@example.com"), EXPECTED[name]
+    verb = meaning(reply.first_line, Language(expected["language"]))
+    assert (verb, reply.comment) == (expected["verb"], expected["comment"])
+    assert (reply.sender, reply.automatic) == ("approver@example.com", False)
+
+
+# --- hostile mail: twice as much is at most twice the work --------------------------------------------------------------
+
+
+def steps(raw: bytes) -> int:
+    """How many lines of Python reading a mail takes; its patterns are bounded, so that no line takes long."""
+    count = 0
+
+    def trace(frame: FrameType, event: str, argument: object) -> Any:
+        nonlocal count
+        count += event == "line"
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        reply = read_mail(raw, "x@example.com")
+        assert isinstance(reply.first_line, str)
+    finally:
+        sys.settrace(before)
+    return count
+
+
+def body(text: str, kind: str = "plain") -> bytes:
+    return headers(Content_Type=f"text/{kind}; charset=utf-8").encode() + b"\r\n" + text.encode()
+
+
+MOST_STEPS = 2_000_000
+HOSTILE: dict[str, Callable[[int], bytes]] = {
+    "attributions": lambda n: body("On " * n),
+    "attributions by line": lambda n: body("On 1\n" * n),
+    "attribution with brackets": lambda n: body("On 1 <" * n),
+    "wrote": lambda n: body("On 1 wrote " * n),
+    "addresses": lambda n: headers(Cc=", ".join(f"a{i}@example.com" for i in range(n))).encode() + b"\r\nyes",
+    "open groups": lambda n: headers(Cc="a:" * n).encode() + b"\r\nyes",
+    "parameters": lambda n: headers(Content_Type="text/plain; " + "; ".join(f"a{i}=b" for i in range(n))).encode() + b"\r\nyes",
+    "continued parameters": lambda n: headers(
+        Content_Type="text/plain; " + "; ".join(f"charset*{i}=u" for i in range(n))).encode() + b"\r\nyes",
+    "headers": lambda n: b"".join(b"X-%d: y\r\n" % i for i in range(n)) + headers().encode() + b"\r\nyes",
+    "folded header": lambda n: b"Subject: x\r\n" + b" y\r\n" * n + headers().encode() + b"\r\nyes",
+    "quotes in From": lambda n: headers(From='"' * n).encode() + b"\r\nyes",
+    "comments in From": lambda n: headers(From="(" * n).encode() + b"\r\nyes",
+    "encoded words": lambda n: headers(From="=?utf-8?q?a?= " * n).encode() + b"\r\nyes",
+    "unclosed HTML": lambda n: body("<div>" * n, "html"),
+    "broken tags": lambda n: body("<a " * n, "html"),
+    "comments": lambda n: body("<!--" * n, "html"),
+    "declarations": lambda n: body("<![CDATA[" * n, "html"),
+    "attributes": lambda n: body('<p class="' * n, "html"),
+    "entities": lambda n: body("&amp" * n, "html"),
+    "blockquotes": lambda n: body("<blockquote>" * n + "</blockquote>" * n, "html"),
+    "header lines": lambda n: body("From: a\n" * n),
+    "signatures": lambda n: body("Approved\n" + "Sent from my iPhone\n" * n),
+    "underscores": lambda n: body("_" * n + "x"),
+    "one long line": lambda n: body("x" * n),
+    "base64": lambda n: headers(Content_Transfer_Encoding="base64").encode() + b"\r\n" + b"QUFB\r\n" * n,
+    "nested parts": lambda n: b"".join(
+        b'Content-Type: multipart/mixed; boundary="b%d"\r\n\r\n--b%d\r\n' % (i, i) for i in range(n)) + b"\r\nyes",
+    "boundaries": lambda n: headers(Content_Type='multipart/mixed; boundary="b"').encode() + b"\r\n" + b"--b\r\n\r\n" * n,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("shape", HOSTILE)
+def test_twice_as_much_of_a_hostile_mail_is_at_most_about_twice_the_work(shape: str) -> None:
+    make = HOSTILE[shape]
+    size = max(1, 20_000 // max(1, len(make(200)) // 200))
+    one, two, four = (steps(make(size * n)) for n in (1, 2, 4))
+    assert two <= 2.3 * one + 500
+    assert four <= 2.3 * two + 500
+
+
+@pytest.mark.parametrize("shape", HOSTILE)
+def test_a_hostile_mail_of_the_largest_size_is_read_in_bounded_work(shape: str) -> None:
+    make = HOSTILE[shape]
+    most = MAX_BYTES // max(1, len(make(200)) // 200)
+    assert steps(make(most)) <= MOST_STEPS
