@@ -12,6 +12,7 @@ from temporalio.runtime import Runtime
 from temporalio.service import GrpcCompression
 
 import services.engine
+from domain.approvals.card import Say
 from notify.links import Links
 from services.absences import Absences
 from services.access import Access
@@ -43,6 +44,7 @@ from services.runs import run_types
 from services.sweeping import Sweeper
 from settings import Settings
 from storage.database import Database
+from texts import locale_of, translator
 from workflows.converter import data_converter
 
 YOUNG = 10_000
@@ -141,7 +143,7 @@ def build(
     path = CommandPath(database, temporal, clock, Applier(types, audit_key, clock))
     office = Office(
         database, path, clock, audit_key, settings.company_currency, tuple(settings.chat_schemes.split(",")),
-        settings.sla_hours,
+        settings.chat_to_private_addresses, say_of(settings), settings.sla_hours,
     )  # fmt: skip
     links = Links(settings.secret.get_secret_value(), settings.base_url, settings.reply_domain)
     approvals, orders = Approvals(office), Orders(office, settings.acceptance_required)
@@ -172,15 +174,20 @@ def build(
         policies=Policies(office),
         messages=Messages(office),
         links=links,
-        by_link=ByLink(office, approvals, links, settings.links_require_login),
-        replies=Replies(office, approvals),
+        by_link=ByLink(office, approvals, links, settings.links_need_sign_in),
+        replies=Replies(office, approvals, settings.reply_authentication_server, settings.in_production),
     )
 
 
 def advancer_of(path: CommandPath, links: Links, settings: Settings) -> Advancer:
     """Where links decide only for somebody who is signed in, a token alone is no authority for a signal either."""
-    read_token = (lambda _: None) if settings.links_require_login else links.claim
+    read_token = (lambda _: None) if settings.links_need_sign_in else links.claim
     return Advancer(path, keys_of(settings), read_token, settings.allow_unverified_signals)
+
+
+def say_of(settings: Settings) -> Say:
+    language = settings.company_language.value
+    return Say(translator(language), locale_of(language))
 
 
 def keys_of(settings: Settings) -> CommandKeys:

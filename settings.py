@@ -7,6 +7,8 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from domain.people import Language
+
 LOCAL = ("127.0.0.1", "::1", "localhost", "")
 """Hosts of this machine; none is a Unix socket or a file."""
 
@@ -56,6 +58,8 @@ class Settings(BaseSettings):
     """The web shop in Tryton whose orders are ours."""
     erp_per_second: float = Field(default=20, gt=0, le=1_000)
     """So many documents to the ERP a second, at most."""
+    company_language: Language = Language.ENGLISH
+    """What ops read in the Temporal UI."""
     company_currency: str = Field(default="EUR", pattern=r"^[A-Z]{3}$")
     smtp_host: str = "127.0.0.1"
     smtp_port: int = 1025
@@ -76,10 +80,16 @@ class Settings(BaseSettings):
     imap_tls: bool = True
     imap_folder: str = "INBOX"
     imap_every_seconds: float = Field(default=20, gt=0)
-    links_require_login: bool = False
-    """Whether a link in a message decides only for somebody who is signed in."""
+    links_require_login: bool | None = None
+    """Whether a link in a message decides only for somebody who is signed in, or has a one-time code. Unless told,
+    so it is in production: where the console is reached by https."""
+    reply_authentication_server: str = ""
+    """The mail server whose Authentication-Results say who really wrote a reply. In production a reply decides only
+    with its pass; without one its sender is sent a link to confirm it."""
+    chat_to_private_addresses: bool = False
+    """Whether chat messages may go to addresses of this machine or a private network. For development."""
     chat_schemes: str = "slack,msteams,workflows,matrix,matrixs,mmost,mmosts,discord,gchat,tgram,rockets"
-    """Which kinds of chat addresses admins may set, by scheme."""
+    """Which kinds of chat addresses people may set, by scheme."""
     mail_catcher: str | None = None
     """Folder of the development mailbox; its page is served when this is set."""
 
@@ -95,6 +105,14 @@ class Settings(BaseSettings):
         """Every key that seals or sealed what histories say, by id."""
         known = {id: key.get_secret_value().encode() for id, key in self.command_keys_before.items()}
         return {**known, self.command_key_id: self.command_key.get_secret_value().encode()}
+
+    @property
+    def in_production(self) -> bool:
+        return self.base_url.startswith("https:")
+
+    @property
+    def links_need_sign_in(self) -> bool:
+        return self.in_production if self.links_require_login is None else self.links_require_login
 
     @property
     def erp_carries(self) -> bool:

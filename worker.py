@@ -140,7 +140,9 @@ def orders_worker(client: Client, house: House) -> Worker:
 
 
 def notify_worker(client: Client, house: House) -> Worker:
-    delivering = Delivering(house.database, Mail(smtp(house.settings)), Chat(), now, house.links)
+    delivering = Delivering(
+        house.database, Mail(smtp(house.settings)), Chat(house.settings.chat_to_private_addresses), now, house.links
+    )
     return _carrier(client, NOTIFY_QUEUE, (NotificationDelivery,), (delivering.deliver,))
 
 

@@ -46,6 +46,12 @@ class Known:
     names: dict[str, str]
 
 
+def _mentioned(messages: Sequence[Message]) -> set[str]:
+    """Whom messages speak of beside those in the rounds."""
+    said = {str(message.data["by"]) for message in messages if "by" in message.data}
+    return said.union(*(str(message.data.get("acts_for", "")).split(",") for message in messages))
+
+
 class Delivering:
     def __init__(
         self, database: Database, channel: Channel, chat: Chat, clock: Callable[[], datetime], links: Links
@@ -102,12 +108,13 @@ class Delivering:
             opened = await rounds.these(session, {message.run for message in handful})
             seats = [seat for round, _ in opened.values() for a in round.approvals for seat in a.seats]
             named = {seat.holder for seat in seats} | {seat.by for seat in seats if seat.by}
+            named |= {by for _, plan in opened.values() for p in plan.approvals if p.carried for by in p.carried.by}
             return Known(
                 people={id: person for id, (person, _) in readers.items() if person.active},
                 chats={id: url for id, (_, url) in readers.items()},
                 rounds=opened,
                 quotes=await quotes.these(session, {round.subject_id for round, _ in opened.values()}),
-                names=await rounds.names(session, named | {str(m.data["by"]) for m in handful if "by" in m.data}),
+                names=await rounds.names(session, named | _mentioned(handful)),
             )
 
     async def _claimed(self, handful: Sequence[Message], known: Known, gone: list[str]) -> list[Message]:
@@ -167,12 +174,16 @@ class Delivering:
 
     def _facts(self, message: Message, round: Round, plan: Plan, quote: Quote, names: dict[str, str]) -> Facts:
         asked = message.data["approvals"] if message.template in ASKING or message.template == "answer" else []
-        claims = [Claim(message=message.id, approval=approval, person=message.person) for approval in asked]
+        by_mail = message.channel == "mail"  # whoever reads along in a chat room must not decide
+        claims = [Claim(message=message.id, approval=approval, person=message.person, digest=round.digest)
+                  for approval in asked if by_mail and message.data.get("result") != "ended"]  # fmt: skip
         return Facts(
             round=round, plan=plan, names=names, customer=quote.customer.name, net_total=quote.net_total,
             currency=quote.currency, discount_percent=quote.discount_percent,
             link=self._links.subject(quote.id), decide={c.approval: self._links.decide(c) for c in claims},
-            reply_to=self._links.reply_address(message.id) if asked else "",
+            reply_to=self._links.reply_address(message.id) if claims else "",
             text=message.data.get("text", ""), by=message.data.get("by", ""),
+            acts_for=tuple(filter(None, message.data.get("acts_for", "").split(","))),
+            code=self._links.code(message.person, message.data["nonce"]) if "nonce" in message.data else "",
             result=message.data.get("result", ""), detail=message.data.get("detail", ""),
         )  # fmt: skip

@@ -24,7 +24,7 @@ from api.requests import (
 from domain.errors import Invalid
 from domain.people import Person
 from domain.values import Id, Text
-from services.approvals import Decision, Result, Shown
+from services.approvals import ApprovalDetail, Decision, Result
 from services.commands import Caller, CommandReceipt
 from storage.inbox import Waiting
 
@@ -99,7 +99,7 @@ def inbox_place(cursor: str | None) -> tuple[datetime, str] | None:
 
 
 @router.get("/approvals/{id}", responses=answers(401, 403, 404, 422))
-async def get(house: AHouse, person: Annotated[Person, needs("approvals.read")], id: PathId) -> Shown:
+async def get(house: AHouse, person: Annotated[Person, needs("approvals.read")], id: PathId) -> ApprovalDetail:
     """One approval with its round and what it is about."""
     return await house.approvals.get(person, id)
 

@@ -64,7 +64,7 @@ class ChatAddress(BaseModel):
 
 @router.put("/users/{id}/chat", status_code=204, responses=answers(401, 403, 404, 422))
 async def put_chat(
-    house: AHouse, caller: Annotated[Caller, needs_caller("people.write")], id: PathId, body: ChatAddress
+    house: AHouse, caller: Annotated[Caller, needs_caller("chat.write")], id: PathId, body: ChatAddress
 ) -> None:
     """Where a person's chat messages go, such as `slack://…`; empty for none. It is never shown again."""
     await house.people.set_chat(caller, id, body.url)

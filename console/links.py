@@ -3,16 +3,18 @@
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Form, Path, Request
-from fastapi.responses import Response
+from fastapi.responses import RedirectResponse, Response
 
 from api.requests import AHouse
-from console.pages import COOKIE, Words
+from console.pages import COOKIE, Short, Words
 from console.view import Reader, page
 from domain.approvals.round import ApprovalStatus
-from domain.errors import CommandIdReused, NotSignedIn, Refusal
+from domain.errors import CommandIdReused, Invalid, NotSignedIn, Refusal, TooMany
 from domain.people import Person
+from notify.links import DEVICE_SECONDS
 
 router = APIRouter()
+DEVICE = "dealwright_device"
 Token = Annotated[str, Path(max_length=400)]
 
 
@@ -37,14 +39,17 @@ async def decide(
     verb: Annotated[Literal["approve", "reject"], Form()],
     comment: Words = "",
 ) -> Response:
+    by, device = await visitor(request, house), request.cookies.get(DEVICE, "")
     try:
-        person, answer = await house.by_link.decide(token, verb, comment, await visitor(request, house))
+        person, answer = await house.by_link.decide(token, verb, comment, by, device)
+    except NotSignedIn:
+        return _code_page(request, token, status=401)
     except CommandIdReused:
-        return await _page(request, house, token, "You already answered this message.", "bad", 409)
+        return await _page(request, house, token, "You already answered this message.", "bad", 409, comment)
     except Refusal as refusal:
-        if refusal.code in ("not_found", "not_signed_in"):
+        if refusal.code == "not_found":
             raise
-        return await _page(request, house, token, refusal.sentence, "bad", 422)
+        return await _page(request, house, token, refusal.sentence, "bad", 422, comment)
     say = Reader(person).say
     if answer.outcome is None:
         return await _page(
@@ -55,17 +60,59 @@ async def decide(
     return await _page(request, house, token, say("Decided."), "good", 200)
 
 
-async def _page(
-    request: Request, house: Any, token: str, said: str = "", tone: str = "", status: int = 200
+@router.post("/decide/{token}/code")
+async def send_code(request: Request, house: AHouse, token: Token) -> Response:
+    """Mail a one-time code to whom the link was sent to; whoever it was forwarded to does not get it."""
+    try:
+        person = await house.by_link.send_code(token, await visitor(request, house))
+    except TooMany as error:
+        return _code_page(request, token, problem=error.sentence, status=429)
+    return _code_page(request, token, person, sent=True)
+
+
+@router.post("/decide/{token}/verify")
+async def verify_code(
+    request: Request, house: AHouse, token: Token, code: Short = "", remember: Annotated[bool, Form()] = False
 ) -> Response:
-    person, shown = await house.by_link.shown(token, await visitor(request, house))
+    try:
+        device = await house.by_link.verify_code(token, code, await visitor(request, house))
+    except Invalid as error:
+        return _code_page(request, token, sent=True, problem=error.facts["errors"][0]["problem"], status=422)
+    response = RedirectResponse(f"/decide/{token}", 303)
+    life, secure = DEVICE_SECONDS if remember else None, house.settings.in_production
+    response.set_cookie(DEVICE, device, max_age=life, path="/decide", httponly=True, samesite="lax", secure=secure)
+    return response
+
+
+def _code_page(
+    request: Request, token: str, person: Person | None = None, sent: bool = False, problem: str = "", status: int = 200
+) -> Response:
+    """Where a link decides only for who can show that they are whom it was sent to."""
+    facts = {"token": token, "sent": sent, "problem": Reader(person).say(problem) if problem else ""}
+    return _private(page(request, "decide_code.html", None, status_code=status, reads_as=person, **facts))
+
+
+async def _page(
+    request: Request, house: Any, token: str, said: str = "", tone: str = "", status: int = 200, comment: str = ""
+) -> Response:
+    try:
+        by, device = await visitor(request, house), request.cookies.get(DEVICE, "")
+        person, shown = await house.by_link.shown(token, by, device)
+    except NotSignedIn:
+        return _code_page(request, token)
     seats = await house.approvals.holders(person)
-    waits = shown.approval.status is ApprovalStatus.REQUESTED and set(seats).intersection(shown.approval.holders)
+    held = [one for one in seats if one in shown.approval.holders]
+    waits = shown.approval.status is ApprovalStatus.REQUESTED and held
     said = Reader(person).say(said) if said else ""
     facts: dict[str, Any] = {
         "whose": person, "shown": shown, "said": said, "tone": tone, "open": bool(waits) and tone in ("", "bad"),
+        "comment": comment, "acts_for": held[0] if held and person.id not in held else "",
     }  # fmt: skip
-    answer = page(request, "decide.html", None, status_code=status, reads_as=person, **facts)
+    return _private(page(request, "decide.html", None, status_code=status, reads_as=person, **facts))
+
+
+def _private(answer: Response) -> Response:
+    """Neither indexed nor kept."""
     answer.headers["X-Robots-Tag"] = "noindex"
     answer.headers["Cache-Control"] = "no-store"
     return answer

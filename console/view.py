@@ -14,7 +14,8 @@ from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
 from console import draw
-from domain.approvals.round import explained
+from domain.approvals.card import percent_in_words
+from domain.approvals.round import Round, explained
 from domain.money import formatted
 from domain.people import Person, Role
 from domain.permissions import Reach, allows, reaches
@@ -54,11 +55,15 @@ class Reader:
     def money(self, amount: Decimal, currency: str) -> str:
         return formatted(amount, currency, self.locale)
 
+    def title(self, round: Round) -> str:
+        """What a round is about."""
+        return round.card.title(self.say, self.locale) if round.card else round.title
+
     def number(self, value: Decimal) -> str:
         return format_decimal(value, locale=self.locale)
 
     def percent(self, value: Decimal | None) -> str:
-        return "–" if value is None else f"{format_decimal(value, '0.0', self.locale)} %"
+        return "–" if value is None else percent_in_words(value, self.locale)
 
     def when(self, at: datetime | None) -> str:
         return format_datetime(at.astimezone(self.zone), "medium", locale=self.locale) if at else ""

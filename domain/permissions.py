@@ -69,6 +69,7 @@ TABLE: dict[str, dict[Role, Reach]] = {
     "receipts.read": dict.fromkeys(Role, Reach.SELF),
     "people.read": dict.fromkeys((R.REP, R.APPROVER, R.APPROVALS_ADMIN, R.ORDER_DESK, R.OPS, R.ADMIN), Reach.ALL),
     "people.write": {R.ADMIN: Reach.ALL},
+    "chat.write": dict.fromkeys(Role, Reach.SELF),
     "groups.read": dict.fromkeys((R.APPROVALS_ADMIN, R.OPS, R.ADMIN), Reach.ALL),
     "groups.write": {R.APPROVALS_ADMIN: Reach.ALL},
     "policies.read": dict.fromkeys((R.APPROVALS_ADMIN, R.OPS, R.ADMIN), Reach.ALL),

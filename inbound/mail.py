@@ -2,6 +2,7 @@
 
 Anybody can send us mail, so it is bounded before it is parsed: bytes, lines, headers, addresses, parts."""
 
+import hashlib
 import re
 from collections.abc import Iterable
 from email import policy
@@ -43,6 +44,11 @@ class Reply(Value):
             return written(_body(BytesParser(policy=policy.compat32).parsebytes(self.raw)))
         except UNREADABLE:
             return ""
+
+    @property
+    def identity(self) -> str:
+        """The same mail received twice has the same."""
+        return self.message_id or hashlib.sha256(self.raw).hexdigest()
 
     @property
     def first_line(self) -> str:

@@ -1,5 +1,9 @@
 """Chat rooms and direct messages, by the address of a person's channel: Slack, Teams, Matrix and others."""
 
+import asyncio
+import ipaddress
+import socket
+
 from apprise import Apprise, NotifyFormat
 
 from domain.errors import Invalid
@@ -8,21 +12,45 @@ from notify.port import Letter, Refused, Unavailable
 LONGEST = 500
 
 
-def checked(url: str, schemes: tuple[str, ...]) -> str:
-    """The address itself. Raises Invalid unless its scheme is allowed and its service understands it."""
+def check_address(url: str, schemes: tuple[str, ...]) -> None:
+    """Raises Invalid unless the scheme is allowed and its service understands the address."""
     scheme = url.partition("://")[0].lower()
     if scheme not in schemes:
         raise Invalid.field("url", f"must begin with one of {', '.join(schemes)}, and ://")
     if len(url) > LONGEST or not Apprise().add(url):
         raise Invalid.field("url", "is not an address that this service understands")
-    return url
+
+
+async def is_public(url: str) -> bool:
+    """Whether every host that a message to this address would go to is on the public internet.
+
+    Somebody could else have us ask our own network on their behalf."""
+    room = Apprise()
+    room.add(url)
+    hosts = [host for service in room if isinstance(host := getattr(service, "host", None), str) and host]
+    loop = asyncio.get_running_loop()
+    for host in hosts:
+        try:
+            found = await loop.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+        except (OSError, UnicodeError):
+            return False
+        if not found or not all(
+            ipaddress.ip_address(str(address[0]).partition("%")[0]).is_global for *_, address in found
+        ):
+            return False
+    return True
 
 
 class Chat:
+    def __init__(self, to_private_addresses: bool = False) -> None:
+        self._to_private_addresses = to_private_addresses
+
     async def send(self, url: str, letter: Letter) -> None:
         """Raises Refused when the address is of no use, Unavailable when its service did not take it."""
         room = Apprise()
         if not room.add(url):
             raise Refused("the chat address is not understood")
+        if not self._to_private_addresses and not await is_public(url):
+            raise Refused("the chat address is not on the public internet")
         if not await room.async_notify(title=letter.subject, body=letter.text, body_format=NotifyFormat.TEXT):
             raise Unavailable("the chat service did not take it")

@@ -5,9 +5,10 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
-from domain.approvals.plan import Plan
+from domain.approvals.card import percent_in_words
+from domain.approvals.plan import Plan, PlannedApproval
 from domain.approvals.replies import WORDS
-from domain.approvals.round import Round, explained
+from domain.approvals.round import Approval, ApprovalStatus, Round, explained
 from domain.money import formatted
 from domain.people import Person
 from domain.values import Value
@@ -26,6 +27,7 @@ SUBJECTS = {
     "consulted": "Your advice is asked for: {title}",
     "advised": "Advice for you: {title}",
     "lapsed": "The approval has ended: {title}",
+    "code": "Your code: {code}",
     "nobody_to_ask": "Nobody to ask: {title}",
     "missing_votes": "Too few can vote: {title}",
 }
@@ -53,6 +55,23 @@ class Facts(Value):
     text: str = ""
     """What somebody said who names the reader."""
     by: str = ""
+    """Who said it, or who handed it over."""
+    acts_for: tuple[str, ...] = ()
+    """For whom the reader decides while they are away."""
+    code: str = ""
+    """The one-time code."""
+
+
+def _people(approval: Approval, planned: dict[str, PlannedApproval], facts: Facts) -> list[tuple[str, str]]:
+    """Who decided, each with what they said; while nobody has, whom it waits for."""
+    if approval.status is ApprovalStatus.CARRIED:
+        given = planned[approval.id].carried
+        return [(facts.names.get(by, by), "") for by in given.by] if given else []
+    covering = facts.round.approval(approval.covered_by) or approval
+    voted = [seat for seat in covering.seats if seat.vote]
+    if voted:
+        return [(facts.names.get(seat.by or seat.holder, seat.by or seat.holder), seat.comment) for seat in voted]
+    return [(facts.names.get(one, one), "") for one in approval.holders] if approval.status.open else []
 
 
 def environment() -> Environment:
@@ -76,11 +95,16 @@ class Writer:
         known = [a for a in approvals if a in planned]
         asked = [planned[a] for a in known]
         outcome = _(OUTCOMES.get(facts.round.status.value, facts.round.status.value))
-        subject = _(SUBJECTS[template]).format(title=facts.round.title, outcome=outcome)
+        locale = locale_of(to.language)
+        title = facts.round.card.title(_, locale) if facts.round.card else facts.round.title
+        subject = _(SUBJECTS[template]).format(title=title, outcome=outcome, code=facts.code)
         context = {
             "_": _, "template": template, "person": to, "facts": facts, "round": facts.round, "asked": asked,
             "outcome": outcome, "subject": subject, "name": lambda who: facts.names.get(who, who),
-            "net": formatted(facts.net_total, facts.currency, locale_of(to.language)), "language": to.language,
+            "names": lambda people: ", ".join(facts.names.get(who, who) for who in people),
+            "net": formatted(facts.net_total, facts.currency, locale), "language": to.language, "title": title,
+            "percent": None if facts.discount_percent is None else percent_in_words(facts.discount_percent, locale),
+            "people": lambda approval: _people(approval, planned, facts),
             "status": lambda status: _(status.value.capitalize()),
             "words": WORDS[to.language], "decide_link": [facts.decide[a] for a in known if a in facts.decide],
             "heading": _("What it is about") if template in UNASKED else _("Why you are asked"),

@@ -2,12 +2,12 @@
 
 import asyncio
 import time
-from binascii import b2a_qp
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from email.header import Header
-from email.message import Message
-from email.utils import formataddr
+from datetime import UTC, datetime
+from email.errors import HeaderParseError
+from email.headerregistry import Address
+from email.message import EmailMessage
 
 import aiosmtplib
 
@@ -16,8 +16,6 @@ from notify.port import Letter, Refused, Unavailable
 
 SECONDS = 10
 LETTERS_PER_LINE, LINE_SECONDS = 50, 3.0
-BOUNDARY = "=_alternative"
-"""Between text and HTML: quoted-printable cannot contain it, so nobody has to look for one that the texts have not."""
 
 
 class SmtpServer(Value):
@@ -42,7 +40,7 @@ class Mail:
         """Raises Refused when the server says no for good, Unavailable for everything else."""
         try:
             async with self._turn, self._open_line() as line:
-                await line.send_message(compose(letter, self._server.sender))
+                await line.send_message(compose(letter, self._server.sender, datetime.now(UTC)))
         except aiosmtplib.SMTPRecipientsRefused as error:
             answers = [recipient.code for recipient in error.recipients]
             raise (Refused if all(code >= 500 for code in answers) else Unavailable)(f"SMTP {answers}") from None
@@ -78,29 +76,25 @@ class Mail:
         return line
 
 
-def compose(letter: Letter, sender: str) -> Message:
+def compose(letter: Letter, sender: str, at: datetime) -> EmailMessage:
     """Text and HTML; the same Message-ID every time, so that a mailbox can tell a repetition.
 
-    The parts are put together here: of the standard library's classes the newer ones parse every header that they are
-    given, and the older ones quote in Python what `binascii` does at once."""
-    mail = Message()
-    mail["MIME-Version"] = "1.0"
-    mail["Content-Type"] = f'multipart/alternative; boundary="{BOUNDARY}"'
-    mail["From"] = formataddr(("Dealwright", sender))
-    mail["To"] = formataddr((_one_line(letter.to_name), _one_line(letter.to)))
-    mail["Subject"] = Header(_one_line(letter.subject), "us-ascii" if letter.subject.isascii() else "utf-8")  # type: ignore[assignment]
+    Raises Refused for an address that is none."""
+    mail = EmailMessage()
+    try:
+        mail["From"] = Address("Dealwright", addr_spec=sender)
+        mail["To"] = Address(_one_line(letter.to_name), addr_spec=_one_line(letter.to))
+        if letter.reply_to:
+            mail["Reply-To"] = Address(addr_spec=_one_line(letter.reply_to))
+    except (ValueError, HeaderParseError):
+        raise Refused("the address cannot be written to") from None
+    mail["Subject"] = _one_line(letter.subject)
+    mail["Date"] = at
     mail["Message-ID"] = f"<{letter.id}@{sender.rpartition('@')[2]}>"
-    if letter.reply_to:
-        mail["Reply-To"] = _one_line(letter.reply_to)
     mail["Auto-Submitted"] = "auto-generated"
-    mail.set_payload(f"{_part('plain', letter.text)}{_part('html', letter.html)}--{BOUNDARY}--\n")
+    mail.set_content(letter.text, cte="quoted-printable")
+    mail.add_alternative(letter.html, subtype="html", cte="quoted-printable")
     return mail
-
-
-def _part(kind: str, text: str) -> str:
-    body = b2a_qp(text.encode(), istext=True).decode()
-    head = f'Content-Type: text/{kind}; charset="utf-8"\nContent-Transfer-Encoding: quoted-printable\n'
-    return f"--{BOUNDARY}\n{head}\n{body}\n"
 
 
 def _one_line(text: str) -> str:

@@ -124,7 +124,7 @@ class Advancer:
     ) -> NewCommand:
         """The same command, under the same id, as the link in the letter would have sent. Raises Refusal."""
         told = {name: text_of(signal.data.get(name)) for name in ("comment", "to") if name in signal.data}
-        fields = {"approval": claim.approval, "digest": run.state.get("digest"), "comment": "", **told}
+        fields = {"approval": claim.approval, "digest": claim.digest or run.state.get("digest"), "comment": "", **told}
         request = CommandRequest(
             id=command_id(claim.person, claim.key), actor=claim.person, verb=signal.verb, channel="link", run=run.id,
             fields=fields,

@@ -24,7 +24,7 @@ from storage.inbox import Waiting
 from storage.runs import RunSnapshot
 
 
-class Shown(Value):
+class ApprovalDetail(Value):
     """One approval as its reader sees it: with its round, and the quote it is about."""
 
     approval: Approval
@@ -57,7 +57,7 @@ class Result(Value):
 DECIDED_ALREADY = ("already_decided", "round_closed")
 
 
-def fulfils(round: Round, decision: Decision, person: str) -> bool:
+def is_fulfilled(round: Round, decision: Decision, person: str) -> bool:
     """Whether a round stands as a decision asked, by the same person: covered by another approval of theirs, or ended
     by a rejection of theirs."""
     approval = round.approval(decision.approval)
@@ -93,7 +93,7 @@ class Approvals:
     async def _holders(self, session: AsyncSession, person: Person) -> list[str]:
         return [person.id, *await principals(session, person.id, "quote", self._office.clock())]
 
-    async def get(self, person: Person, id: str) -> Shown:
+    async def get(self, person: Person, id: str) -> ApprovalDetail:
         reach = authorise(person, "approvals.read")
         async with self._office.database.reading() as session:
             found = await rounds.run_of_approval(session, id)
@@ -106,7 +106,7 @@ class Approvals:
             round, plan = Round.model_validate(run.state), Plan.model_validate(run.opening["plan"])
             approval, planned = list(explained(round, plan))[row.number]
             names = await rounds.names(session, {s.holder for a in round.approvals for s in a.seats})
-        return Shown(
+        return ApprovalDetail(
             approval=approval, reasons=planned.reasons, asked=planned.asked, notes=planned.notes, round=round,
             run=run.id, quote=stored.quote, names=names,
         )  # fmt: skip
@@ -144,7 +144,7 @@ class Approvals:
         async with self._office.database.reading() as session:
             found = await rounds.run_of_approval(session, decision.approval)
             round = Round.model_validate(found[1].state) if found else None
-        if round and fulfils(round, decision, caller.person.id):
+        if round and is_fulfilled(round, decision, caller.person.id):
             code = "approved" if decision.verb == "approve" else "rejected"
             covered = Outcome(applied=True, code=code, sentence="Another of your decisions covers this one.")
             return result.model_copy(update={"outcome": covered})

@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from domain.approvals.card import Say
 from domain.audit import Entry
 from domain.errors import NotAllowed
 from domain.people import Person
@@ -24,6 +25,9 @@ class Office:
     audit_key: bytes
     company_currency: str
     chat_schemes: tuple[str, ...] = ()
+    chat_to_private_addresses: bool = False
+    say: Say = field(default_factory=Say)
+    """The company's language: what ops read in Temporal."""
     sla_hours: Mapping[str, int] = field(default_factory=dict)
     """Within how many hours each level of service answers."""
 

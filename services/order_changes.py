@@ -141,7 +141,7 @@ async def _planned(
         return None
     rates = (await people.rates(session, office.company_currency)).on(now.date())
     owner = await people.load_person(session, order.owner)
-    subject = change_subject(order, then.order, command.payload, rates, owner.unit if owner else "")
+    subject = change_subject(order, then.order, command.payload, rates, owner.unit if owner else "", office.say)
     plan, _ = await plan_for(session, stored.policy, subject, command.actor, order.status.value, now)
     if plan.unresolved:
         nobody = plan.unresolved[0]
@@ -165,6 +165,7 @@ async def _prepare_round(
     prepared.run, prepared.plan, prepared.subject = run, plan, subject
     prepared.round = new_round(
         run, plan, kind="order_change", id=order.quote, number=number, digest=subject.digest, title=subject.title,
-        customer=subject.customer, submitter=command.actor, barred=barred_people(subject, command.actor),
+        card=subject.card, customer=subject.customer, submitter=command.actor,
+        barred=barred_people(subject, command.actor),
         policy_version=stored.version, on_rejection=policy.on_rejection, submitted_at=now,
     )  # fmt: skip

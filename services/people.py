@@ -5,10 +5,10 @@ from zoneinfo import available_timezones
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from domain.errors import Invalid, NotFound
+from domain.errors import Invalid, NotAllowed, NotFound
 from domain.people import Group, Person, Role
 from domain.quotes import unknown_zone
-from notify.chat import checked
+from notify.chat import check_address, is_public
 from services.commands import Caller
 from services.office import Office, authorise
 from services.versions import next_version
@@ -50,11 +50,17 @@ class People:
         return stored
 
     async def set_chat(self, caller: Caller, id: str, url: str) -> None:
-        """Where a person's chat messages go, beside their mail; empty for none. Raises Invalid."""
-        authorise(caller.person, "people.write")
-        office = self._office
+        """Where a person's chat messages go, beside their mail; empty for none. Raises Invalid, NotAllowed.
+
+        Only they themselves say where: whoever set somebody else's would read their messages."""
+        office, own = self._office, caller.person.id == id
+        authorise(caller.person, "chat.write" if own else "people.write")
+        if url and not own:
+            raise NotAllowed(f"Only {id} can set this address. You can remove it.")
         if url:
-            checked(url, office.chat_schemes)
+            check_address(url, office.chat_schemes)
+            if not office.chat_to_private_addresses and not await is_public(url):
+                raise Invalid.field("url", "must name a host on the public internet")
         async with office.database.writing() as session:
             _found(await people.load_person(session, id, lock=True), "user", id)
             await people.set_chat(session, id, url)

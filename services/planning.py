@@ -49,7 +49,7 @@ async def planned(session: AsyncSession, office: Office, drafted: Drafted, submi
     owner = await people.load_person(session, quote.owner)
 
     def as_subject(other: Quote, rates: Mapping[str, Decimal] = rates) -> Subject:
-        return quote_subject(other, 0, rates, drafted.editors, owner.unit if owner else "", policy.neutral)
+        return quote_subject(other, 0, rates, drafted.editors, owner.unit if owner else "", policy.neutral, office.say)
 
     def at_rate(rate: Decimal) -> Subject:
         return as_subject(quote, {quote.currency: rate})

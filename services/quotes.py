@@ -284,7 +284,7 @@ class Quotes:
         run_id = round_run("quote", quote.id, number)
         round = new_round(
             run_id, needed, kind="quote", id=quote.id, number=number, digest=subject.digest, title=subject.title,
-            customer=subject.customer, submitter=submitter, barred=barred_people(subject, submitter),
+            card=subject.card, customer=subject.customer, submitter=submitter, barred=barred_people(subject, submitter),
             policy_version=policy.version, on_rejection=policy.policy.on_rejection,
             valid_for_days=policy.policy.valid_for_days, submitted_at=now,
         )  # fmt: skip

@@ -1,17 +1,19 @@
 """Deciding by a mail reply: the address says which message is answered, the first line what is decided."""
 
 from datetime import datetime, timedelta
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import structlog
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.approvals.notices import ASKING
-from domain.approvals.replies import meaning
+from domain.approvals.replies import Verb, meaning
+from domain.approvals.round import Round
 from domain.errors import CommandIdReused, Refusal
 from domain.people import Person
+from domain.runs import Outcome
 from domain.values import Value, short_id
-from services.approvals import Approvals
+from services.approvals import Approvals, Decision, is_fulfilled
 from services.commands import Caller
 from services.office import Office, authorise
 from storage import inbound, messages, people, rounds
@@ -20,15 +22,17 @@ from storage.messages import Message
 
 log = structlog.get_logger()
 ANSWERS_A_DAY = 5
-Result = Literal["decided", "unclear", "comment_required", "refused", "automatic", "not_theirs", "unknown"]
-ANSWERED: tuple[Result, ...] = ("unclear", "comment_required", "refused")
+Result = Literal[
+    "decided", "unclear", "comment_required", "refused", "ended", "confirm", "automatic", "not_theirs", "unknown"
+]
+ANSWERED: tuple[Result, ...] = ("unclear", "comment_required", "refused", "ended", "confirm")
 
 
 class Mail(Protocol):
-    """A reply, as a mail server understood it."""
+    """A reply, as a mail server understood it. Its text is read when it is asked for, not before."""
 
     @property
-    def message_id(self) -> str: ...
+    def identity(self) -> str: ...
     @property
     def sender(self) -> str: ...
     @property
@@ -37,79 +41,117 @@ class Mail(Protocol):
     def first_line(self) -> str: ...
     @property
     def comment(self) -> str: ...
+    def passed(self, server: str) -> bool: ...
 
 
-class Said(Value):
+class ReplyResult(Value):
     result: Result
     detail: str = ""
 
 
 class Replies:
-    def __init__(self, office: Office, approvals: Approvals) -> None:
+    """`authenticated_by` is the mail server whose verdict on senders is believed. Where a verdict is needed
+    (`needs_verdict`) and there is none, a reply decides nothing and its sender is sent a link to confirm it."""
+
+    def __init__(
+        self, office: Office, approvals: Approvals, authenticated_by: str = "", needs_verdict: bool = False
+    ) -> None:
         self._office = office
         self._approvals = approvals
+        self._authenticated_by = authenticated_by
+        self._needs_verdict = needs_verdict or bool(authenticated_by)
 
-    async def receive(self, answered: str, mail: Mail) -> Said:
+    async def receive(self, answered: str, mail: Mail) -> ReplyResult:
         """Obey a reply, or ask again in the reader's language; the same mail twice is one mail.
 
         Authority is checked now, not when the message went out."""
         office = self._office
-        id = short_id("i", answered, mail.message_id or f"{mail.sender}|{mail.first_line}|{mail.comment}")
+        id = short_id("i", answered, mail.identity)
         async with office.database.reading() as session:
             message = await messages.load(session, answered)
             person = await people.load_person(session, message.person) if message else None
             if await inbound.known(session, id):
-                return Said(result="decided", detail="already received")
-        said = await self._obey(message, person, mail) if message and person else Said(result="unknown")
+                return ReplyResult(result="decided", detail="already received")
+        done = await self._execute(message, person, mail) if message and person else ReplyResult(result="unknown")
         async with office.database.writing() as session:
             now = office.clock()
             received = Received(
                 id=id, at=now, sender=mail.sender, person=person.id if person else None, message=answered,
-                run=message.run if message else None, result=said.result, detail=said.detail[:500],
+                run=message.run if message else None, result=done.result, detail=done.detail[:500],
             )  # fmt: skip
-            if await inbound.add(session, received) and said.result in ANSWERED and message and person:
-                await self._answer(session, message, person, said, id, now)
-        log.info("reply", message=answered, result=said.result)
-        return said
+            if await inbound.add(session, received) and done.result in ANSWERED and message and person:
+                await self._answer(session, message, person, done, id, now)
+        log.info("reply", message=answered, result=done.result)
+        return done
 
-    async def _obey(self, message: Message, person: Person, mail: Mail) -> Said:
+    async def _execute(self, message: Message, person: Person, mail: Mail) -> ReplyResult:
+        """Who may write is checked before what they wrote is read."""
         if message.template not in (*ASKING, "answer"):
-            return Said(result="unknown")
+            return ReplyResult(result="unknown")
         if mail.automatic:
-            return Said(result="automatic")
+            return ReplyResult(result="automatic")
         if not person.active or mail.sender.casefold() != person.email.casefold():
-            return Said(result="not_theirs", detail=f"sent by {mail.sender}")
+            return ReplyResult(result="not_theirs", detail=f"sent by {mail.sender}")
+        round = await self._round(message)
+        if not round.running and not await self._answered_before(message, person):
+            return ReplyResult(result="ended", detail=round.status.value)
         verb = meaning(mail.first_line, person.language)
         if verb is None:
-            return Said(result="unclear", detail=mail.first_line[:100])
+            return ReplyResult(result="unclear", detail=mail.first_line[:100])
         if verb == "reject" and not mail.comment:
-            return Said(result="comment_required")
-        refused = [said for approval in message.data.get("approvals", ())
-                   if (said := await self._decide(message, approval, person, verb, mail.comment))]  # fmt: skip
-        return Said(result="refused", detail=refused[0]) if refused else Said(result="decided", detail=verb)
+            return ReplyResult(result="comment_required")
+        if self._needs_verdict and not (self._authenticated_by and mail.passed(self._authenticated_by)):
+            return ReplyResult(result="confirm", detail=verb)
+        return await self._decide(message, person, verb, mail.comment)
 
-    async def _decide(self, message: Message, approval: str, person: Person, verb: str, comment: str) -> str | None:
+    async def _round(self, message: Message) -> Round:
+        async with self._office.database.reading() as session:
+            return (await rounds.round_of(session, message.run))[0]
+
+    async def _answered_before(self, message: Message, person: Person) -> bool:
+        """Whether this very message was answered with a decision already."""
+        for approval in message.data.get("approvals", ()):
+            caller = Caller(person=person, channel="mail", key=_key(message, approval))
+            if await self._office.path.outcome(caller.command_id):
+                return True
+        return False
+
+    async def _decide(self, message: Message, person: Person, verb: Verb, comment: str) -> ReplyResult:
+        """Decide everything the message asks for. One decision may cover the others: then all were decided."""
+        shown = message.data.get("digest") or (await self._round(message)).digest
+        refused: list[str] = []
+        for approval in message.data.get("approvals", ()):
+            decision = Decision(approval=approval, verb=verb, digest=shown, comment=comment)
+            sentence = await self._decide_one(message, person, decision)
+            if sentence and not is_fulfilled(await self._round(message), decision, person.id):
+                refused.append(sentence)
+        return (
+            ReplyResult(result="refused", detail=refused[0]) if refused else ReplyResult(result="decided", detail=verb)
+        )
+
+    async def _decide_one(self, message: Message, person: Person, decision: Decision) -> str | None:
         """None when it was decided; else why not."""
-        caller = Caller(person=person, channel="mail", key=f"message:{message.id}:{approval}")
+        caller = Caller(person=person, channel="mail", key=_key(message, decision.approval))
+        act = self._approvals.approve if decision.verb == "approve" else self._approvals.reject
         try:
-            async with self._office.database.reading() as session:
-                round, _ = await rounds.round_of(session, message.run)
-            act = self._approvals.approve if verb == "approve" else self._approvals.reject
-            answer = await act(caller, approval, round.digest, comment)
+            outcome: Outcome | None = (await act(caller, decision.approval, decision.digest, decision.comment)).outcome
         except CommandIdReused:
             return "You already answered this message."
         except Refusal as refusal:
             return refusal.sentence
-        outcome = answer.outcome
         return outcome.sentence if outcome and not outcome.applied else None
 
     async def _answer(
-        self, session: AsyncSession, message: Message, person: Person, said: Said, id: str, now: datetime
+        self, session: AsyncSession, message: Message, person: Person, done: ReplyResult, id: str, now: datetime
     ) -> None:
         since = now - timedelta(days=1)
         if await messages.count_since(session, person.id, "answer", since) >= ANSWERS_A_DAY:
             return
-        data = {"approvals": message.data.get("approvals", []), "result": said.result, "detail": said.detail}
+        data: dict[str, Any] = {
+            "approvals": message.data.get("approvals", []),
+            "digest": message.data.get("digest", ""),
+        }
+        data |= {"result": done.result, "detail": done.detail}
         await messages.queue(session, short_id("m", id), message, "answer", data, now)
 
     async def received(self, person: Person, after: str, limit: int) -> list[Received]:
@@ -117,3 +159,8 @@ class Replies:
         authorise(person, "messages.read")
         async with self._office.database.reading() as session:
             return await inbound.listed(session, after, limit)
+
+
+def _key(message: Message, approval: str) -> str:
+    """Whatever way a message is answered, by reply or link, it is one command for each approval."""
+    return f"message:{message.id}:{approval}"

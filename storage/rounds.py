@@ -126,16 +126,20 @@ async def project_round(session: AsyncSession, run: RunSnapshot, was: Round, now
     else:
         await insert_approvals(session, run.id, now, Plan.model_validate(run.opening["plan"]))
     notices = await compute_notices(session, run.id, was, now, applied, at)
-    await insert_messages(session, run.id, notices, at)
+    await insert_messages(session, run.id, notices, at, now.digest)
     if was.running and not now.running and now.subject_kind == "quote":
         await quotes.set_status(session, now.subject_id, ENDED[now.status], at, now.valid_until)
 
 
-async def insert_messages(session: AsyncSession, run: str, notices: Sequence[Notice], at: datetime) -> None:
+async def insert_messages(
+    session: AsyncSession, run: str, notices: Sequence[Notice], at: datetime, digest: str = ""
+) -> None:
+    """`digest` is of what the letters show: an answer to one binds to it."""
     messages = [
         {
             "id": notice.id, "person": notice.person, "template": notice.template, "subject": round_subject(run),
-            "run": run, "data": {"approvals": list(notice.approvals), **notice.facts}, "channel": "mail",
+            "run": run, "channel": "mail",
+            "data": {"approvals": list(notice.approvals), "digest": digest, **notice.facts},
             "status": "queued", "attempts": 0,
             "next_at": at, "created_at": at, "sent_at": None, "error": "",
         }
@@ -152,18 +156,18 @@ async def compute_notices(
     found = notices(run, was, now, applied)
     asking = [notice for notice in found if notice.template in ASKING]
     standing = await delegations.standing(session, at) if asking else []
-    stand_ins: dict[str, list[str]] = {}
+    stand_ins: dict[str, list[Notice]] = {}
     for notice in asking if standing else ():
         for delegate in delegates_of(notice.person, standing, at, now.subject_kind):
-            stand_ins.setdefault(delegate, []).extend(notice.approvals)
+            stand_ins.setdefault(delegate, []).append(notice)
     known = {notice.person for notice in asking}
     nobody = [id for act in applied for id in act.outcome.facts.get("nobody_to_ask", ())]
     if nobody:
         watchers = await people.with_roles(session, WATCHERS)
         found = [*found, *(inform_of(run, now.seq, person, "nobody_to_ask", nobody) for person in watchers)]
     more = [
-        asked(run, now.seq, person, approvals)
-        for person, approvals in stand_ins.items()
+        asked(run, now.seq, person, [a for notice in theirs for a in notice.approvals], [n.person for n in theirs])
+        for person, theirs in stand_ins.items()
         if person not in known and person not in now.barred
     ]
     return [*found, *more]

@@ -407,6 +407,17 @@ class EventRow(SQLModel, table=True):
     mac: str
 
 
+class CodeRow(SQLModel, table=True):
+    """The one-time code that a person was mailed last; its digits follow from the nonce and a secret."""
+
+    __tablename__ = "code"
+
+    person: str = Field(primary_key=True, max_length=64)
+    nonce: str = Field(max_length=64)
+    expires_at: datetime = moment()
+    tries: int
+
+
 class ApprovalRow(SQLModel, table=True):
     """The projection of one approval, for lists."""
 

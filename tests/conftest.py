@@ -146,7 +146,11 @@ class Bench:
 
 def make_bench(url: str, allow_unverified: bool = False) -> Bench:
     settings = some_settings(url).model_copy(
-        update={"allow_unverified_signals": allow_unverified, "chat_schemes": "json,slack"}
+        update={
+            "allow_unverified_signals": allow_unverified,
+            "chat_schemes": "json,slack",
+            "chat_to_private_addresses": True,
+        }
     )
     clock, engine = Clock(), SilentEngine()
     house = build(settings, hashes=CHEAP, clock=clock, temporal=engine)

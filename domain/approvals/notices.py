@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from domain.approvals.round import Approval, ApprovalStatus, Round, RoundStatus
-from domain.runs import AppliedCommand
+from domain.runs import AppliedCommand, text_of
 from domain.values import Id, Value, short_id
 
 ASKING = ("requested", "delegated", "reminder")
@@ -24,7 +24,7 @@ class Notice(Value):
 
 def notices(run: str, before: Round, after: Round, acts: Sequence[AppliedCommand]) -> list[Notice]:
     """What the step from `before` to `after` gives people to know."""
-    handed = {str(act.outcome.facts.get("to")) for act in acts if act.outcome.code in ("delegated", "reassigned")}
+    handed = {str(act.outcome.facts.get("to")): act for act in acts if act.outcome.code in ("delegated", "reassigned")}
     waiting: dict[str, list[str]] = {}
     for approval in after.requested:
         earlier = before.approval(approval.id)
@@ -32,7 +32,9 @@ def notices(run: str, before: Round, after: Round, acts: Sequence[AppliedCommand
             if holder not in _asked(earlier):
                 waiting.setdefault(holder, []).append(approval.id)
     found = [
-        _notice(run, after.seq, person, "delegated" if person in handed else "requested", approvals)
+        _notice(run, after.seq, person, "delegated", approvals, _handed_by(handed[person]))
+        if person in handed
+        else _notice(run, after.seq, person, "requested", approvals)
         for person, approvals in waiting.items()
     ]
     found += [
@@ -45,6 +47,11 @@ def notices(run: str, before: Round, after: Round, acts: Sequence[AppliedCommand
     if before.running and not after.running:
         found += _ending(run, before, after)
     return found
+
+
+def _handed_by(act: AppliedCommand) -> dict[str, str]:
+    """Who handed it over, and why."""
+    return {"by": act.command.actor, "text": text_of(act.command.payload.get("comment"))}
 
 
 def _informed(run: str, before: Round, after: Round) -> list[Notice]:
@@ -86,9 +93,10 @@ def _reminded(before: Round, after: Round) -> dict[str, list[str]]:
     return found
 
 
-def asked(run: str, seq: int, person: str, approvals: list[str]) -> Notice:
+def asked(run: str, seq: int, person: str, approvals: list[str], acts_for: list[str]) -> Notice:
     """A request to somebody who decides for those asked."""
-    return _notice(run, seq, person, "requested", list(dict.fromkeys(approvals)))
+    facts = {"acts_for": ",".join(dict.fromkeys(acts_for))}
+    return _notice(run, seq, person, "requested", list(dict.fromkeys(approvals)), facts)
 
 
 def inform_of(run: str, seq: int, person: str, template: str, approvals: list[str]) -> Notice:

@@ -5,6 +5,7 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import Any
 
+from domain.approvals.card import Card
 from domain.approvals.plan import AddedApproval, Ask, Plan, PlannedApproval
 from domain.approvals.policy import OnRejection
 from domain.approvals.smart import Decision, Given, Refused
@@ -144,6 +145,9 @@ class Round(RunState):
     number: int
     digest: str
     title: str
+    """In the company's language."""
+    card: Card | None = None
+    """What a title is made of, for readers of every language."""
     customer: str
     submitter: str
     barred: tuple[str, ...]
@@ -196,7 +200,7 @@ def round_run(kind: str, subject: str, number: int | str) -> str:
 def new_round(
     run: str, plan: Plan, *, kind: str, id: str, number: int, digest: str, title: str, customer: str,
     submitter: str, barred: tuple[str, ...], policy_version: int, on_rejection: OnRejection = "end",
-    valid_for_days: int | None = None, submitted_at: Instant | None = None,
+    valid_for_days: int | None = None, submitted_at: Instant | None = None, card: Card | None = None,
 ) -> Round:  # fmt: skip
     """The round at sequence number 0: everything waits until it is opened."""
     approvals = tuple(
@@ -208,7 +212,7 @@ def new_round(
         for n, p in enumerate(plan.approvals)
     )  # fmt: skip
     return Round(
-        subject_kind=kind, subject_id=id, number=number, digest=digest, title=title, customer=customer,
+        subject_kind=kind, subject_id=id, number=number, digest=digest, title=title, card=card, customer=customer,
         submitter=submitter, barred=barred, policy_version=policy_version, approvals=approvals, after=plan.after,
         on_rejection=on_rejection, valid_for_days=valid_for_days, submitted_at=submitted_at,
     )  # fmt: skip

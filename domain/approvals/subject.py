@@ -6,6 +6,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
+from domain.approvals.card import Card, Say
 from domain.quotes import Quote
 from domain.values import Testable, Value
 
@@ -73,6 +74,8 @@ class Subject(Value):
     version: int
     digest: str
     title: str
+    card: Card | None = None
+    """What the title is made of."""
     customer: str
     owner: str
     editors: tuple[str, ...] = ()
@@ -115,15 +118,17 @@ def testable(value: object) -> Testable:
 
 def quote_subject(
     quote: Quote, version: int, rates: Mapping[str, Decimal], editors: tuple[str, ...], owner_unit: str = "",
-    neutral: Collection[str] = (),
+    neutral: Collection[str] = (), say: Say = Say(),
 ) -> Subject:  # fmt: skip
     """The quote as its policy sees it; `neutral` fields are outside what a decision binds to."""
+    card = quote_card(quote)
     return Subject(
         kind="quote",
         id=quote.id,
         version=version,
         digest=quote.digest_without(neutral),
-        title=quote_title(quote),
+        title=card.title(say.word, say.locale),
+        card=card,
         customer=quote.customer.name,
         owner=quote.owner,
         editors=editors,
@@ -133,7 +138,9 @@ def quote_subject(
     )
 
 
-def quote_title(quote: Quote) -> str:
-    """`Quote Q-1 · Acme · 27.5 % · 120,000.00 EUR`: what ops and approvers read first."""
-    off = "" if quote.discount_percent is None else f" · {quote.discount_percent.quantize(Decimal('0.1'))} %"
-    return f"Quote {quote.id} · {quote.customer.name}{off} · {quote.net_total:,.2f} {quote.currency}"
+def quote_card(quote: Quote) -> Card:
+    """What ops and approvers read first."""
+    return Card(
+        kind="Quote", id=quote.id, customer=quote.customer.name, percent=quote.discount_percent,
+        amounts=(quote.net_total,), currency=quote.currency,
+    )  # fmt: skip

@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
+from domain.approvals.card import Card, Say
 from domain.approvals.subject import Subject
-from domain.money import converted
+from domain.money import converted, formatted
 from domain.orders.ledger import NOTHING
 from domain.orders.order import Order
 from domain.orders.payload import day_of
@@ -13,8 +14,9 @@ from domain.values import digest, plain_number
 
 
 def change_subject(
-    was: Order, now: Order, payload: Mapping[str, Any], rates: Mapping[str, Decimal], owner_unit: str
-) -> Subject:
+    was: Order, now: Order, payload: Mapping[str, Any], rates: Mapping[str, Decimal], owner_unit: str,
+    say: Say = Say(),
+) -> Subject:  # fmt: skip
     """`was` and `now` are the order before and with the change; amounts are in the company's currency."""
     before, after = (converted(order.net_total, was.currency, rates) for order in (was, now))
     rate = converted(Decimal(1), was.currency, rates)
@@ -32,7 +34,8 @@ def change_subject(
             )  # fmt: skip
     percent = None if before == 0 else (after - before) / before * 100
     return Subject(
-        kind="order_change", id=was.quote, version=was.version, title=change_title(was, now), customer=was.customer,
+        kind="order_change", id=was.quote, version=was.version, title=change_card(was, now).title(say.word, say.locale),
+        card=change_card(was, now), rate=rate, customer=was.customer,
         digest=digest([was.id, was.version, dict(payload)]), owner=was.owner,
         fields={
             "order": was.id, "quote": was.quote, "customer": was.customer, "currency": was.currency,
@@ -45,13 +48,14 @@ def change_subject(
     )  # fmt: skip
 
 
-def change_title(was: Order, now: Order) -> str:
-    """`Order Q-1-2 · Acme · 473.46 → 568.20 EUR`."""
-    return f"Order {was.id} · {was.customer} · {_money(was, now)}"
+def change_card(was: Order, now: Order) -> Card:
+    """`Order Q-1-2 · Acme · 473.46 → 568.20 EUR`, in figures."""
+    amounts = (was.net_total, now.net_total)
+    return Card(kind="Order", id=was.id, customer=was.customer, amounts=amounts, currency=was.currency)
 
 
 def _money(was: Order, now: Order) -> str:
-    return f"{was.net_total:,.2f} → {now.net_total:,.2f} {was.currency}"
+    return " → ".join(formatted(order.net_total, was.currency) for order in (was, now))
 
 
 def in_words(was: Order, now: Order) -> str:

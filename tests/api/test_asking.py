@@ -92,7 +92,15 @@ async def test_advice_is_asked_in_the_inbox_given_and_the_holder_told(api: Api) 
     (mine,) = await inbox(api, "fabio")
     assert mine["question"] == "Is that margin still fine?"
     assert await told(api, "consulted") == [
-        ("fabio", {"approvals": [item["approval"]], "text": "Is that margin still fine?", "by": "dora"})
+        (
+            "fabio",
+            {
+                "approvals": [item["approval"]],
+                "digest": item["digest"],
+                "text": "Is that margin still fine?",
+                "by": "dora",
+            },
+        )
     ]
     refused = await api.call("fabio", "POST", f"{path}/approve", json={"digest": item["digest"]})
     assert refused.json()["code"] == "not_an_approver"

@@ -80,7 +80,7 @@ async def test_what_the_policy_wants_approved_holds_the_order_until_it_is(api: A
     assert (shown["status"], shown["order"]["holds"][0]["owner"]) == ("held", "approval")
     assert await left(api) == {"1": "2:56.86"}, "it is kept for the change from now on"
     (item,) = (await api.call("dora", "GET", "/v1/inbox")).json()["items"]
-    assert (item["subject"], item["reasons"][0]) == (f"order:{id}", f"Order {id}: P-1 6 → 8; 204.57 → 261.44 EUR")
+    assert (item["subject"], item["reasons"][0]) == (f"order:{id}", f"Order {id}: P-1 6 → 8; €204.57 → €261.44")
     assert (await api.call("dora", "GET", f"/v1/approvals/{item['approval']}")).status_code == 200
     await done(api, "dora", f"approvals/{item['approval']}/approve", digest=item["digest"])
     shown = await order(api, id)

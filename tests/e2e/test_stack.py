@@ -153,7 +153,7 @@ async def test_the_temporal_ui_shows_what_a_run_waits_for(live: Live) -> None:
     await live.call("rita", "POST", "/v1/quotes/UI-1/submit")
     client = await live.house.engine.client(lazy=False)
     description = await client.get_workflow_handle("quote:UI-1:approval:1").describe()
-    assert await description.static_summary() == "Quote UI-1 · Acme · 15.0 % · 85.00 EUR"
+    assert await description.static_summary() == "Quote UI-1 · Acme · 15.0 % · €85.00"
 
     async def listed() -> bool:
         query = "DealwrightStatus = 'pending' AND DealwrightWaitingOn = 'dora' AND DealwrightCustomer = 'Acme'"

@@ -3,6 +3,7 @@
 import json
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -10,8 +11,12 @@ import pytest
 from sqlmodel import select
 
 from activities.notifying import Delivering
+from domain.errors import Invalid
+from domain.people import Person
 from notify.chat import Chat
-from notify.port import Letter
+from notify.port import Letter, Refused
+from services.commands import Caller
+from services.people import People
 from storage.tables import MessageRow, RunRow
 from tests.api.test_quotes import BODY, submitted
 from tests.apiclient import Api
@@ -65,28 +70,29 @@ async def statuses(api: Api) -> dict[tuple[str, str], str]:
         return {(m.person, m.channel): m.status for m in (await session.exec(select(MessageRow))).all()}
 
 
-async def test_who_has_a_chat_is_told_there_too_with_a_link_that_decides(api: Api, room: Room) -> None:
+async def test_who_has_a_chat_is_told_there_too_with_a_link_that_needs_signing_in(api: Api, room: Room) -> None:
     house, box = api.bench.house, Box()
     url = f"json://127.0.0.1:{room.server_port}/hook"
-    assert (await api.call("root", "PUT", "/v1/users/dora/chat", json={"url": url})).status_code == 204
+    assert (await api.call("dora", "PUT", "/v1/users/dora/chat", json={"url": url})).status_code == 204
     assert "hook" not in (await api.call("root", "GET", "/v1/users/dora")).text, "it holds a secret"
     await submitted(api)
-    delivering = Delivering(house.database, box, Chat(), api.bench.clock, house.links)
+    delivering = Delivering(house.database, box, Chat(to_private_addresses=True), api.bench.clock, house.links)
     await delivering.deliver_due()
     await delivering.deliver_due()
     assert sorted(letter.to for letter in box.letters) == ["daniel@example.com", "dora@example.com"]
     (said,) = room.said
-    assert "/decide/" in said["message"]
+    assert "/decide/" not in said["message"], "whoever reads along must not decide"
+    assert "/quotes/Q-1" in said["message"]
     assert await statuses(api) == {("dora", "mail"): "sent", ("daniel", "mail"): "sent", ("dora", "chat"): "sent"}
 
 
 async def test_a_chat_that_is_away_is_tried_again_and_the_mail_is_not_sent_twice(api: Api, room: Room) -> None:
     house, box = api.bench.house, Box()
     url = f"json://127.0.0.1:{room.server_port}/hook"
-    await api.call("root", "PUT", "/v1/users/dora/chat", json={"url": url})
+    await api.call("dora", "PUT", "/v1/users/dora/chat", json={"url": url})
     await submitted(api)
     room.status = 503
-    delivering = Delivering(house.database, box, Chat(), api.bench.clock, house.links)
+    delivering = Delivering(house.database, box, Chat(to_private_addresses=True), api.bench.clock, house.links)
     for _ in range(3):
         await delivering.deliver_due()
     assert (await statuses(api))[("dora", "chat")] == "queued"
@@ -104,9 +110,32 @@ async def test_a_chat_that_is_away_is_tried_again_and_the_mail_is_not_sent_twice
 
 @pytest.mark.parametrize("url", ["http://x", "file:///etc/passwd", "mailto://x", "slack://", "json://" + "x" * 600])
 async def test_a_chat_address_that_is_not_allowed_is_refused(api: Api, url: str) -> None:
-    answer = await api.call("root", "PUT", "/v1/users/dora/chat", json={"url": url})
+    answer = await api.call("dora", "PUT", "/v1/users/dora/chat", json={"url": url})
     assert answer.status_code == 422
     assert (await api.call("adam", "PUT", "/v1/users/dora/chat", json={"url": ""})).status_code == 403
+
+
+async def test_only_the_person_sets_where_their_chat_goes_and_an_admin_may_remove_it(api: Api) -> None:
+    url = "slack://T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXrIdevi7FQ"
+    assert (await api.call("root", "PUT", "/v1/users/dora/chat", json={"url": url})).status_code == 403
+    assert (await api.call("dora", "PUT", "/v1/users/daniel/chat", json={"url": url})).status_code == 403
+    assert (await api.call("dora", "PUT", "/v1/users/dora/chat", json={"url": url})).status_code == 204
+    assert (await api.call("root", "PUT", "/v1/users/dora/chat", json={"url": ""})).status_code == 204
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["127.0.0.1", "localhost", "10.0.0.1", "169.254.169.254", "[::1]", "192.168.1.9", "0.0.0.0", "no-such.invalid"],
+)
+async def test_a_chat_address_inside_a_network_is_refused_and_not_written_to(api: Api, host: str) -> None:
+    office = replace(api.bench.house.office, chat_to_private_addresses=False)
+    dora = (await api.call("root", "GET", "/v1/users/dora")).json()
+    caller = Caller(person=Person.model_validate(dora))
+    with pytest.raises(Invalid, match=r"public internet|understands"):
+        await People(office).set_chat(caller, "dora", f"json://{host}:8080/hook")
+    letter = Letter(id="m-1", to="d@example.com", to_name="d", subject="s", text="t", html="h")
+    with pytest.raises(Refused):
+        await Chat().send(f"json://{host}:8080/hook", letter)
 
 
 async def test_a_round_that_cannot_be_read_does_not_hold_up_the_letters_beside_it(api: Api) -> None:
@@ -119,7 +148,7 @@ async def test_a_round_that_cannot_be_read_does_not_hold_up_the_letters_beside_i
         assert (await api.call("rita", method, path, json=body)).is_success
     async with house.database.writing() as session:
         (await session.get_one(RunRow, "quote:Q-1:approval:1")).state = {"status": "no such status"}
-    delivering = Delivering(house.database, box, Chat(), api.bench.clock, house.links)
+    delivering = Delivering(house.database, box, Chat(to_private_addresses=True), api.bench.clock, house.links)
     await delivering.deliver_due()
     assert sorted(letter.to for letter in box.letters) == ["daniel@example.com", "dora@example.com"]
     async with house.database.reading() as session:
