@@ -237,10 +237,13 @@ def import_salesforce_approvals(
 
 def show_remarks(remarks: list[Remark]) -> None:
     if remarks:
-        notes = Table("file", "record", "field", "what", title="Not taken over as it stood")
-        for remark in remarks:
-            notes.add_row(remark.file, remark.record, remark.field, remark.what)
+        notes = Table("kind", "file", "record", "field", "what", title="Not taken over as it stood")
+        for remark in sorted(remarks, key=lambda remark: KINDS.index(remark.kind)):
+            notes.add_row(remark.kind.replace("_", " "), remark.file, remark.record, remark.field, remark.what)
         screen.print(notes)
+
+
+KINDS = ("refused", "not_mapped", "note")
 
 
 @imports.command("salesforce")
@@ -277,10 +280,13 @@ def show_import(report: ImportReport, folder: Path, as_json: bool) -> None:
     if as_json:
         screen.print_json(report.model_dump_json())
         return
-    table = Table("", "new", "changed", "unchanged", title=f"Imported {folder.name}")
+    kinds = ("new", "changed", "unchanged", "refused")
+    table = Table("", "read", *kinds, title=f"Imported {folder.name}")
     for what, counts in (("products", report.products), ("quotes", report.quotes)):
-        table.add_row(what, *(str(counts.get(k, 0)) for k in ("new", "changed", "unchanged")))
-    screen.print(table, f"{report.lines} lines")
+        table.add_row(what, str(report.read.get(what, 0)), *(str(counts.get(kind, 0)) for kind in kinds))
+    screen.print(
+        table, f"{report.lines} of {report.read.get('lines', 0)} lines taken over, {report.not_mapped} not mapped"
+    )
     show_remarks(report.remarks)
 
 

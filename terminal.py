@@ -1,5 +1,6 @@
 """How the command line speaks: tables and JSON on one stream, progress and errors on the other."""
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,7 +10,10 @@ import typer
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-screen, errors = Console(), Console(stderr=True)
+WIDE = 400
+"""Columns of what is written into a file or a pipe: nobody sees there what is cut off."""
+screen = Console(width=None if sys.stdout.isatty() else WIDE)
+errors = Console(stderr=True, width=None if sys.stderr.isatty() else WIDE)
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 HomeOption = Annotated[Path, typer.Option(help="Where everything is kept.")]
 DEFAULT_HOME = Path(".home")

@@ -123,7 +123,8 @@ class QuoteLine(Value):
     family: Word | None = None
     quantity: Quantity
     list_price: Price
-    discount_percent: Percent = Decimal(0)
+    discount_percent: Percent | None = None
+    """Blank where nobody stated one: then it counts as none, and not in an average."""
     net_price: Price | None = None
     net_total: Price | None = None
     billing: Billing = Billing.ONE_TIME
@@ -155,6 +156,10 @@ class QuoteLine(Value):
     @classmethod
     def _gather(cls, data: Any) -> Any:
         return gather_unknown(data, cls.model_fields)
+
+    @property
+    def discount(self) -> Decimal:
+        return self.discount_percent or Decimal(0)
 
     @property
     def counted_in(self) -> Decimal:
@@ -217,7 +222,7 @@ class Quote(Value):
 
     def _sums(self, line: QuoteLine) -> LineSums:
         full = line.quantity * line.list_price * line.periods(self.term_months)
-        net = full * (HUNDRED - line.discount_percent) / HUNDRED
+        net = full * (HUNDRED - line.discount) / HUNDRED
         stated = line.net_total
         follows = stated is None or abs(stated - net) < minor_unit(self.currency)
         return LineSums(
@@ -315,7 +320,7 @@ class Quote(Value):
         return [p for n, line in enumerate(self.lines) for p in self._contradictions(line, f"lines[{n}]", unit)]
 
     def _contradictions(self, line: QuoteLine, where: str, unit: Decimal) -> list[dict[str, str]]:
-        unit_net = line.list_price * (HUNDRED - line.discount_percent) / HUNDRED
+        unit_net = line.list_price * (HUNDRED - line.discount) / HUNDRED
         expected = unit_net * line.quantity * line.periods(self.term_months)
         found = []
         if line.net_price is not None and abs(line.net_price - unit_net) >= unit:

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Iterable
 
 from domain.people import Person
 from services.office import Office, authorise
-from services.records import csv_of, spreadsheet_safe
+from services.records import BOM, csv_of, spreadsheet_safe
 from storage import orders
 from storage.orders import ErpDocument
 
@@ -28,7 +28,7 @@ class Documents:
 
     async def _rows(self, status: str | None) -> AsyncIterator[str]:
         after: tuple[str, int] | None = None
-        yield csv_of([COLUMNS])
+        yield BOM + csv_of([COLUMNS])
         while True:
             async with self._office.database.reading() as session:
                 page = await orders.documents(session, status, after, EXPORTED_AT_ONCE)

@@ -8,7 +8,7 @@ from domain.orders.ledger import ZERO
 from domain.people import Person
 from domain.values import Amount, Value
 from services.office import Office, authorise
-from services.records import csv_of, spreadsheet_safe
+from services.records import BOM, csv_of, spreadsheet_safe
 from storage import figures
 from storage.figures import Future, OnTime, Waiting
 
@@ -74,4 +74,4 @@ def as_csv(found: OrderFigures) -> str:
     for name, waiting in (("not_in_stock", found.not_in_stock), ("refused", found.refused)):
         kept += [(name, spreadsheet_safe(one.order), one.since.isoformat()) for one in waiting]
     kept += [(f"week_{week.currency}", week.begins, week.net_total) for week in found.weeks]
-    return csv_of([("figure", "of", "value"), *kept])
+    return BOM + csv_of([("figure", "of", "value"), *kept])

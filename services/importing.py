@@ -19,9 +19,15 @@ from storage.quotes import StoredQuote
 class ImportReport(Value):
     """What an import did, and what it could not take over and why."""
 
+    read: dict[str, int] = {}
+    """How many products, quotes and lines the files hold."""
     products: dict[str, int]
     quotes: dict[str, int]
+    """How many are new, changed, unchanged or refused."""
     lines: int
+    """How many lines were taken over."""
+    not_mapped: int = 0
+    """How many things were kept as they could be, and are listed with their reason."""
     remarks: list[Remark]
 
 
@@ -106,8 +112,13 @@ class Imports:
                 await quotes.save(session, stored, new=known is None)
                 _count(made["quotes"], "changed" if known else "new")
                 remarks += [Remark(file=file, record=quote.id, field=f["field"], what=f["problem"]) for f in flags]
-        lines = sum(len(quote.lines) for quote in export.quotes)
-        return ImportReport(products=made["products"], quotes=made["quotes"], lines=lines, remarks=remarks)
+        if refused := {remark.record for remark in remarks if remark.kind == "refused"}:
+            made["quotes"]["refused"] = len(refused)
+        return ImportReport(
+            read=export.read, products=made["products"], quotes=made["quotes"], remarks=remarks,
+            lines=sum(len(quote.lines) for quote in export.quotes),
+            not_mapped=sum(remark.kind == "not_mapped" for remark in remarks),
+        )  # fmt: skip
 
 
 def _count(counts: dict[str, int], what: str) -> None:

@@ -16,12 +16,12 @@ from domain.approvals.policy import Aggregate, Policy
 from domain.approvals.subject import KNOWN_FIELDS, KNOWN_LINE_FIELDS, FieldType, Subject
 from domain.errors import Invalid
 from domain.values import Testable
-from services.salesforce import NOTHING
+from services.csv_files import NOTHING, open_csv
 
 IDS = ("Id", "Guid", "id")
 PARENTS = ("record", "quote", "SBQQ__Quote__c", "OpportunityId", "Opportunity")
 STATUS = ("sbaa__ApprovalStatus__c", "SBQQ__ApprovalStatus__c", "status")
-MAX_CELL = 1_000_000
+COLUMNS = (*IDS, *PARENTS, *STATUS)
 Cells = dict[str, str]
 
 
@@ -76,21 +76,9 @@ def _first(row: Cells, names: tuple[str, ...]) -> str:
 
 
 def _rows(file: Path) -> Iterator[tuple[int, Cells]]:
-    csv.field_size_limit(MAX_CELL)
     with file.open(encoding="utf-8-sig", newline="") as stream:
-        reader = csv.reader(stream, strict=True)
         try:
-            header = next(reader, None)
-            if not header:
-                raise Invalid.field(file.name, "is empty: it needs at least a line of column names")
-            for values in reader:
-                if values and len(values) != len(header):
-                    what = f"has {len(values)} values, the header names {len(header)}"
-                    raise Invalid.field(f"{file.name} line {reader.line_num}", what)
-                if values:
-                    yield reader.line_num, dict(zip(header, values, strict=True))
-        except csv.Error as error:
-            raise Invalid.field(f"{file.name} line {reader.line_num}", str(error)) from None
+            yield from open_csv(file.name, stream, COLUMNS)[1]
         except UnicodeDecodeError:
             raise Invalid.field(file.name, "is not UTF-8 text; export it as CSV in UTF-8") from None
 
@@ -121,6 +109,10 @@ def csv_of(rows: Iterable[Iterable[object]]) -> str:
     text = io.StringIO()
     csv.writer(text).writerows(rows)
     return text.getvalue()
+
+
+BOM = "\ufeff"
+"""At the beginning of a CSV file it tells spreadsheets that the text is UTF-8."""
 
 
 def spreadsheet_safe(text: str) -> str:

@@ -5,7 +5,7 @@ of six decimals need not follow from them. It is rounded once per line and kept,
 
 from collections.abc import Iterator
 from datetime import date
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -14,7 +14,8 @@ from domain.approvals.exchange import invalid_fields
 from domain.errors import Invalid
 from domain.money import minor_unit, rounded
 from domain.quotes import Quote
-from services.salesforce import Export, Product, Remark, read_text
+from services.csv_files import Row, lines_of, parse_number, read_text
+from services.salesforce import Export, Product, Remark
 
 HEADERS, DETAILS = "SalesOrderHeader.csv", "SalesOrderDetail.csv"
 BETWEEN = "|+|"
@@ -24,7 +25,6 @@ HEADER = ("SalesOrderID", "RevisionNumber", "OrderDate", "DueDate", "ShipDate", 
           "Comment", "rowguid", "ModifiedDate")  # fmt: skip
 DETAIL = ("SalesOrderID", "SalesOrderDetailID", "OrderQty", "ProductID", "UnitPrice", "UnitPriceDiscount", "LineTotal",
           "rowguid", "ModifiedDate")  # fmt: skip
-Row = dict[str, str]
 
 
 def read_sales_orders(folder: Path, owner: str, currency: str) -> Export:
@@ -35,9 +35,20 @@ def read_sales_orders(folder: Path, owner: str, currency: str) -> Export:
     for row in details:
         lines.setdefault(row["SalesOrderID"], []).append(row)
     products = {row["ProductID"]: row for row in details}
-    quotes = [_quote(row, lines.get(row["SalesOrderID"], []), owner, currency) for row in headers]
-    remarks = [r for row, quote in zip(headers, quotes, strict=True) if (r := _total_differs(row, quote))]
-    return Export(products=[_product(id) for id in products], quotes=quotes, remarks=remarks)
+    quotes: list[Quote] = []
+    remarks: list[Remark] = []
+    for row in headers:
+        try:
+            quote = _quote(row, lines.get(row["SalesOrderID"], []), owner, currency)
+        except Invalid as error:  # one bad row stops one quote
+            remarks += [Remark(file=HEADERS, record=row["SalesOrderNumber"], field=e["field"], what=e["problem"],
+                               kind="refused") for e in error.facts["errors"]]  # fmt: skip
+            continue
+        quotes.append(quote)
+        if differs := _total_differs(row, quote):
+            remarks.append(differs)
+    read = {"products": len(products), "quotes": len(headers), "lines": len(details)}
+    return Export(products=[_product(id) for id in products], quotes=quotes, remarks=remarks, read=read)
 
 
 def _total_differs(header: Row, quote: Quote) -> Remark | None:
@@ -50,7 +61,7 @@ def _total_differs(header: Row, quote: Quote) -> Remark | None:
 
 
 def _rows(folder: Path, name: str, columns: tuple[str, ...]) -> Iterator[Row]:
-    for number, line in enumerate(read_text(folder, name).splitlines(), 1):
+    for number, line in lines_of(read_text(folder, name)):
         if not line.strip():
             continue
         values = line.split(BETWEEN)
@@ -89,11 +100,8 @@ def _quote(header: Row, details: list[Row], owner: str, currency: str) -> Quote:
 
 
 def _number(row: Row, column: str) -> Decimal:
-    try:
-        found = Decimal(row[column])
-    except InvalidOperation:
-        raise Invalid.field(f"{row['']} {column}", f"{row[column]!r} is not a number") from None
-    if not found.is_finite():
+    found = parse_number(row[column], "point")
+    if found is None:
         raise Invalid.field(f"{row['']} {column}", f"{row[column]!r} is not a number")
     return found
 

@@ -3,31 +3,31 @@
 Facts of the format: ids in `Id` or `Guid`; nothing is empty or `#N/A`; numbers are floats such as 33.449999999999996;
 a line's price is paid `ProrateMultiplier` times; the parts of a bundle name their parent in `RequiredBy`."""
 
-import csv
-import io
 import re
 from collections.abc import Iterator
 from datetime import date
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import ValidationError
 
 from domain.approvals.exchange import invalid_fields
 from domain.errors import Invalid
+from domain.money import rounded
 from domain.quotes import Quote
-from domain.values import ID_PATTERN, Value, plain_number
+from domain.values import ID_PATTERN, Value, short_id
+from services.csv_files import Locale, Row, Table, mended, number_locale, parse_number, parse_truth, read_csv, read_text
 
 QUOTES, LINES, PRODUCTS = "SBQQ__Quote__c.csv", "SBQQ__QuoteLine__c.csv", "Product2.csv"
-NEEDED = {
-    QUOTES: ("SBQQ__Account__c",),
-    LINES: ("SBQQ__Quote__c", "SBQQ__Product__c", "SBQQ__Quantity__c", "SBQQ__ListPrice__c", "SBQQ__NetPrice__c"),
-    PRODUCTS: ("Name",),
-}
-NOTHING = ("", "#N/A")
-MAX_FILE = 200 * 1024 * 1024
-Row = dict[str, str]
+NEEDED = {QUOTES: (), LINES: ("SBQQ__Quote__c", "SBQQ__Quantity__c"), PRODUCTS: ("Name",)}
+"""What nothing can be taken over without."""
+NUMBERS = ("SBQQ__Number__c", "SBQQ__Quantity__c", "SBQQ__ListPrice__c", "SBQQ__NetPrice__c", "SBQQ__Discount__c",
+           "SBQQ__ProrateMultiplier__c", "SBQQ__SubscriptionTerm__c", "SBQQ__DefaultSubscriptionTerm__c")  # fmt: skip
+SUBSCRIPTIONS = ("renewable", "evergreen")
+PRODUCT_NAMES = ("SBQQ__ProductName__c", "SBQQ__ProductCode__c", "SBQQ__PackageProductCode__c",
+                 "SBQQ__PricebookEntryId__c", "SBQQ__Description__c")  # fmt: skip
+"""What a line says of its product, where no product is named by id."""
 
 
 class Remark(Value):
@@ -37,6 +37,7 @@ class Remark(Value):
     record: str
     field: str
     what: str
+    kind: Literal["note", "not_mapped", "refused"] = "note"
 
 
 class Product(Value):
@@ -54,50 +55,21 @@ class Export(Value):
     products: list[Product]
     quotes: list[Quote]
     remarks: list[Remark]
-
-
-def read_text(folder: Path, name: str) -> str:
-    """One file of an export. Raises Invalid naming it, and the line that is no text."""
-    file = folder / name
-    if not file.is_file():
-        raise Invalid.field(name, f"is missing in {folder.name}/")
-    if file.stat().st_size > MAX_FILE:
-        raise Invalid.field(name, f"is larger than {MAX_FILE // 1024 // 1024} MiB")
-    raw = file.read_bytes()
-    if not raw.strip():
-        raise Invalid.field(name, "is empty: it needs at least a line of column names")
-    try:
-        text = raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = raw[: error.start].count(b"\n") + 1
-        raise Invalid.field(f"{name} line {line}", "is not UTF-8 text; export it as CSV in UTF-8") from None
-    if "\x00" in text:
-        raise Invalid.field(name, "is a binary file, not CSV")
-    return text
+    read: dict[str, int] = {}
+    """How many records the files hold."""
 
 
 def rows_of(folder: Path, name: str) -> list[Row]:
     """The rows of one file. Raises Invalid naming the file and the line that is broken."""
-    return list(_read(name, read_text(folder, name)))
+    return table_of(folder, name).rows
 
 
-def _read(name: str, text: str) -> Iterator[Row]:
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-    try:
-        header = next(reader)
-        if not {"Id", "Guid"} & set(header):
-            raise Invalid.field(f"{name} line 1", "needs a column Id or Guid")
-        missing = [column for column in NEEDED.get(name, ()) if column not in header]
-        if missing:
-            raise Invalid.field(f"{name} line 1", f"lacks the column {missing[0]}")
-        for values in reader:
-            if values and len(values) != len(header):
-                what = f"has {len(values)} values, the header names {len(header)}: is the file cut off?"
-                raise Invalid.field(f"{name} line {reader.line_num}", what)
-            if values:
-                yield {k: "" if v in NOTHING else v for k, v in zip(header, values, strict=True)}
-    except csv.Error as error:
-        raise Invalid.field(f"{name} line {reader.line_num}", f"{error}: is the file cut off?") from None
+def table_of(folder: Path, name: str) -> Table:
+    known = {"Id", "Guid", "Name", "ProductCode", "Family", "IsActive", "CurrencyIsoCode", *MAPPED, *LINE_MAPPED}
+    table = read_csv(name, read_text(folder, name), known, NEEDED.get(name, ()))
+    if table.rows and not {"Id", "Guid"} & set(table.rows[0]):
+        raise Invalid.field(f"{name} line 1", "needs a column Id or Guid")
+    return table
 
 
 def id_of(row: Row) -> str:
@@ -105,51 +77,51 @@ def id_of(row: Row) -> str:
 
 
 class _Reader:
-    def __init__(self, owner: str, currency: str) -> None:
-        self.owner, self.currency = owner, currency
+    def __init__(self, owner: str, currency: str, locales: dict[str, Locale]) -> None:
+        self.owner, self.currency, self.locales = owner, currency, locales
         self.remarks: list[Remark] = []
+        self.found: dict[str, Product] = {}
+        """Products that only lines speak of."""
 
-    def remark(self, file: str, row: Row, field: str, what: str) -> None:
-        self.remarks.append(Remark(file=file, record=id_of(row), field=field, what=what))
+    def remark(self, file: str, row: Row, field: str, what: str, kind: Any = "note") -> None:
+        self.remarks.append(Remark(file=file, record=id_of(row), field=field, what=what, kind=kind))
 
     def number(self, file: str, row: Row, field: str) -> Decimal | None:
         """The number as a person typed it: floats are mended to twelve significant digits, and said so."""
         text = row.get(field, "")
         if not text:
             return None
-        try:
-            given = Decimal(text)
-            if not given.is_finite():
-                raise InvalidOperation
-        except InvalidOperation:
-            raise Invalid.field(f"{file} {id_of(row)} {field}", f"{text[:40]!r} is not a number") from None
-        mended = Decimal(plain_number(Decimal(f"{given:.12g}")))
-        if mended != given:
-            self.remark(file, row, field, f"float {text} read as {mended}")
-        return mended
+        given = parse_number(text, self.locales.get(file, "point"))
+        if given is None:
+            raise Invalid.field(f"{file} {id_of(row)} {field}", f"{text[:40]!r} is not a number")
+        if (number := mended(given)) != given:
+            self.remark(file, row, field, f"float {text} read as {number}")
+        return number
 
     def day(self, file: str, row: Row, field: str) -> date | None:
         text = row.get(field, "")
         try:
             return date.fromisoformat(text[:10]) if text else None
         except ValueError:
-            self.remark(file, row, field, f"{text[:40]!r} is not a date and was left out")
+            self.remark(file, row, field, f"{text[:40]!r} is not a date and was left out", "not_mapped")
             return None
 
     def product(self, row: Row) -> Product:
         taken = ("Name", "ProductCode", "Family", "IsActive", "Id", "Guid")
+        active = parse_truth(row.get("IsActive") or "true")
+        if active is None:
+            self.remark(PRODUCTS, row, "IsActive", f"{row['IsActive'][:40]!r} is neither true nor false", "not_mapped")
         return Product(
             id=id_of(row), code=row.get("ProductCode", ""), name=row["Name"], family=row.get("Family") or None,
-            active=row.get("IsActive", "true") == "true",
-            fields={k: v for k, v in row.items() if v and k not in taken},
+            active=active is not False, fields={k: v for k, v in row.items() if v and k not in taken},
         )  # fmt: skip
 
-    def line(self, row: Row, products: dict[str, Product], siblings: set[str]) -> dict[str, Any]:
-        product = products.get(row["SBQQ__Product__c"])
-        if product is None:
-            self.remark(LINES, row, "SBQQ__Product__c", f"names {row['SBQQ__Product__c']!r}, which no product has")
+    def line(self, row: Row, quote: Row, products: dict[str, Product], siblings: set[str]) -> dict[str, Any]:
+        product = self.product_of(row, products)
         quantity = self.number(LINES, row, "SBQQ__Quantity__c")
-        net, times = self.number(LINES, row, "SBQQ__NetPrice__c"), self.number(LINES, row, "SBQQ__ProrateMultiplier__c")
+        net, full = self.number(LINES, row, "SBQQ__NetPrice__c"), self.number(LINES, row, "SBQQ__ListPrice__c")
+        if full is None and net is not None:
+            self.remark(LINES, row, "SBQQ__ListPrice__c", "no list price; the net price was taken")
         requires = row.get("SBQQ__RequiredBy__c") or None
         if requires and requires not in siblings:
             self.remark(LINES, row, "SBQQ__RequiredBy__c", f"names {requires!r}, which is not on the quote; left out")
@@ -157,32 +129,87 @@ class _Reader:
         kept = {
             "number": row.get("SBQQ__Number__c", ""), "description": row.get("SBQQ__Description__c", "")[:4000],
             "subscription_type": row.get("SBQQ__SubscriptionType__c", ""),
-            "existing": row.get("SBQQ__Existing__c", "") == "true", "bundle": row.get("SBQQ__Bundle__c", "") == "true",
+            "existing": parse_truth(row.get("SBQQ__Existing__c", "")),
+            "bundle": parse_truth(row.get("SBQQ__Bundle__c", "")),
         }  # fmt: skip
-        term = self._term(row, times)
+        term, product_term = self.terms(row, quote, product)
+        total = self.total(row, quote, net, quantity)
+        monthly = (net if full is None else full) if product_term == 1 else _part(full, product_term)
         return {
-            "id": id_of(row), "product": row["SBQQ__Product__c"], "name": product.name if product else "",
-            "family": product.family if product else None, "quantity": quantity,
-            "list_price": self.number(LINES, row, "SBQQ__ListPrice__c"),
-            "discount_percent": self.number(LINES, row, "SBQQ__Discount__c") or Decimal(0),
-            "net_total": net * quantity if net is not None and quantity is not None else None,
+            "id": id_of(row), "product": product.id, "name": product.name, "family": product.family,
+            "quantity": quantity, "list_price": monthly,
+            "discount_percent": self.number(LINES, row, "SBQQ__Discount__c"),
+            "net_total": total,
             "billing": "recurring" if term else "one_time", "term_months": term,
             "recognition": "ratable" if term else "delivery", "requires": requires,
-            "fields": {k: v for k, v in kept.items() if v not in ("", False)},
+            "fields": {k: v for k, v in kept.items() if v not in ("", False, None)},
         }  # fmt: skip
 
-    def _term(self, row: Row, times: Decimal | None) -> int | None:
-        if times is None or times == 1:
+    def total(self, row: Row, quote: Row, net: Decimal | None, quantity: Decimal | None) -> Decimal | None:
+        """What the line costs: rounded once, half up, to the minor unit, and said so where the source is finer."""
+        if net is None or quantity is None:
             return None
-        if times != times.to_integral_value():
-            what = f"{times} is not a whole number of months; the line is kept with its own total"
-            self.remark(LINES, row, "SBQQ__ProrateMultiplier__c", what)
-            return None
-        return int(times)
+        if (total := rounded(net * quantity, self._currency(quote))) != net * quantity:
+            self.remark(LINES, row, "SBQQ__NetPrice__c", f"{quantity} × {net} is {net * quantity}, rounded to {total}")
+        return total
+
+    def product_of(self, row: Row, products: dict[str, Product]) -> Product:
+        """The product that a line names, or as much of it as the line says itself."""
+        named = row.get("SBQQ__Product__c", "")
+        if named in products:
+            return products[named]
+        name = next((row[column] for column in PRODUCT_NAMES if row.get(column)), named)
+        if not name:
+            raise Invalid.field(f"{LINES} {id_of(row)} SBQQ__Product__c", "names no product, by id, code or name")
+        what = f"names {named!r}, which no product has" if named else "no product is named by its id"
+        self.remark(LINES, row, "SBQQ__Product__c", f"{what}; {name[:40]!r} was taken from the line")
+        id = named or name
+        id = id if re.match(ID_PATTERN, id) else short_id("P", id)
+        code = row.get("SBQQ__ProductCode__c", "")
+        return self.found.setdefault(
+            id, Product(id=id, code=code, name=" ".join(name.split())[:200], family=None, active=True, fields={})
+        )
+
+    def terms(self, row: Row, quote: Row, product: Product) -> tuple[int | None, Decimal]:
+        """The months of a subscription line, and how many of them its list price is for.
+
+        The prorate multiplier is the line's term over the product's own: two of the three tell the third. Where they do
+        not, the line is listed and kept with its own total: nothing is guessed."""
+        kind = row.get("SBQQ__SubscriptionType__c") or row.get("SBQQ__ProductSubscriptionType__c") or ""
+        times = self.number(LINES, row, "SBQQ__ProrateMultiplier__c") or Decimal(1)
+        if kind.lower() not in SUBSCRIPTIONS:
+            if times != 1 and kind.lower() != "one-time":
+                self._not_mapped(
+                    row, f"the prorate multiplier is {times}, and nothing says what kind of subscription it is"
+                )
+            return None, Decimal(1)
+        if kind.lower() == "evergreen":
+            self._not_mapped(row, "it is evergreen: it has no term")
+            return None, Decimal(1)
+        own = self.number(LINES, row, "SBQQ__DefaultSubscriptionTerm__c") or _number(
+            product.fields.get("SBQQ__SubscriptionTerm__c", ""), self.locales.get(PRODUCTS, "point")
+        )
+        said = self.number(LINES, row, "SBQQ__SubscriptionTerm__c")
+        asked = said or self.number(QUOTES, quote, "SBQQ__SubscriptionTerm__c")
+        term = own * times if own else asked
+        if not term or times <= 0:
+            self._not_mapped(row, "it is renewable, and neither the product's term nor the line's is known")
+            return None, Decimal(1)
+        if term != term.to_integral_value() or not 1 <= term <= 1200:
+            self._not_mapped(row, f"its term of {mended(term)} months is no whole number of months")
+            return None, Decimal(1)
+        if said and own and said != term:
+            self.remark(LINES, row, "SBQQ__SubscriptionTerm__c", f"says {said} months; the price is for {term}")
+        return int(term), own or term / times
+
+    def _not_mapped(self, row: Row, why: str) -> None:
+        self.remark(LINES, row, "SBQQ__SubscriptionType__c", f"{why}; kept with its own total", "not_mapped")
 
     def quote(self, row: Row, lines: list[dict[str, Any]]) -> Quote:
-        account = row["SBQQ__Account__c"]
         name = row.get("SBQQ__BillingName__c") or row.get("SBQQ__ShippingName__c")
+        account = row.get("SBQQ__Account__c") or (short_id("C", name) if name else "")
+        if not account:
+            raise Invalid.field(f"{QUOTES} {id_of(row)} SBQQ__Account__c", "names no customer, by id or name")
         if not name:
             self.remark(QUOTES, row, "SBQQ__BillingName__c", "no name of the customer; its id is shown instead")
         status = row.get("SBQQ__Status__c", "")
@@ -203,7 +230,16 @@ class _Reader:
         try:
             return Quote.model_validate(data).checked(keep_source_figures=True)
         except ValidationError as error:
-            raise invalid_fields(f"{QUOTES} {id_of(row)} cannot be read", error) from None
+            raise invalid_fields("it cannot be read", error) from None
+
+    def quote_or_refusal(self, row: Row, rows: list[Row], products: dict[str, Product]) -> Quote | None:
+        """One bad row stops its own quote, and no other: it is listed with its record id."""
+        try:
+            return self.quote(row, _lines(self, row, rows, products))
+        except Invalid as error:
+            for problem in error.facts["errors"]:
+                self.remark(QUOTES, row, _record_field(problem["field"], rows), problem["problem"], "refused")
+            return None
 
     def _currency(self, row: Row) -> str:
         return row.get("CurrencyIsoCode") or self.currency
@@ -221,45 +257,87 @@ MAPPED = {
 }  # fmt: skip
 LINE_MAPPED = {
     "Id", "Guid", "SBQQ__Quote__c", "SBQQ__Product__c", "SBQQ__Quantity__c", "SBQQ__ListPrice__c", "SBQQ__NetPrice__c",
-    "SBQQ__ProrateMultiplier__c", "SBQQ__Discount__c", "SBQQ__RequiredBy__c", "SBQQ__Number__c",
+    "SBQQ__ProrateMultiplier__c", "SBQQ__Discount__c", "SBQQ__Optional__c", "SBQQ__SubscriptionTerm__c",
+    "SBQQ__DefaultSubscriptionTerm__c", "SBQQ__ProductSubscriptionType__c", *PRODUCT_NAMES,
+    "SBQQ__RequiredBy__c", "SBQQ__Number__c",
     "SBQQ__Description__c", "SBQQ__SubscriptionType__c", "SBQQ__Existing__c", "SBQQ__Bundle__c",
 }  # fmt: skip
 
 
 def read_export(folder: Path, owner: str, currency: str) -> Export:
     """Everything the folder says about products and quotes. Raises Invalid on a file that is broken."""
-    product_rows, quote_rows, line_rows = (rows_of(folder, name) for name in (PRODUCTS, QUOTES, LINES))
-    reader = _Reader(owner, currency)
-    _check_ids(PRODUCTS, product_rows)
-    _check_ids(QUOTES, quote_rows)
-    _check_ids(LINES, line_rows)
-    products = {product.id: product for product in map(reader.product, product_rows)}
-    by_quote: dict[str, list[Row]] = {id_of(row): [] for row in quote_rows}
-    for row in line_rows:
+    quotes, lines = table_of(folder, QUOTES), table_of(folder, LINES)
+    products_there = (folder / PRODUCTS).is_file()
+    products = table_of(folder, PRODUCTS) if products_there else Table(PRODUCTS, [])
+    terms = ("SBQQ__SubscriptionTerm__c",)
+    locales = {
+        LINES: number_locale(lines, NUMBERS), QUOTES: number_locale(quotes, terms),
+        PRODUCTS: number_locale(products, terms),
+    }  # fmt: skip
+    reader = _Reader(owner, currency, locales)
+    for table in (products, quotes, lines):
+        _check_ids(table.name, table.rows)
+    known = {product.id: product for product in map(reader.product, products.rows)}
+    by_quote: dict[str, list[Row]] = {id_of(row): [] for row in quotes.rows}
+    for row in lines.rows:
         if (mine := by_quote.get(row["SBQQ__Quote__c"])) is None:
-            reader.remark(
-                LINES, row, "SBQQ__Quote__c", f"belongs to {row['SBQQ__Quote__c']!r}, which is not here; left out"
-            )
+            what = f"belongs to {row['SBQQ__Quote__c']!r}, which is not here; left out"
+            reader.remark(LINES, row, "SBQQ__Quote__c", what, "not_mapped")
         else:
             mine.append(row)
-    quotes = [reader.quote(row, _lines(reader, by_quote[id_of(row)], products)) for row in quote_rows]
-    if quote_rows and "CurrencyIsoCode" not in quote_rows[0]:
+    taken = [q for row in quotes.rows if (q := reader.quote_or_refusal(row, by_quote[id_of(row)], known))]
+    reader.remarks += _general(quotes.rows, owner, currency, products_there)
+    reader.remarks += _unmapped(QUOTES, quotes.rows, MAPPED)
+    reader.remarks += _unmapped(LINES, lines.rows, LINE_MAPPED)
+    return Export(
+        products=[*known.values(), *reader.found.values()], quotes=taken, remarks=reader.remarks,
+        read={"products": len(products.rows), "quotes": len(quotes.rows), "lines": len(lines.rows)},
+    )  # fmt: skip
+
+
+def _general(rows: list[Row], owner: str, currency: str, products: bool) -> Iterator[Remark]:
+    if rows and "CurrencyIsoCode" not in rows[0]:
         what = f"the export names no currency; {currency} was taken, as asked"
-        reader.remarks.append(Remark(file=QUOTES, record="all", field="CurrencyIsoCode", what=what))
-    reader.remarks.append(
-        Remark(
-            file=QUOTES, record="all", field="OwnerId", what=f"owners are not users here; {owner} was taken, as asked"
-        )
+        yield Remark(file=QUOTES, record="all", field="CurrencyIsoCode", what=what)
+    if not products:
+        yield Remark(file=PRODUCTS, record="all", field="", what="is not there; products are taken from the lines")
+    yield Remark(
+        file=QUOTES, record="all", field="OwnerId", what=f"owners are not users here; {owner} was taken, as asked"
     )
-    reader.remarks.extend(_unmapped(QUOTES, quote_rows, MAPPED))
-    reader.remarks.extend(_unmapped(LINES, line_rows, LINE_MAPPED))
-    return Export(products=list(products.values()), quotes=quotes, remarks=reader.remarks)
 
 
-def _lines(reader: _Reader, rows: list[Row], products: dict[str, Product]) -> list[dict[str, Any]]:
+def _lines(reader: _Reader, quote: Row, rows: list[Row], products: dict[str, Product]) -> list[dict[str, Any]]:
+    """In the order of their numbers; optional lines are offered, and not part of the sum."""
     siblings = {id_of(row) for row in rows}
-    ordered = sorted(rows, key=lambda row: Decimal(row.get("SBQQ__Number__c") or 0))
-    return [reader.line(row, products, siblings) for row in ordered]
+    kept = []
+    for place, row in enumerate(rows):
+        if parse_truth(row.get("SBQQ__Optional__c", "")):
+            what = "it is optional: offered beside the quote, and not part of it"
+            reader.remark(LINES, row, "SBQQ__Optional__c", what, "not_mapped")
+            continue
+        number = parse_number(row.get("SBQQ__Number__c", ""), reader.locales[LINES])
+        if number is None and row.get("SBQQ__Number__c"):
+            what = f"{row['SBQQ__Number__c'][:40]!r} is not a number; the line stands where it stood in the file"
+            reader.remark(LINES, row, "SBQQ__Number__c", what)
+        kept.append((number if number is not None else Decimal(place), place, row))
+    return [reader.line(row, quote, products, siblings) for _, _, row in sorted(kept, key=lambda one: one[:2])]
+
+
+def _record_field(field: str, rows: list[Row]) -> str:
+    """`lines.1.quantity` as `L2 quantity`: records by their id, not by their place."""
+    found = re.match(r"lines[.\[](\d+)\]?\.?(.*)", field)
+    if found is None or int(found[1]) >= len(rows):
+        return field
+    return f"{id_of(rows[int(found[1])])} {found[2]}".strip()
+
+
+def _part(price: Decimal | None, months: Decimal) -> Decimal | None:
+    """The list price of one month, as fine as an amount can be."""
+    return None if price is None else (price / months).quantize(Decimal("1e-12"))
+
+
+def _number(text: str, locale: Locale) -> Decimal | None:
+    return parse_number(text, locale) if text else None
 
 
 def _check_ids(file: str, rows: list[Row]) -> None:
@@ -277,5 +355,5 @@ def _unmapped(file: str, rows: list[Row], mapped: set[str]) -> Iterator[Remark]:
     """Columns that hold something we have no place for."""
     for column in rows[0] if rows else ():
         values = {row[column] for row in rows if row[column]}
-        if column not in mapped and values - {"false", "0.0", "0"}:
+        if column not in mapped and {value.lower() for value in values} - {"false", "0.0", "0"}:
             yield Remark(file=file, record="all", field=column, what=f"not taken over ({len(values)} different values)")

@@ -18,7 +18,8 @@ from domain.approvals.policy import Policy
 from domain.approvals.subject import KNOWN_FIELDS, FieldType
 from domain.errors import Invalid
 from domain.values import Value
-from services.salesforce import Remark, Row, id_of, rows_of
+from services.csv_files import Row
+from services.salesforce import Remark, id_of, rows_of
 
 PREFIX = "sbaa__"
 RULES, CONDITIONS, CHAINS, APPROVERS, VARIABLES, TRACKED = (

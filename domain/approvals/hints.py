@@ -52,7 +52,7 @@ def _changes(rule: Rule, quote: Quote) -> Iterator[tuple[str, Decimal, Quote]]:
         if c.operator in ORDERINGS and isinstance(c.value, Decimal)
         for bound in (c.value - CENT, c.value, c.value + CENT)
     }
-    today = max((line.discount_percent for line in quote.lines), default=Decimal(0))
+    today = max((line.discount for line in quote.lines), default=Decimal(0))
     for value in sorted((t for t in thresholds | {Decimal(0)} if 0 <= t < today), reverse=True):
         yield "discount_percent", value, _discounted(quote, value)
     if quote.term_months is not None:
@@ -65,7 +65,6 @@ def _discounted(quote: Quote, percent: Decimal) -> Quote:
     """Every line at most at this discount, and its figures follow."""
     cleared = {"net_price": None, "net_total": None}
     lines = tuple(
-        line.model_copy(update={"discount_percent": min(line.discount_percent, percent), **cleared})
-        for line in quote.lines
+        line.model_copy(update={"discount_percent": min(line.discount, percent), **cleared}) for line in quote.lines
     )
     return quote.changed(lines=lines)

@@ -6,12 +6,16 @@ from pathlib import Path
 
 import pytest
 
+from domain.approvals.evaluation import Facts
+from domain.approvals.policy import Aggregate, Variable
+from domain.approvals.subject import quote_subject
 from domain.errors import Invalid
 from services.importing import ImportReport, Imports
 from services.quotes import Quotes
-from services.salesforce import LINES, PRODUCTS, QUOTES, read_export
+from services.salesforce import LINES, PRODUCTS, QUOTES, Export, read_export
 from services.samples import SYSTEM
 from tests.conftest import ROOT, SHARED, Bench
+from tests.support import a_policy
 
 SAMPLE = ROOT / "samples" / "salesforce"
 REAL = SHARED / "salesforce_cpq"
@@ -63,7 +67,7 @@ async def test_a_changed_export_changes_drafts_only(bench: Bench, tmp_path: Path
         (QUOTES, b"", QUOTES, "is empty"),
         (QUOTES, b"\n \n", QUOTES, "is empty"),
         (QUOTES, b"a,b\n1,2\n", f"{QUOTES} line 1", "column Id or Guid"),
-        (QUOTES, b"Guid,b\n1,2\n", f"{QUOTES} line 1", "SBQQ__Account__c"),
+        (QUOTES, b"Guid,b,B\n1,2,3\n", f"{QUOTES} line 1", "the column 'b' twice"),
         (QUOTES, b"Guid,SBQQ__Account__c\nQ,A,extra\n", f"{QUOTES} line 2", "3 values"),
         (QUOTES, b'Guid,SBQQ__Account__c\nQ,"A', f"{QUOTES} line 2", "cut off"),
         (QUOTES, b"Guid,SBQQ__Account__c\nQ\n", f"{QUOTES} line 2", "1 values"),
@@ -72,8 +76,10 @@ async def test_a_changed_export_changes_drafts_only(bench: Bench, tmp_path: Path
         (PRODUCTS, b"\x89PNG\r\n\x1a\n\x00\xff", f"{PRODUCTS} line 1", "not UTF-8"),
         (PRODUCTS, b"Guid,Name\n1,\x00\n", PRODUCTS, "binary"),
         (LINES, None, LINES, "is missing"),
-        (LINES, b"Guid,SBQQ__Quote__c,SBQQ__Product__c,SBQQ__Quantity__c,SBQQ__ListPrice__c,SBQQ__NetPrice__c\n"
-                b"L,Q-1001,P-GW,many,1,1\n", f"{LINES} L SBQQ__Quantity__c", "is not a number"),
+        (LINES, b"Guid,SBQQ__Quote__c,SBQQ__Product__c\nL,Q-1001,P-GW\n", f"{LINES} line 1", "SBQQ__Quantity__c"),
+        (LINES, b"Guid;SBQQ__Quote__c;SBQQ__Quantity__c;SBQQ__NetPrice__c\nL;Q-1001;1,5;1.5\n",
+         f"{LINES} SBQQ__Quantity__c", "in two ways"),
+        (LINES, b"Guid;SBQQ__Quote__c;SBQQ__Quantity__c\nL;Q-1001;1.500\n", f"{LINES} SBQQ__Quantity__c", "thousand"),
     ],
 )  # fmt: skip
 async def test_a_broken_file_is_named_and_nothing_is_taken(
@@ -127,3 +133,160 @@ async def test_a_real_quote_goes_through_two_chains_one_of_two_steps(bench: Benc
     preview = await quotes.preview(SYSTEM.person, found[0].id, {})
     steps = [(a.chain, a.step) for a in preview.plan.approvals]
     assert steps == [("commercial", 10), ("commercial", 20), ("operations", 10)]
+
+
+# --- what lines mean, and what is listed --------------------------------------------------------------------------------
+
+QUOTE = "Id,SBQQ__Account__c,SBQQ__BillingName__c,SBQQ__SubscriptionTerm__c,CurrencyIsoCode"
+LINE = ("Id,SBQQ__Quote__c,SBQQ__Product__c,SBQQ__Number__c,SBQQ__Quantity__c,SBQQ__ListPrice__c,SBQQ__Discount__c,"
+        "SBQQ__NetPrice__c,SBQQ__ProrateMultiplier__c,SBQQ__SubscriptionType__c")  # fmt: skip
+PRODUCT = "Id,ProductCode,Name,Family,IsActive\nP1,W-1,Widget,HW,true\n"
+
+
+def written(folder: Path, quotes: str, lines: str, products: str = PRODUCT) -> Path:
+    folder.mkdir(exist_ok=True)
+    for name, text in ((QUOTES, quotes), (LINES, lines), (PRODUCTS, products)):
+        if text:
+            (folder / name).write_text(text)
+    return folder
+
+
+def read(folder: Path, line: str, quote: str = "Q1,A1,Anna Ltd,,EUR", header: str = LINE, **files: str) -> Export:
+    return read_export(written(folder, f"{QUOTE}\n{quote}\n", f"{header}\n{line}\n", **files), "rita", "EUR")
+
+
+def listed(export: Export, kind: str) -> list[tuple[str, str]]:
+    return [(remark.record, remark.what) for remark in export.remarks if remark.kind == kind]
+
+
+@pytest.mark.parametrize(
+    ("line", "term", "months", "monthly"),
+    [
+        ("L1,Q1,P1,1,2,1200,0,2400,2,Renewable", "24", 24, "100"),
+        ("L1,Q1,P1,1,2,1200,0,1200,1,Renewable", "12", 12, "100"),
+        ("L1,Q1,P1,1,1,33.45,15,682.38,24,Renewable", "24", 24, "33.45"),
+        ("L1,Q1,P1,1,1,100,0,100,1,One-time", "24", None, "100"),
+        ("L1,Q1,P1,1,1,100,0,100,1,", "24", None, "100"),
+    ],
+)
+def test_a_subscriptions_term_is_what_its_columns_say(
+    tmp_path: Path, line: str, term: str, months: int | None, monthly: str
+) -> None:
+    export = read(tmp_path, line, f"Q1,A1,Anna Ltd,{term},EUR")
+    (found,) = export.quotes[0].lines
+    assert (found.term_months, found.list_price) == (months, Decimal(monthly))
+    assert found.billing == ("recurring" if months else "one_time")
+    assert (listed(export, "not_mapped"), export.quotes[0].contradictions()) == ([], [])
+
+
+def test_the_products_own_term_comes_first(tmp_path: Path) -> None:
+    products = "Id,Name,SBQQ__SubscriptionTerm__c\nP1,Seat,12\n"
+    export = read(tmp_path, "L1,Q1,P1,1,1,1200,0,1800,1.5,Renewable", "Q1,A1,Anna Ltd,36,EUR", products=products)
+    (line,) = export.quotes[0].lines
+    assert (line.term_months, line.list_price, line.net_total) == (18, Decimal(100), Decimal(1800))
+
+
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        ("L1,Q1,P1,1,2,100,0,100,1,Renewable", "neither the product's term nor the line's"),
+        ("L1,Q1,P1,1,2,100,0,100,1,Evergreen", "evergreen"),
+        ("L1,Q1,P1,1,2,100,0,200,2,", "nothing says what kind"),
+    ],
+)
+def test_a_line_whose_term_is_not_known_is_listed_and_keeps_its_total(tmp_path: Path, line: str, why: str) -> None:
+    export = read(tmp_path, line)
+    (found,) = export.quotes[0].lines
+    ((record, what),) = listed(export, "not_mapped")
+    assert (record, why in what, found.term_months) == ("L1", True, None)
+    assert found.net_total in (200, 400)
+
+
+def test_one_bad_row_stops_its_own_quote_and_is_listed_by_its_record(tmp_path: Path) -> None:
+    quotes = f'{QUOTE}\nQ1,A1,Anna Ltd,,EUR\nQ2,A2,"Bo\nLtd",,EUR\nQ3,,,,EUR\nQ4,A4,Cy,,EUR\n'
+    lines = f"{LINE}\nL1,Q1,P1,1,1,100,0,100,1,One-time\nL2,Q4,P1,1,0,100,0,100,1,One-time\n"
+    export = read_export(written(tmp_path, quotes, lines), "rita", "EUR")
+    assert [quote.id for quote in export.quotes] == ["Q1"]
+    assert [record for record, _ in listed(export, "refused")] == ["Q2", "Q3", "Q4"]
+    fields = {remark.record: remark.field for remark in export.remarks if remark.kind == "refused"}
+    assert fields["Q4"] == "L2 quantity"
+
+
+async def test_the_report_has_totals(bench: Bench, tmp_path: Path) -> None:
+    quotes = f"{QUOTE}\nQ1,A1,Anna Ltd,,EUR\nQ3,,,,EUR\n"
+    lines = f"{LINE}\nL1,Q1,P1,1,1,100,0,100,1,Renewable\n"
+    report = await take(bench, written(tmp_path, quotes, lines))
+    assert report.read == {"products": 1, "quotes": 2, "lines": 1}
+    assert (report.quotes, report.lines, report.not_mapped) == ({"new": 1, "refused": 1}, 1, 1)
+    assert (await take(bench, tmp_path)).quotes == {"unchanged": 1, "refused": 1}
+
+
+def test_optional_lines_are_not_part_of_the_sum_and_odd_numbers_are_listed(tmp_path: Path) -> None:
+    lines = "L1,Q1,P1,1a,2,100.5,0,100.5,1,One-time,false\nL2,Q1,P1,2,1,50,0,50,1,One-time,TRUE"
+    export = read(tmp_path, lines, header=f"{LINE},SBQQ__Optional__c")
+    assert export.quotes[0].net_total == 201
+    assert listed(export, "not_mapped") == [("L2", "it is optional: offered beside the quote, and not part of it")]
+    assert any("'1a' is not a number" in remark.what for remark in export.remarks)
+
+
+def test_a_blank_discount_stays_blank(tmp_path: Path) -> None:
+    lines = "L1,Q1,P1,1,1,100,20,80,1,\nL2,Q1,P1,2,1,100,,100,1,\nL3,Q1,P1,3,1,100,,100,1,"
+    quote = read(tmp_path, lines).quotes[0]
+    mean = Variable(name="v", aggregate=Aggregate.AVERAGE, field="discount_percent")
+    facts = Facts(quote_subject(quote, 1, {"EUR": Decimal(1)}, ()), a_policy(variables=(mean,)))
+    assert facts.variable("v") == 20
+    assert quote.net_total == 280
+
+
+@pytest.mark.parametrize("product", ["", "x9"])
+def test_without_products_they_are_taken_from_what_the_lines_say(tmp_path: Path, product: str) -> None:
+    header = "Id,SBQQ__Quote__c,SBQQ__Quantity__c,SBQQ__NetPrice__c,SBQQ__ProductName__c,SBQQ__Product__c"
+    export = read(tmp_path, f"L1,Q1,2,50,Blue widget,{product}", header=header, products="")
+    (line,) = export.quotes[0].lines
+    assert (line.name, line.net_total, [p.name for p in export.products]) == ("Blue widget", 100, ["Blue widget"])
+    assert {r.file for r in export.remarks if "taken from the line" in r.what} == {PRODUCTS, LINES}
+
+
+@pytest.mark.parametrize(
+    ("header", "line"),
+    [
+        (LINE.upper(), "L1,Q1,P1,1,2,100.5,0,100.5,1,One-time"),
+        (LINE.replace(",", ";"), "L1;Q1;P1;1;2;1.100,5;0;1.100,5;1;One-time"),
+        (LINE.replace(",", "\t"), "L1\tQ1\tP1\t1\t2\t100.5\t0\t100.5\t1\tOne-time"),
+        ("sep=;\n" + LINE.replace(",", ";"), "L1;Q1;P1;1;2;100.5;0;100.5;1;One-time"),
+        (LINE, 'L1,Q1,P1,1,2,"1,100.5",0,"1,100.5",1,One-time'),
+    ],
+)
+def test_every_usual_shape_of_a_csv_file_is_read(tmp_path: Path, header: str, line: str) -> None:
+    export = read(tmp_path, line, header=header)
+    assert export.quotes[0].net_total in (201, 2201)
+
+
+@pytest.mark.parametrize("number", ["1_00.5", "1e999999999999", "NaN", "١٢", "1,00.5", "--1"])
+def test_what_is_no_number_is_refused_by_name(tmp_path: Path, number: str) -> None:
+    export = read(tmp_path, f'L1,Q1,P1,1,2,"{number}",0,1,1,One-time')
+    assert export.quotes == []
+    assert listed(export, "refused")[0][0] == "Q1"
+
+
+@pytest.mark.parametrize(
+    ("written", "active"), [("TRUE", True), ("1", True), ("False", False), ("0", False), ("", True)]
+)
+def test_a_truth_is_read_however_it_is_written(tmp_path: Path, written: str, active: bool) -> None:
+    products = f"Id,Name,IsActive\nP1,Widget,{written}\n"
+    assert read(tmp_path, "L1,Q1,P1,1,1,1,0,1,1,", products=products).products[0].active is active
+
+
+def test_what_is_finer_than_a_cent_is_rounded_once_and_listed(tmp_path: Path) -> None:
+    export = read(tmp_path, "L1,Q1,P1,1,3,33.335,0,33.335,1,One-time")
+    assert export.quotes[0].net_total == Decimal("100.01")
+    assert any("rounded to 100.01" in remark.what for remark in export.remarks)
+
+
+@real
+def test_the_real_export_has_ten_long_fifteen_short_and_five_unknown_subscriptions() -> None:
+    export = read_export(REAL, "rita", "USD")
+    terms = [line.term_months for quote in export.quotes for line in quote.lines]
+    assert (terms.count(24), terms.count(1), terms.count(None)) == (10, 15, 43)
+    unknown = {record[:8] for record, what in listed(export, "not_mapped") if "renewable" in what}
+    assert unknown == {"0bbebc98", "3f512df3", "7354bdfa", "a416b59b", "d65259eb"}

@@ -111,7 +111,6 @@ async def test_real_quotes_are_split_by_place_and_date_to_the_cent(bench: Bench)
     ("file", "content", "where"),
     [
         (HEADERS, "1|+|2\n", f"{HEADERS} line 1"),
-        (DETAILS, "9001|+|1|+|many|+|71|+|1|+|0|+|1|+|g|+|d\n", f"{DETAILS} line 1 OrderQty"),
     ],
 )
 def test_a_broken_file_is_named(tmp_path: Path, file: str, content: str, where: str) -> None:
@@ -121,3 +120,16 @@ def test_a_broken_file_is_named(tmp_path: Path, file: str, content: str, where: 
     with pytest.raises(Invalid) as error:
         read_sales_orders(tmp_path, "rita", "USD")
     assert error.value.facts["errors"][0]["field"] == where
+
+
+def test_one_bad_order_stops_itself_alone_and_only_line_breaks_break_lines(tmp_path: Path) -> None:
+    for name in (HEADERS, DETAILS):
+        (tmp_path / name).write_text((SAMPLE / name).read_text())
+    details = (tmp_path / DETAILS).read_text().replace("9001|+|1|+|3|+|", "9001|+|1|+|many|+|", 1)
+    (tmp_path / DETAILS).write_text(details)
+    headers = (tmp_path / HEADERS).read_text().replace("PO78", "PO\u202878\x0cB")
+    (tmp_path / HEADERS).write_text(headers)
+    export = read_sales_orders(tmp_path, "rita", "USD")
+    assert "SO9001" not in {quote.id for quote in export.quotes}
+    assert "SO9002" in {quote.id for quote in export.quotes}
+    assert [(r.record, r.kind) for r in export.remarks if r.kind == "refused"] == [("SO9001", "refused")]
