@@ -216,7 +216,7 @@ async def resubmit(story: Story) -> None:
     must(stored["status"] == "rejected", "the quote should be rejected")
     edited = stored["quote"]
     for line in edited["lines"]:
-        line["discount_percent"], line["net_total"] = str(min(Decimal(line["discount_percent"]), 25)), None
+        line["discount_percent"], line["net_total"] = str(min(Decimal(line["discount_percent"] or 0), 25)), None
     headers = {"If-Match": f'"{stored["version"]}"'}
     await story.call("rita", "PUT", f"/v1/quotes/{QUOTE}", json=edited, headers=headers)
     plan = await story.call("rita", "POST", f"/v1/quotes/{QUOTE}/preview")

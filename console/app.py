@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from fastapi import FastAPI, Request
-from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
+from fastapi.responses import HTMLResponse, JSONResponse, Response
 from starlette.exceptions import HTTPException
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.staticfiles import StaticFiles
@@ -12,6 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from api.problems import STATUS, of_refusal, problem
 from composition import House
 from console import board, calendar, customers, desk, links, orders, pages, replacing
+from console.resume import ask_to_sign_in
 from console.view import page
 from domain.errors import NotFound, NotSignedIn, Refusal
 
@@ -75,7 +76,7 @@ def mount(app: FastAPI, house: House) -> None:
         if is_api(request.url.path):
             return of_refusal(error)
         if isinstance(error, NotSignedIn):
-            return RedirectResponse(f"/sign-in?next={request.url.path}", 303)
+            return await ask_to_sign_in(request)
         return await _error_page(request, error)
 
     @app.exception_handler(404)

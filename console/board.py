@@ -48,10 +48,10 @@ class Column:
         known = places[chosen] if chosen is not None and chosen < len(places) else None
         return {"ship_to": known, "trigger": trigger, "note": self.note}
 
-    @property
-    def filled(self) -> dict[str, str]:
-        typed = {line: quantity.replace(",", ".") for line, quantity in self.quantities.items()}
-        return {line: quantity for line, quantity in typed.items() if quantity not in ("", "0")}
+    def filled(self, read: Reader) -> dict[str, str]:
+        """What was typed, as numbers. Raises Invalid naming the line."""
+        typed = {line: read.parse_quantity(text, line) for line, text in self.quantities.items() if text}
+        return {line: plain_number(quantity) for line, quantity in typed.items() if quantity}
 
 
 def places_of(quote: Quote) -> list[Place]:
@@ -79,7 +79,7 @@ async def arrange(request: Request, house: AHouse, me: Me, id: PathId) -> Respon
     places = places_of((await house.quotes.get(me, id)).quote)
     try:
         if then == "place":
-            await house.orders.place(caller(me, form.get("key", "")), id, _way(columns, places))
+            await house.orders.place(caller(me, form.get("key", "")), id, _way(columns, places, Reader(me)))
             return RedirectResponse(f"/quotes/{id}", 303)
         columns = await _arranged(house, me, id, form, columns, places)
     except ValidationError as error:
@@ -112,7 +112,8 @@ async def _arranged(
     if len(placed.orders) > MOST_COLUMNS:
         many = f"makes {len(placed.orders)} orders, and the board shows {MOST_COLUMNS}: order it on the quote's page"
         raise Invalid.field("way", many)
-    return [_column(order.slot, {n.line: plain_number(n.share.quantity) for n in order.lines}, places)
+    read = Reader(me)
+    return [_column(order.slot, {n.line: read.quantity(n.share.quantity) for n in order.lines}, places)
             for order in placed.orders]  # fmt: skip
 
 
@@ -143,8 +144,9 @@ def _columns(form: Mapping[str, str]) -> list[Column]:
     return found or [Column()]
 
 
-def _way(columns: list[Column], places: list[Place]) -> Any:
-    groups = [{"slot": column.slot(places), "lines": column.filled} for column in columns if column.filled]
+def _way(columns: list[Column], places: list[Place], read: Reader) -> Any:
+    filled = [(column, column.filled(read)) for column in columns]
+    groups = [{"slot": column.slot(places), "lines": lines} for column, lines in filled if lines]
     return WAYS.validate_python({"way": "hand", "groups": groups})
 
 
@@ -156,16 +158,17 @@ async def _board(
     places = places_of(stored.quote)
     ledger = {entry.line: entry for entry in await house.orders.ledger(me, id)}
     placed: Placed | None = None
-    if any(column.filled for column in columns):
+    if any(any(column.quantities.values()) for column in columns):
         try:
-            placed = await house.orders.preview(me, id, _way(columns, places))
+            way = _way(columns, places, Reader(me))
+            placed = await house.orders.preview(me, id, way) if way.groups else None
         except ValidationError as error:
             wrong = wrong or invalid_fields("this cannot be ordered so", error).sentence
         except Refusal as error:
             wrong = wrong or error.sentence
     after = {entry.line: entry for entry in placed.ledger} if placed else ledger
     filled = iter(placed.orders if placed else ())
-    sums = [next(filled, None) if column.filled else None for column in columns]
+    sums = [next(filled, None) if any(column.quantities.values()) else None for column in columns]
     facts: dict[str, Any] = {
         "quote": stored.quote, "columns": columns, "sites": places, "ledger": ledger, "after": after, "sums": sums,
         "wrong": wrong, "every": EVERY, "today": Reader(me).today(now()).isoformat(),

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Mapping
-from decimal import Decimal, InvalidOperation
 from itertools import groupby
 from typing import Annotated, Any, Literal, get_args
 
@@ -23,7 +22,7 @@ from domain.orders.split import Slot, Terms, Way
 from domain.people import Person
 from domain.permissions import allows
 from domain.quotes import Acceptance, Place
-from domain.values import counted
+from domain.values import counted, plain_number
 from services.commands import CommandReceipt
 
 router = APIRouter()
@@ -153,7 +152,7 @@ async def amend(request: Request, house: AHouse, me: Me, id: PathId) -> Response
     payload |= {name: form[name] for name in ("contact", "note") if name in form}
     try:
         payload["version"] = _version(form)
-        payload["lines"] = await _quantities(request, keep_zero=True)
+        payload["lines"] = await _quantities(request, me, keep_zero=True)
         if (places := {n.removeprefix("to."): v for n, v in form.items() if n.startswith("to.")}) and any(
             places.values()
         ):
@@ -174,7 +173,7 @@ async def return_goods(
     request: Request, house: AHouse, me: Me, id: PathId, reason: Words = "", key: Short = "", arrived: Short = ""
 ) -> Response:
     try:
-        lines = amounts(await _quantities(request))
+        lines = amounts(await _quantities(request, me))
         if lines is None:
             raise Invalid.field("lines", "must be quantities above 0")
         if not lines or not reason.strip():
@@ -223,7 +222,10 @@ async def steer(request: Request, house: AHouse, me: Me, id: PathId, verb: str) 
     back = form.get("back", "") if BACK.fullmatch(form.get("back", "")) else f"/orders/{id}"
     try:
         if "lines" in fields:
-            payload |= {"id": form.get("key", ""), "lines": await _quantities(request, keep_zero=verb == "backorder")}
+            payload |= {
+                "id": form.get("key", ""),
+                "lines": await _quantities(request, me, keep_zero=verb == "backorder"),
+            }
         if "version" in fields:
             payload["version"] = _version(form)
         if "for_good" in fields:
@@ -256,18 +258,12 @@ def _answered(request: Request, me: Person, answer: CommandReceipt, back: str) -
     return RedirectResponse(back, 303)
 
 
-async def _quantities(request: Request, keep_zero: bool = False) -> dict[str, str]:
-    """What somebody typed beside the lines; blank is nothing."""
-    form = await request.form()
-    typed = {
-        n.removeprefix("line."): str(v).strip().replace(",", ".") for n, v in form.items() if n.startswith("line.")
-    }
-    for line, quantity in typed.items():
-        try:
-            Decimal(quantity or "0")
-        except InvalidOperation:
-            raise Invalid.field(f"lines.{line}", f"{quantity!r} is no number") from None
-    return {line: quantity for line, quantity in typed.items() if quantity and (keep_zero or Decimal(quantity))}
+async def _quantities(request: Request, me: Person, keep_zero: bool = False) -> dict[str, str]:
+    """What somebody typed beside the lines, in their own way; blank is nothing. Raises Invalid naming the line."""
+    form, read = await request.form(), Reader(me)
+    texts = {n.removeprefix("line."): str(v).strip()[:60] for n, v in form.items() if n.startswith("line.")}
+    typed = {line: read.parse_quantity(text, f"lines.{line}") for line, text in texts.items() if text}
+    return {line: plain_number(quantity) for line, quantity in typed.items() if quantity or keep_zero}
 
 
 # --- from a quote -----------------------------------------------------------------------------------------------------
@@ -303,7 +299,7 @@ async def place(
         elif way == "even":
             wanted |= {"waves": waves, "first": first or None, "every": every, "slot": {"trigger": trigger}}
         elif way == "hand":
-            wanted |= {"groups": [{"slot": {"trigger": trigger}, "lines": await _quantities(request)}]}
+            wanted |= {"groups": [{"slot": {"trigger": trigger}, "lines": await _quantities(request, me)}]}
         else:
             wanted |= {"slot": {"trigger": trigger}}
         chosen = WAYS.validate_python(wanted)

@@ -12,6 +12,7 @@ from api.approvals import inbox_place
 from api.requests import AHouse, PathId, cursor_of, keys_of
 from composition import now
 from console import draw
+from console.resume import form_page, kept_fields, kept_of, refusal_in_words
 from console.view import Reader, is_htmx, page
 from domain.approvals.round import Round
 from domain.errors import CommandIdReused, Invalid, NotFound, NotSignedIn, Refusal, Stale
@@ -51,19 +52,23 @@ async def home(me: Me) -> Response:
 
 @router.get("/sign-in")
 async def sign_in_page(request: Request, next: str = "/") -> Response:
-    return page(request, "sign_in.html", None, next=next, problem="", user="")
+    return page(request, "sign_in.html", None, next=next, problem="", user="", kept={}, send=False)
 
 
 @router.post("/sign-in")
 async def sign_in(
-    request: Request, house: AHouse, user: Short = "", password: Short = "", next: Short = "/"
-) -> Response:
+    request: Request, house: AHouse, user: Short = "", password: Short = "",
+    next: Annotated[str, Form(max_length=2_000)] = "/", send: Short = "",
+) -> Response:  # fmt: skip
+    """Sign in and be where one was; a form that was not sent is shown again with what was typed."""
+    kept = kept_of(await kept_fields(request))
     try:
-        token, _ = await house.access.sign_in(user, password)
+        token, person = await house.access.sign_in(user, password)
     except NotSignedIn as error:
-        facts: dict[str, Any] = {"next": next, "problem": error.sentence, "user": user}
+        facts: dict[str, Any] = {"next": next, "problem": error.sentence, "user": user, "kept": kept, "send": send}
         return page(request, "sign_in.html", None, status_code=401, **facts)
-    response = RedirectResponse(_own(next), 303)
+    address = _own(next)
+    response = form_page(request, person, address, kept) if send else RedirectResponse(address, 303)
     secure = house.settings.base_url.startswith("https:")
     life = house.settings.token_minutes * 60
     response.set_cookie(COOKIE, token, max_age=life, httponly=True, samesite="lax", secure=secure)
@@ -127,8 +132,21 @@ async def decide(
     try:
         answer = await acts[verb]()
     except (Invalid, NotFound, CommandIdReused) as error:
-        return said(request, me, error.sentence, "bad", back, 422)
+        return await _try_again(request, me, id, error)
     return _answered(request, me, answer, verb, back)
+
+
+async def _try_again(request: Request, me: Person, id: str, error: Refusal) -> Response:
+    """The card stays with what was typed, and says in the reader's language what to do."""
+    read = Reader(me)
+    problems = error.facts.get("errors") or [{"field": "", "problem": error.sentence}]
+    problem = " ".join(read.say(one["problem"]) for one in problems)
+    problem = refusal_in_words(error.code, problem, read.language)
+    if is_htmx(request):
+        answer = page(request, "_problem.html", me, status_code=422, problem=problem)
+        answer.headers["HX-Retarget"], answer.headers["HX-Reswap"] = f"#problem-{id}", "innerHTML"
+        return answer
+    return form_page(request, me, request.url.path, await kept_fields(request), problem, 422)
 
 
 def _answered(request: Request, me: Person, answer: CommandReceipt, verb: str, back: str) -> Response:
@@ -140,13 +158,14 @@ def _answered(request: Request, me: Person, answer: CommandReceipt, verb: str, b
     if answer.outcome is None:
         return said(request, me, say("Written down. It takes effect as soon as the engine answers."), "wait", back, 202)
     if not answer.outcome.applied:
-        return said(request, me, answer.outcome.sentence, "bad", back, 409)
+        why = refusal_in_words(answer.outcome.code, answer.outcome.sentence, Reader(me).language)
+        return said(request, me, why, "bad", back, 409)
     return said(request, me, done[verb], "good", back, 200)
 
 
 def said(request: Request, me: Person, text: str, tone: str, back: str, status: int) -> Response:
     if is_htmx(request):
-        return page(request, "_note.html", me, status_code=status, text=text, tone=tone)
+        return page(request, "_note.html", me, status_code=status, text=text, tone=tone, back=_own(back))
     if tone == "good":
         return RedirectResponse(_own(back), 303)
     return page(request, "said.html", me, status_code=status, text=text, tone=tone, back=_own(back))
@@ -340,7 +359,8 @@ async def _quote_act(request: Request, me: Person, verb: str, id: PathId, act: A
     except Stale:
         raise
     except Refusal as error:
-        return said(request, me, error.sentence, "bad", back, 409)
+        why = refusal_in_words(error.code, error.sentence, Reader(me).language)
+        return said(request, me, why, "bad", back, 409)
     return _answered(request, me, answer, verb, back)
 
 

@@ -1,5 +1,6 @@
 """How pages are made: the templates, and what every page knows."""
 
+import re
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from babel.dates import format_date, format_datetime, format_timedelta
-from babel.numbers import format_decimal
+from babel.numbers import NumberFormatError, format_decimal, get_decimal_symbol, get_group_symbol, parse_decimal
 from fastapi import Request
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
@@ -16,6 +17,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoes
 from console import draw
 from domain.approvals.card import percent_in_words
 from domain.approvals.round import Round, explained
+from domain.errors import Invalid
 from domain.money import formatted
 from domain.people import Person, Role
 from domain.permissions import Reach, allows, reaches
@@ -40,6 +42,10 @@ environment.globals.update(
 )
 
 
+TYPED = re.compile(r"[0-9][0-9.,' ]{0,40}")
+MOST_DECIMALS = 12
+
+
 class Reader:
     """Formats for one person: their language and their clock."""
 
@@ -54,6 +60,34 @@ class Reader:
 
     def money(self, amount: Decimal, currency: str) -> str:
         return formatted(amount, currency, self.locale)
+
+    def quantity(self, value: Decimal) -> str:
+        """As it is shown, and as it is typed."""
+        return format_decimal(value, "#,##0.############", self.locale)
+
+    def parse_quantity(self, text: str, field: str) -> Decimal:
+        """A quantity typed in the reader's own way: grouped only in threes by their sign, the other sign refused.
+
+        Raises Invalid: "1,000" is a thousand for one reader, and one for another."""
+        text = text.strip().replace("\xa0", " ")
+        try:
+            number = parse_decimal(text, locale=self.locale, strict=True) if TYPED.fullmatch(text) else None
+        except NumberFormatError:
+            number = None
+        if number is None or -int(number.as_tuple().exponent) > MOST_DECIMALS:
+            example = format_decimal(Decimal("1234.5"), locale=self.locale)
+            raise Invalid.field(
+                field, self.say("{typed} is no quantity here; write it like {example}", typed=text, example=example)
+            )
+        return number
+
+    @property
+    def decimal_sign(self) -> str:
+        return str(get_decimal_symbol(self.locale))
+
+    @property
+    def group_sign(self) -> str:
+        return str(get_group_symbol(self.locale))
 
     def title(self, round: Round) -> str:
         """What a round is about."""

@@ -7,6 +7,11 @@ const target = (event) => {
   return cell && cell.parentElement === held.row ? cell : null;
 };
 
+// Quantities are typed and shown in the reader's own way: 1.234,5 or 1,234.5.
+const number = (text) =>
+  Number(text.replaceAll(board.dataset.group, "").replaceAll("\u00a0", "").replace(board.dataset.decimal, "."));
+const shown = (value) => String(Number(value.toFixed(6))).replace(".", board.dataset.decimal);
+
 const letGo = () => {
   for (const cell of board.querySelectorAll(".over, .held")) cell.classList.remove("over", "held");
   held = null;
@@ -32,10 +37,10 @@ board?.addEventListener("pointerup", (event) => {
   if (!held) return;
   const cell = target(event);
   const amount = held.input ? held.input.value : held.cell.querySelector("output").textContent;
-  if (cell && cell !== held.cell && Number(amount)) {
+  if (cell && cell !== held.cell && number(amount)) {
     const into = cell.querySelector("input");
     // Quantities have at most six decimals; what is shown as left is worked out by the server alone.
-    if (into) into.value = String(Number((Number(into.value || 0) + Number(amount)).toFixed(6)));
+    if (into) into.value = shown(number(into.value || "0") + number(amount));
     if (held.input) held.input.value = "";
     (into ?? held.input).dispatchEvent(new Event("input", { bubbles: true }));
   }

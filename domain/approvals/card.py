@@ -9,7 +9,8 @@ from babel.numbers import format_decimal
 from domain.money import formatted
 from domain.values import Value
 
-DECIMALS = (2, 4, 8, 12)
+DECIMALS, ROUND = (2, 4, 8, 12), 2
+"""How many decimals are tried, and with how many a figure counts as round."""
 
 
 def _same(text: str) -> str:
@@ -48,6 +49,6 @@ def percent_in_words(percent: Decimal, locale: str) -> str:
     shown = percent
     for decimals in DECIMALS:
         shown = percent.quantize(Decimal(1).scaleb(-decimals), ROUND_HALF_EVEN)
-        if shown == percent or shown != shown.quantize(Decimal(1).scaleb(-min(2, decimals - 1)), ROUND_HALF_EVEN):
+        if shown == percent or (decimals > ROUND and shown != shown.quantize(Decimal(1).scaleb(-ROUND))):
             break
     return f"{format_decimal(shown, '#,##0.0###########', locale)} %"

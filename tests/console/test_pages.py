@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 
+import httpx
 import pytest
 from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Browser, expect
@@ -67,13 +68,57 @@ async def test_a_rejection_needs_a_comment_and_a_double_click_decides_once(visit
     await visitor.go(f"/quotes/{id}")
     card = visitor.page.locator(".mine")
     await card.get_by_role("button", name="Reject").click()
-    await expect(card.locator(".note")).to_contain_text("say why you reject")
-    await visitor.page.reload()
+    await expect(card.locator(".problem")).to_contain_text("say why you reject")
+    await expect(card.get_by_role("button", name="Approve")).to_be_visible()
+    await visitor.shot("mistake")
     await card.locator("textarea").fill("Too deep")
     await card.get_by_role("button", name="Approve").dblclick()
     await expect(card.locator(".note")).to_contain_text("Approved")
     await visitor.page.reload()
     await expect(visitor.page.locator(".history li", has_text="daniel")).to_have_count(1)
+
+
+async def test_whoever_was_signed_out_signs_in_and_sends_what_they_typed(visitor: Visitor) -> None:
+    id = await a_submitted_quote(visitor.live)
+    await visitor.sign_in("daniel")
+    await visitor.go(f"/quotes/{id}?seen=1")
+    await visitor.page.locator(".mine textarea").fill("Too deep for them")
+    await visitor.page.context.clear_cookies()
+    await visitor.page.locator(".mine").get_by_role("button", name="Reject").click()
+    await expect(visitor.page.locator("h1")).to_have_text("Sign in")
+    await visitor.shot("signed-out")
+    await visitor.page.fill("input[name=user]", "daniel")
+    await visitor.page.fill("input[name=password]", "dealwright-demo")
+    await visitor.page.locator("main button").click()
+    await expect(visitor.page.locator("textarea")).to_have_value("Too deep for them")
+    await accessible(visitor)
+    await visitor.shot("resume")
+    await visitor.page.get_by_role("button", name="Reject").click()
+    await visitor.go(f"/quotes/{id}")
+    await expect(visitor.page.locator(".history li", has_text="Too deep for them")).to_have_count(1)
+
+
+async def test_a_page_asked_for_is_the_page_shown_after_signing_in_with_its_query(live: Live) -> None:
+    async with httpx.AsyncClient(base_url=live.stack.api_url) as client:
+        answer = await client.get("/quotes?cursor=abc&x=1")
+        assert answer.headers["location"] == "/sign-in?next=/quotes%3Fcursor%3Dabc%26x%3D1"
+        form = {"user": "rita", "password": "dealwright-demo", "next": "/quotes?cursor=abc&x=1"}
+        answer = await client.post("/sign-in", data=form)
+        assert (answer.status_code, answer.headers["location"]) == (303, "/quotes?cursor=abc&x=1")
+
+
+async def test_a_submission_from_a_page_that_shows_an_older_version_is_shown_the_new_one(live: Live) -> None:
+    id = f"P-{next(NUMBERS)}"
+    body = a_quote(id, lines=LINES).model_dump(mode="json")
+    await live.call("rita", "PUT", f"/v1/quotes/{id}", json=body)
+    changed = {**body, "payment_terms": "Net 60"}
+    await live.call("rita", "PUT", f"/v1/quotes/{id}", json=changed, headers={"If-Match": '"1"'})
+    async with httpx.AsyncClient(base_url=live.stack.api_url, cookies={"dealwright": live.token("rita")}) as client:
+        answer = await client.post(f"/quotes/{id}/submit", data={"version": "1"})
+        assert answer.status_code == 409
+        assert "Net 60" in answer.text
+        assert (await live.call("rita", "GET", f"/v1/quotes/{id}")).json()["status"] == "draft"
+        assert (await client.post(f"/quotes/{id}/submit", data={"version": "2"})).status_code == 303
 
 
 async def test_an_approver_hands_over(visitor: Visitor) -> None:
