@@ -226,6 +226,9 @@ async def resubmit(story: Story) -> None:
     await story.call("rita", "POST", f"/v1/quotes/{QUOTE}/submit")
     after = await story.round(2)
     must(after.waiting_on == ["fabio"], f"only who rejected it should be asked again, not {after.waiting_on}")
+    (added,) = [a for a in after.approvals if a.added_by == "rita"]
+    must(added.status.value == "waiting", "whom rita added should stay on the quote")
+    await story.call("rita", "POST", f"/v1/approvals/{added.id}/remove-approver", json={"comment": "not needed"})
 
 
 async def recall(story: Story) -> None:

@@ -253,16 +253,18 @@ def _who(shape: Mapping[str, Any], prefix: str) -> Shape | None:
 def settings_shape(policy: Policy) -> Shape:
     return {
         "on_rejection": policy.on_rejection, "valid_for_days": str(policy.valid_for_days or ""),
-        "neutral": " ".join(policy.neutral), "routing": " ".join(policy.routing),
+        "neutral": " ".join(policy.neutral), "identity": " ".join(policy.identity), "routing": " ".join(policy.routing),
     }  # fmt: skip
 
 
 def with_settings(policy: Policy, form: FormData) -> Policy:
     """The policy with what a form says of it as a whole. Raises Invalid."""
-    texts = {name: str(form.get(name, "")) for name in ("on_rejection", "valid_for_days", "neutral", "routing")}
+    texts = {
+        name: str(form.get(name, "")) for name in ("on_rejection", "valid_for_days", "neutral", "identity", "routing")
+    }
     changed = {
         "on_rejection": texts["on_rejection"] or "end", "valid_for_days": texts["valid_for_days"].strip() or None,
-        "neutral": _words(texts["neutral"]), "routing": _words(texts["routing"]),
+        "neutral": _words(texts["neutral"]), "identity": _words(texts["identity"]), "routing": _words(texts["routing"]),
     }  # fmt: skip
     try:
         return Policy.model_validate({**{n: getattr(policy, n) for n in Policy.model_fields}, **changed})

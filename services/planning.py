@@ -11,6 +11,7 @@ from domain.approvals.evaluation import Judgement
 from domain.approvals.plan import NO_PAST, Past, Plan, plan
 from domain.approvals.policy import Policy
 from domain.approvals.round import added_approvals, past_decisions
+from domain.approvals.smart import Given
 from domain.approvals.subject import Subject, quote_subject, testable
 from domain.errors import NotFound
 from domain.quotes import Quote, QuoteStatus
@@ -74,6 +75,7 @@ async def plan_for(
     groups = {who.group for who in named if who.group} | {added.group for added in past.added if added.group}
     standing = [d for d in await delegations.standing(session, now) if d.active(now) and d.covers(subject.kind)]
     asked |= {delegation.delegate for delegation in standing}
+    asked |= {who for given in past.decisions if isinstance(given, Given) for who in (*given.by, *given.seats)}
     directory = await people.directory(session, asked, groups)
     directory = directory.model_copy(update={"delegations": tuple(standing), "at": now})
     return plan(policy, subject, directory, submitter, status, now.date(), past)

@@ -244,7 +244,8 @@ def _move_escalation(round: Round, approval: Approval, old: str, command: Comman
     if old in moved.holders:
         if _joins(moved, old, to):
             return _join(after, moved, old, command, at)
-        return _hand_over(after, moved, old, command, at, "reassigned")
+        handed, outcome = _hand_over(after, moved, old, command, at, "reassigned")
+        return (handed, outcome) if outcome.applied else (round, outcome)
     facts = {"from": old, "to": to, "approval": moved.id}
     return after, done("reassigned", f"{to} is asked instead of {old} when the time has passed.", **facts)
 

@@ -232,23 +232,21 @@ class _Planner:
             return approval.model_copy(update={"again": (f"rejected in round {last.number}",)})
         asked = Asked(
             rule=judged.rule, approver=approval.approver, basis=approval.basis, grounds=approval.grounds,
-            authority=self._authority(approval), at=self.directory.at, valid_for=self.valid_for,
+            authority=self._authority(approval, last), at=self.directory.at, valid_for=self.valid_for,
         )  # fmt: skip
         why = reasons_not_carried(asked, last, lambda rate: self._grounds_at(judged.rule, seat, rate))
         if why:
             return approval.model_copy(update={"again": why})
         return approval.model_copy(update={"carried": last, "carried_because": reasons_carried(asked, last)})
 
-    def _authority(self, approval: PlannedApproval) -> Authority:
-        people = (*approval.seats, *approval.escalate_to)
+    def _authority(self, approval: PlannedApproval, given: Given) -> Authority:
+        holders = (*approval.seats, *approval.escalate_to)
+        people = (*holders, *given.seats)
         deciders = {one: self.directory.deciders(one, self.subject.kind, self.barred) for one in people}
         return Authority(
-            seats=approval.seats,
-            deciders=deciders,
-            needed=approval.needed,
-            everybody=approval.everybody,
-            barred=self.barred,
-        )
+            seats=approval.seats, holders=holders, deciders=deciders, needed=approval.needed,
+            everybody=approval.everybody, barred=self.barred,
+        )  # fmt: skip
 
     def _grounds(self, judged: Judgement, seat: _Seat, subject: Subject) -> Grounds:
         lines = judged.misfit_lines.union(seat.lines)
@@ -280,7 +278,6 @@ class _Planner:
             reasons=(why,), notes=found.notes, basis=self.subject.digest, added_as=added.added_as,
             added_by=added.added_by, added_for=added.added_for,
         )  # fmt: skip
-        authority = self._authority(approval)
         for decision in self.past.decisions:
             if (decision.rule, decision.approver) != (ADDED, added.added_as):
                 continue
@@ -288,7 +285,7 @@ class _Planner:
                 again = (f"rejected in round {decision.number}",)
                 rejected = approval.model_copy(update={"again": again, "rejected_before": True})
                 return approval if approval.again else rejected
-            if decision.basis == self.subject.digest and authority.missing(decision) is None:
+            if decision.basis == self.subject.digest and self._authority(approval, decision).missing(decision) is None:
                 return approval.model_copy(update={"carried": decision, "carried_because": ("nothing changed",)})
             if not approval.again:
                 again = (f"other content was approved in round {decision.number}",)

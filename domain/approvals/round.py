@@ -64,12 +64,14 @@ class Seat(Value):
     """Who gave it, when it was not the holder."""
     at: Instant | None = None
     comment: str = ""
+    handed_from: str | None = None
+    """Who was asked first, where they handed it over."""
     escalated: bool = False
     """Asked too because time passed: may decide, and does not raise how many must agree."""
 
     def handed_to(self, holder: str) -> "Seat":
         """The same seat of another person."""
-        return self.model_copy(update={"holder": holder, **NO_VOTE})
+        return self.model_copy(update={"holder": holder, "handed_from": self.handed_from or self.holder, **NO_VOTE})
 
     def reopened(self) -> "Seat":
         """The same seat before its vote."""
@@ -270,10 +272,11 @@ def _decision(round: Round, approval: Approval, planned: PlannedApproval) -> Dec
         rejected = any(seat.vote is Vote.REJECTED for seat in approval.seats)
         return Refused(rule=planned.rule, approver=planned.approver, number=round.number) if rejected else None
     covering = round.approval(approval.covered_by) or approval
-    votes = [(s.holder, s.by or s.holder) for s in covering.seats if s.vote is Vote.APPROVED]
+    votes = [seat for seat in covering.seats if seat.vote is Vote.APPROVED]
     return Given(
         rule=planned.rule, approver=planned.approver, basis=planned.basis, number=round.number,
-        by=tuple(by for _, by in votes), holders=tuple(holder for holder, _ in votes), at=approval.decided_at,
+        by=tuple(seat.by or seat.holder for seat in votes), seats=tuple(seat.holder for seat in votes),
+        holders=tuple(seat.handed_from or seat.holder for seat in votes), at=approval.decided_at,
         grounds=planned.grounds,
     )  # fmt: skip
 

@@ -68,7 +68,9 @@ class Given(Value):
     by: tuple[str, ...]
     """Who decided."""
     holders: tuple[str, ...] = ()
-    """For whom each of them decided: themselves, or somebody they stood in for."""
+    """Whom the policy asked, for each of them: themselves, somebody they stood in for, or who handed it over."""
+    seats: tuple[str, ...] = ()
+    """Who held it when they decided: somebody else where it was handed over."""
     at: Instant
     grounds: Grounds = Grounds()
 
@@ -88,8 +90,10 @@ class Authority(Value):
     """Who could give an approval today, and how many must."""
 
     seats: tuple[str, ...]
+    holders: tuple[str, ...] = ()
+    """The seats, and those they would escalate to."""
     deciders: dict[str, tuple[str, ...]]
-    """Everybody who may decide for each seat, and for those it would escalate to."""
+    """Everybody who may decide for each seat, for those it would escalate to, and for whom it was handed to."""
     needed: int = 1
     everybody: bool = False
     """Every seat must give it."""
@@ -97,15 +101,23 @@ class Authority(Value):
 
     def missing(self, given: Given) -> str | None:
         """Why those who gave it could not give it today; None when they could."""
-        pairs = list(zip(given.holders or given.by, given.by, strict=False))
+        holders = given.holders or given.by
+        votes = list(zip(holders, given.seats or holders, given.by, strict=False))
         if edited := [by for by in given.by if by in self.barred]:
             return f"{', '.join(edited)} approved it, and has submitted, owns or edited it since"
-        able = [(holder, by) for holder, by in pairs if by in self.deciders.get(holder, ())]
+        able = [(holder, by) for holder, seat, by in votes if self._allows(holder, seat, by)]
         if len({by for _, by in able}) < self.needed:
-            lost = [by for holder, by in pairs if (holder, by) not in able]
+            lost = [by for holder, _, by in votes if (holder, by) not in able]
             return f"{', '.join(lost or given.by)} approved it, and could not approve it today"
         absent = set(self.seats) - {holder for holder, _ in able} if self.everybody else ()
         return f"{', '.join(sorted(absent))} has not approved it" if absent else None
+
+    def _allows(self, holder: str, seat: str, by: str) -> bool:
+        """Whether `by` may decide for a holder who is asked today; what was handed over, while both could decide."""
+        if holder not in self.holders:
+            return False
+        handed = seat != holder and holder in self.deciders[holder]
+        return by in self.deciders.get(seat if handed else holder, ())
 
 
 class Asked(Value):

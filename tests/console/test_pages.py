@@ -196,7 +196,11 @@ async def test_everything_works_without_javascript(browser: Browser, live: Live,
     await visitor.sign_in("fabio")
     await visitor.go(f"/quotes/{id}")
     await visitor.page.locator(".mine").get_by_role("button", name="Rejeitar").click()
-    await expect(visitor.page.get_by_role("alert")).to_contain_text("say why you reject")
+    await expect(visitor.page.get_by_role("alert")).to_contain_text("diga por que você rejeita")
+    await visitor.page.locator("textarea").fill("Fundo demais")
+    await visitor.page.get_by_role("button", name="Rejeitar").click()
+    await visitor.go(f"/quotes/{id}")
+    await expect(visitor.page.locator(".history li", has_text="Fundo demais")).to_have_count(1)
     await context.close()
 
 

@@ -377,6 +377,20 @@ def test_a_stand_ins_approval_carries_while_they_stand_in() -> None:
     assert made.approvals[0].again == ("bo approved it, and could not approve it today",)
 
 
+def test_what_was_handed_over_carries_while_both_could_decide_it() -> None:
+    policy = a_policy(a_rule("r", "ana", STEEP))
+    past = again([], policy, discount="20")
+    round, _ = tell(past[0][0], "delegate", "ana", "r", to="bo")
+    past = decided([(round, past[0][1])], "approve", "bo")
+    assert carries(past, policy, discount="20")
+    for gone in ("ana", "bo"):
+        left = ANA.people[gone].model_copy(update={"active": False})
+        directory = ANA.model_copy(update={"people": {**ANA.people, gone: left}})
+        group = a_policy(a_rule("r", "ana", STEEP, fallback=Who(user="cy")))
+        found = again(past, group if gone == "ana" else policy, directory, discount="20")[0][1].approvals[0]
+        assert found.carried is None
+
+
 def test_an_approval_lives_once_as_long_as_the_policy_says_however_often_it_carries() -> None:
     policy = a_policy(a_rule("r", "ana", STEEP), valid_for_days=30)
     past = decided(again([], policy, discount="20"), "approve", "ana")
