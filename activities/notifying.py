@@ -46,7 +46,7 @@ class Known:
     names: dict[str, str]
 
 
-def _mentioned(messages: Sequence[Message]) -> set[str]:
+def _people_named(messages: Sequence[Message]) -> set[str]:
     """Whom messages speak of beside those in the rounds."""
     said = {str(message.data["by"]) for message in messages if "by" in message.data}
     return said.union(*(str(message.data.get("acts_for", "")).split(",") for message in messages))
@@ -114,7 +114,7 @@ class Delivering:
                 chats={id: url for id, (_, url) in readers.items()},
                 rounds=opened,
                 quotes=await quotes.these(session, {round.subject_id for round, _ in opened.values()}),
-                names=await rounds.names(session, named | _mentioned(handful)),
+                names=await rounds.names(session, named | _people_named(handful)),
             )
 
     async def _claimed(self, handful: Sequence[Message], known: Known, gone: list[str]) -> list[Message]:

@@ -12,7 +12,7 @@ from api.approvals import inbox_place
 from api.requests import AHouse, PathId, cursor_of, keys_of
 from composition import now
 from console import draw
-from console.resume import form_page, kept_fields, kept_of, refusal_in_words
+from console.resume import fields_to_send, form_fields, form_page, refusal_in_words
 from console.view import Reader, is_htmx, page
 from domain.approvals.round import Round
 from domain.errors import CommandIdReused, Invalid, NotFound, NotSignedIn, Refusal, Stale
@@ -61,7 +61,7 @@ async def sign_in(
     next: Annotated[str, Form(max_length=2_000)] = "/", send: Short = "",
 ) -> Response:  # fmt: skip
     """Sign in and be where one was; a form that was not sent is shown again with what was typed."""
-    kept = kept_of(await kept_fields(request))
+    kept = fields_to_send(await form_fields(request))
     try:
         token, person = await house.access.sign_in(user, password)
     except NotSignedIn as error:
@@ -146,7 +146,7 @@ async def _try_again(request: Request, me: Person, id: str, error: Refusal) -> R
         answer = page(request, "_problem.html", me, status_code=422, problem=problem)
         answer.headers["HX-Retarget"], answer.headers["HX-Reswap"] = f"#problem-{id}", "innerHTML"
         return answer
-    return form_page(request, me, request.url.path, await kept_fields(request), problem, 422)
+    return form_page(request, me, request.url.path, await form_fields(request), problem, 422)
 
 
 def _answered(request: Request, me: Person, answer: CommandReceipt, verb: str, back: str) -> Response:

@@ -17,7 +17,7 @@ VISIBLE = ("comment", "text", "reason", "note")
 """Fields that their sender wants to see again."""
 
 
-async def kept_fields(request: Request) -> dict[str, str]:
+async def form_fields(request: Request) -> dict[str, str]:
     """The fields of a form that was sent, bounded."""
     form = await request.form()
     return {name[:200]: str(value)[:LONGEST_FIELD] for name, value in list(form.items())[:MOST_FIELDS]}
@@ -28,7 +28,7 @@ async def ask_to_sign_in(request: Request) -> Response:
     address = request.url.path + (f"?{request.url.query}" if request.url.query else "")
     if request.method != "POST":
         return RedirectResponse(f"/sign-in?next={quote(address, safe='/')}", 303)
-    kept = await kept_fields(request)
+    kept = await form_fields(request)
     facts: dict[str, Any] = {"next": address, "problem": "", "user": "", "kept": kept, "send": True}
     answer = page(request, "sign_in.html", None, status_code=401, **facts)
     if is_htmx(request):  # the whole page, not the card alone
@@ -36,7 +36,7 @@ async def ask_to_sign_in(request: Request) -> Response:
     return answer
 
 
-def kept_of(form: dict[str, str]) -> dict[str, str]:
+def fields_to_send(form: dict[str, str]) -> dict[str, str]:
     return {name.removeprefix(KEPT): value for name, value in form.items() if name.startswith(KEPT)}
 
 

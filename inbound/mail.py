@@ -14,7 +14,7 @@ from functools import cached_property
 
 from domain.values import Value
 from inbound.html import text_of
-from inbound.quotes import written
+from inbound.quotes import own_text
 
 MAX_BYTES = 2_000_000
 """What our mail server takes; attachments are not read."""
@@ -41,7 +41,7 @@ class Reply(Value):
     def text(self) -> str:
         """What its sender wrote, without whatever they quoted. Total: what cannot be read says nothing."""
         try:
-            return written(_body(BytesParser(policy=policy.compat32).parsebytes(self.raw)))
+            return own_text(_body(BytesParser(policy=policy.compat32).parsebytes(self.raw)))
         except UNREADABLE:
             return ""
 
@@ -70,24 +70,24 @@ def read_mail(raw: bytes, envelope_sender: str | None) -> Reply:
     """What a mail says of itself; without an envelope its Return-Path tells who sent it.
 
     Total: a mail that cannot be read is an empty reply of nobody."""
-    bounded = _bounded(raw)
+    beginning = _beginning(raw)
     try:
-        head = BytesParser(policy=policy.compat32).parsebytes(bounded, headersonly=True)
+        head = BytesParser(policy=policy.compat32).parsebytes(beginning, headersonly=True)
         by_header = envelope_sender is None and "Return-Path" in head
-        readable = len(PART.findall(bounded)) <= MOST_PARTS
+        readable = len(PART.findall(beginning)) <= MOST_PARTS
         return Reply(
             message_id=_header(head, "Message-ID")[:300],
             sender=parseaddr(_header(head, "From"))[1].lower()[:254],
             recipients=tuple(_recipients(head)),
             automatic=_automatic(head, _header(head, "Return-Path").strip() if by_header else envelope_sender),
             authentication=_header(head, "Authentication-Results").lower(),
-            raw=bounded if readable else b"",
+            raw=beginning if readable else b"",
         )  # fmt: skip
     except UNREADABLE:
         return Reply()
 
 
-def _bounded(raw: bytes) -> bytes:
+def _beginning(raw: bytes) -> bytes:
     """The beginning of a mail: so many lines of such a length, and so many headers."""
     lines = raw[:PARSED_BYTES].split(b"\n", PARSED_LINES)[:PARSED_LINES]
     end = next((n for n, line in enumerate(lines) if not line.strip()), len(lines))
@@ -126,7 +126,7 @@ def _body(mail: Message) -> str:
     for part in mail.walk():
         kind = part.get_content_type()
         if kind in ("text/plain", "text/html") and part.get_content_disposition() != "attachment" and kind not in texts:
-            text = _decoded(part)
+            text = _part_text(part)
             if text.strip():
                 texts[kind] = text
     if "text/plain" in texts:
@@ -134,7 +134,7 @@ def _body(mail: Message) -> str:
     return text_of(texts.get("text/html", ""))
 
 
-def _decoded(part: Message) -> str:
+def _part_text(part: Message) -> str:
     content = part.get_payload(decode=True)
     charset = str(part.get_content_charset("utf-8"))
     try:

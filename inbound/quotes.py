@@ -35,7 +35,7 @@ BREVITY = re.compile(
 LONGEST_SIGNATURE = 160
 
 
-def written(text: str) -> str:
+def own_text(text: str) -> str:
     """What somebody wrote. Empty where everything is quoted."""
     lines = [
         line[:LONGEST_LINE].rstrip() for line in text.replace("\r\n", "\n").replace("\xa0", " ").split("\n", MOST_LINES)

@@ -29,7 +29,7 @@ class Absences:
             standing = [d for d in await delegations.standing(session, now) if d.active(now)]
             if not standing:
                 return 0
-            found = await rounds.requested_of(session, {delegation.person for delegation in standing})
+            found = await rounds.requests_waiting_on(session, {delegation.person for delegation in standing})
             named = {seat.holder for _, round, _ in found for a in round.requested for seat in a.seats}
             directory = await people.directory(session, named | {d.delegate for d in standing}, set())
         directory = directory.model_copy(update={"delegations": tuple(standing), "at": now})

@@ -144,7 +144,7 @@ def parse_number(text: str, locale: Locale) -> Decimal | None:
     return Decimal(plain)
 
 
-def mended(number: Decimal) -> Decimal:
+def repair_float(number: Decimal) -> Decimal:
     """A float as a person typed it, to twelve significant digits: 33.449999999999996 is 33.45."""
     return Decimal(plain_number(Decimal(f"{number:.12g}")))
 

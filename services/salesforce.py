@@ -17,7 +17,17 @@ from domain.errors import Invalid
 from domain.money import rounded
 from domain.quotes import Quote
 from domain.values import ID_PATTERN, Value, short_id
-from services.csv_files import Locale, Row, Table, mended, number_locale, parse_number, parse_truth, read_csv, read_text
+from services.csv_files import (
+    Locale,
+    Row,
+    Table,
+    number_locale,
+    parse_number,
+    parse_truth,
+    read_csv,
+    read_text,
+    repair_float,
+)
 
 QUOTES, LINES, PRODUCTS = "SBQQ__Quote__c.csv", "SBQQ__QuoteLine__c.csv", "Product2.csv"
 NEEDED = {QUOTES: (), LINES: ("SBQQ__Quote__c", "SBQQ__Quantity__c"), PRODUCTS: ("Name",)}
@@ -94,7 +104,7 @@ class _Reader:
         given = parse_number(text, self.locales.get(file, "point"))
         if given is None:
             raise Invalid.field(f"{file} {id_of(row)} {field}", f"{text[:40]!r} is not a number")
-        if (number := mended(given)) != given:
+        if (number := repair_float(given)) != given:
             self.remark(file, row, field, f"float {text} read as {number}")
         return number
 
@@ -196,7 +206,7 @@ class _Reader:
             self._not_mapped(row, "it is renewable, and neither the product's term nor the line's is known")
             return None, Decimal(1)
         if term != term.to_integral_value() or not 1 <= term <= 1200:
-            self._not_mapped(row, f"its term of {mended(term)} months is no whole number of months")
+            self._not_mapped(row, f"its term of {repair_float(term)} months is no whole number of months")
             return None, Decimal(1)
         if said and own and said != term:
             self.remark(LINES, row, "SBQQ__SubscriptionTerm__c", f"says {said} months; the price is for {term}")
@@ -286,7 +296,7 @@ def read_export(folder: Path, owner: str, currency: str) -> Export:
         else:
             mine.append(row)
     taken = [q for row in quotes.rows if (q := reader.quote_or_refusal(row, by_quote[id_of(row)], known))]
-    reader.remarks += _general(quotes.rows, owner, currency, products_there)
+    reader.remarks += _general_remarks(quotes.rows, owner, currency, products_there)
     reader.remarks += _unmapped(QUOTES, quotes.rows, MAPPED)
     reader.remarks += _unmapped(LINES, lines.rows, LINE_MAPPED)
     return Export(
@@ -295,7 +305,7 @@ def read_export(folder: Path, owner: str, currency: str) -> Export:
     )  # fmt: skip
 
 
-def _general(rows: list[Row], owner: str, currency: str, products: bool) -> Iterator[Remark]:
+def _general_remarks(rows: list[Row], owner: str, currency: str, products: bool) -> Iterator[Remark]:
     if rows and "CurrencyIsoCode" not in rows[0]:
         what = f"the export names no currency; {currency} was taken, as asked"
         yield Remark(file=QUOTES, record="all", field="CurrencyIsoCode", what=what)

@@ -290,7 +290,7 @@ async def run_of_approval(session: AsyncSession, approval: str) -> tuple[Approva
     return (await session.exec(query.where(ApprovalRow.id == approval))).first()
 
 
-async def requested_of(session: AsyncSession, holders: Collection[str]) -> list[tuple[str, Round, str]]:
+async def requests_waiting_on(session: AsyncSession, holders: Collection[str]) -> list[tuple[str, Round, str]]:
     """The approvals that wait on one of these people: each with its round and the round's run."""
     query = (
         core_select(APPROVALS.id, RUNS.id.label("run"), RUNS.state)

@@ -99,10 +99,10 @@ def _voted(approval: Approval, command: Command, vote: Vote, at: Instant) -> App
     given = {"vote": vote, "by": command.actor if command.on_behalf_of else None, "at": at}
     given["comment"] = text_of(command.payload.get("comment"))
     seats = tuple(s.model_copy(update=given) if s.holder == holder else s for s in approval.seats)
-    return _settled(approval.model_copy(update={"seats": seats}), at)
+    return _settle(approval.model_copy(update={"seats": seats}), at)
 
 
-def _settled(approval: Approval, at: Instant) -> Approval:
+def _settle(approval: Approval, at: Instant) -> Approval:
     """Approved when enough approved; rejected when too many rejected for enough to be left."""
     votes = [s.vote for s in approval.seats]
     left = len([s for s in approval.seats if not s.escalated]) - votes.count(Vote.REJECTED)
@@ -173,7 +173,7 @@ def _take_back(round: Round, command: Command, at: Instant) -> Decided:
         return round, refused(
             "built_on", f"{titles} came after it and is decided already.", decided=[a.id for a in built]
         )
-    seats = tuple(s.reopened() if s is given else s for s in approval.seats)
+    seats = tuple(s.without_vote() if s is given else s for s in approval.seats)
     reopened = approval.model_copy(update={"seats": seats, "decided_at": None})
     round = with_approval(round, reopened if approval.status is ApprovalStatus.REQUESTED else requested(reopened, at))
     for waiting in (*later, *covered):
@@ -225,7 +225,7 @@ def _join(round: Round, approval: Approval, holder: str, command: Command, at: I
     """Who takes over holds a place of their own: the leaver's place goes, and nobody votes twice."""
     seats = tuple(seat for seat in approval.seats if seat.holder != holder)
     needed = min(approval.needed, len(seats)) if approval.everybody else approval.needed
-    after = _settled(approval.model_copy(update={"seats": seats, "needed": needed}), at)
+    after = _settle(approval.model_copy(update={"seats": seats, "needed": needed}), at)
     round = with_approval(round, after)
     if after.status is not approval.status:
         round = onwards(round, at)
@@ -259,7 +259,7 @@ def _hand_over(round: Round, approval: Approval, holder: str, command: Command, 
         return round, refused("own_submission", f"{to} submitted, owns or edited this and cannot decide it.", to=to)
     if approval.seat_of(to) or to in approval.voters:
         return round, refused("already_an_approver", f"{to} is asked for this approval already.", to=to)
-    seats = tuple(s.handed_to(to) if s.holder == holder else s for s in approval.seats)
+    seats = tuple(s.for_holder(to) if s.holder == holder else s for s in approval.seats)
     moved = approval.model_copy(update={"seats": seats})
     if moved.status is ApprovalStatus.REQUESTED:
         moved = requested(moved, at)

@@ -218,10 +218,10 @@ def evaluate(policy: Policy, subject: Subject, status: str, today: date) -> list
 
 def _judged(rule: Rule, facts: Facts, status: str, today: date) -> Judgement:
     closed = _gate(rule, status, today)
-    return Judgement(rule, False, closed) if closed else examined(rule, facts)
+    return Judgement(rule, False, closed) if closed else judge(rule, facts)
 
 
-def examined(rule: Rule, facts: Facts) -> Judgement:
+def judge(rule: Rule, facts: Facts) -> Judgement:
     """What the rule's conditions say of the subject, whether or not it is in force."""
     figures = [_figures(condition, facts) for condition in rule.conditions]
     overridden = rule.override_field is not None and facts.field(rule.override_field) is True

@@ -32,7 +32,7 @@ def notices(run: str, before: Round, after: Round, acts: Sequence[AppliedCommand
             if holder not in _asked(earlier):
                 waiting.setdefault(holder, []).append(approval.id)
     found = [
-        _notice(run, after.seq, person, "delegated", approvals, _handed_by(handed[person]))
+        _notice(run, after.seq, person, "delegated", approvals, _handover_facts(handed[person]))
         if person in handed
         else _notice(run, after.seq, person, "requested", approvals)
         for person, approvals in waiting.items()
@@ -49,7 +49,7 @@ def notices(run: str, before: Round, after: Round, acts: Sequence[AppliedCommand
     return found
 
 
-def _handed_by(act: AppliedCommand) -> dict[str, str]:
+def _handover_facts(act: AppliedCommand) -> dict[str, str]:
     """Who handed it over, and why."""
     return {"by": act.command.actor, "text": text_of(act.command.payload.get("comment"))}
 

@@ -8,7 +8,7 @@ from decimal import Decimal
 from pydantic import ConfigDict
 
 from domain.approvals.escalation import escalation_of, escalation_targets
-from domain.approvals.evaluation import Facts, Judgement, evaluate, examined, lines_named
+from domain.approvals.evaluation import Facts, Judgement, evaluate, judge, lines_named
 from domain.approvals.matching import most_votes
 from domain.approvals.policy import Policy, Rule, Who
 from domain.approvals.smart import (
@@ -174,9 +174,9 @@ def plan(
         found = planner.find(judged.rule)
         if not found.approvals and judged.rule.effect != "inform":
             unresolved.append(Nobody(rule=judged.rule.name, title=judged.rule.heading, why="; ".join(found.notes)))
-        approvals += [planner.planned(judged, found, seat) for seat in found.approvals]
+        approvals += [planner.plan_approval(judged, found, seat) for seat in found.approvals]
     for added in past.added:
-        again = planner.added(added)
+        again = planner.plan_added(added)
         (approvals if isinstance(again, PlannedApproval) else unresolved).append(again)  # type: ignore[arg-type]
     approvals.sort(key=lambda a: (a.chain, a.step, a.tier))
     chains = {approval.chain for approval in approvals}
@@ -206,7 +206,7 @@ class _Planner:
         barred = () if informs else self.barred
         return _ask(rule, _Search(self.subject, self.directory, self.submitter, barred, informs))
 
-    def planned(self, judged: Judgement, found: _Seats, seat: _Seat) -> PlannedApproval:
+    def plan_approval(self, judged: Judgement, found: _Seats, seat: _Seat) -> PlannedApproval:
         rule, reasons, ids = judged.rule, judged.reasons, [str(self.subject.lines[n].get("id")) for n in seat.lines]
         escalation = escalation_of(rule)
         approval = PlannedApproval(
@@ -258,13 +258,13 @@ class _Planner:
     def _grounds_at(self, rule: Rule, seat: _Seat, rate: Decimal) -> Grounds:
         """The same, with amounts converted by another rate."""
         if self.past.at_rate is None:
-            return self._grounds(examined(rule, Facts(self.subject, self.policy)), seat, self.subject)
+            return self._grounds(judge(rule, Facts(self.subject, self.policy)), seat, self.subject)
         subject = self.past.at_rate(rate)
         if rate not in self._facts:
             self._facts[rate] = Facts(subject, self.policy)
-        return self._grounds(examined(rule, self._facts[rate]), seat, subject)
+        return self._grounds(judge(rule, self._facts[rate]), seat, subject)
 
-    def added(self, added: AddedApproval) -> PlannedApproval | Nobody:
+    def plan_added(self, added: AddedApproval) -> PlannedApproval | Nobody:
         """Asked again until they approved this very content."""
         title = f"Added by {added.added_by}"
         search = _Search(self.subject, self.directory, self.submitter, self.barred)

@@ -69,11 +69,11 @@ class Seat(Value):
     escalated: bool = False
     """Asked too because time passed: may decide, and does not raise how many must agree."""
 
-    def handed_to(self, holder: str) -> "Seat":
+    def for_holder(self, holder: str) -> "Seat":
         """The same seat of another person."""
         return self.model_copy(update={"holder": holder, "handed_from": self.handed_from or self.holder, **NO_VOTE})
 
-    def reopened(self) -> "Seat":
+    def without_vote(self) -> "Seat":
         """The same seat before its vote."""
         return self.model_copy(update=NO_VOTE)
 
@@ -209,7 +209,7 @@ def new_round(
         Approval(
             id=short_id("a", run, n), seats=tuple(Seat(holder=s) for s in p.seats),
             **{name: getattr(p, name) for name in Ask.model_fields},
-            **(_carried(p.carried) if p.carried else {}),
+            **(_carry_fields(p.carried) if p.carried else {}),
         )
         for n, p in enumerate(plan.approvals)
     )  # fmt: skip
@@ -220,7 +220,7 @@ def new_round(
     )  # fmt: skip
 
 
-def _carried(given: Given) -> dict[str, Any]:
+def _carry_fields(given: Given) -> dict[str, Any]:
     return {"status": ApprovalStatus.CARRIED, "carried_from": given.number, "given_at": given.at}
 
 
@@ -229,10 +229,10 @@ def explained(round: Round, plan: Plan) -> Iterator[tuple[Approval, PlannedAppro
     yield from zip(round.approvals, plan.approvals, strict=False)
     for approval in round.approvals[len(plan.approvals) :]:
         why = f"{approval.added_by} asked for it" + (f": {approval.added_for}" if approval.added_for else "")
-        yield approval, PlannedApproval(
-            **{name: getattr(approval, name) for name in Ask.model_fields}, reasons=(why,), basis=round.digest,
-            asked=f"group {approval.group}" if approval.group else "", seats=tuple(s.holder for s in approval.seats),
-        )  # fmt: skip
+        facts = {name: getattr(approval, name) for name in Ask.model_fields}
+        facts |= {"added_as": approval.added_as or approval.id, "reasons": (why,), "basis": round.digest}
+        asked = f"group {approval.group}" if approval.group else ""
+        yield approval, PlannedApproval(**facts, asked=asked, seats=tuple(seat.holder for seat in approval.seats))
 
 
 def past_decisions(rounds: Iterable[tuple[Round, Plan]]) -> list[Decision]:
@@ -250,12 +250,13 @@ def added_approvals(rounds: Iterable[tuple[Round, Plan]]) -> list[AddedApproval]
     found: dict[str, AddedApproval | None] = {}
     for round, _ in _newest_first(rounds):
         for approval in round.approvals:
-            if approval.added_by is None or approval.added_as in found:
+            id = approval.added_as or approval.id
+            if approval.added_by is None or id in found:
                 continue
-            found[approval.added_as] = None if approval.removed_by else AddedApproval(
-                added_as=approval.added_as, added_by=approval.added_by, added_for=approval.added_for,
+            found[id] = None if approval.removed_by else AddedApproval(
+                added_as=id, added_by=approval.added_by, added_for=approval.added_for,
                 chain=approval.chain, step=approval.step, group=approval.group,
-                people=tuple(seat.holder for seat in approval.seats if not seat.escalated),
+                people=tuple(seat.handed_from or seat.holder for seat in approval.seats if not seat.escalated),
             )  # fmt: skip
     return [added for added in reversed(found.values()) if added]
 

@@ -163,7 +163,7 @@ async def test_the_back_office_is_asked_for_a_change_and_answers_that_very_one(a
     assert [n["share"]["quantity"] for n in shown["order"]["lines"]] == ["2", "0"]
     assert await left(api) == {"1": "8:227.46", "2": "4:33.97"}
     csv = (await api.call("bruno", "GET", "/v1/erp/documents.csv")).text.splitlines()
-    assert csv[0].startswith("order,version,kind,status")
+    assert csv[0].startswith("\ufefforder,version,kind,status"), "a spreadsheet knows by it that it is UTF-8"
     assert len(csv) == 1 + 2 + 1 + 2
 
 

@@ -247,6 +247,7 @@ class Stories(RuleBasedStateMachine):
             lambda: self.policy_changes(chance.choice([{}, {}, {"title": "Other"}, {"step": 2}])),
             lambda: self.people_come_and_go(who, chance.random() < 0.8, chance.random() < 0.8),
             lambda: self.the_group_changes(chance.choice([("ana", "bob", "cyd"), ("ana", "bob"), ("bob", "cyd", "dan")])),
+            lambda: self.the_group_changes(chance.choice([("ana", "bob", "cyd"), ("ana", "bob")])),
             lambda: self.go_away(who, chance.choice(NAMES)),
             lambda: self.time_passes(chance.choice([1, 29, 31])),
         ])()  # fmt: skip

@@ -24,7 +24,7 @@ TEAM = with_group(with_group(people(*NAMES[:2], cyd=("dan", None), dan=("eve", N
                              "two", "ana", "bob"), "three", "bob", "cyd", "dan")  # fmt: skip
 CHAINS = (Chain(name="one"), Chain(name="two"), Chain(name="last", after=("one", "two")))
 WHO = st.sampled_from([
-    Who(user="ana"), Who(user="ana"), Who(user="bob"), Who(group="two"), Who(group="two", quorum="all"),
+    Who(user="ana"), Who(user="ana"), Who(user="bob"), Who(group="two", quorum=2), Who(group="two", quorum="all"),
     Who(group="three", quorum=2), Who(group="three", quorum=2), Who(group="three", quorum="all"),
 ])  # fmt: skip
 RULE = st.fixed_dictionaries({
@@ -221,14 +221,28 @@ class Rounds(RuleBasedStateMachine):
             lambda: self.decide(n, who, "approve"),
             lambda: self.think_again(n),
             lambda: self.hand_over(n, m, to, chance.choice(["", "", "approve", "reject"])),
+            lambda: self.hand_to_who_voted(n, m),
+            lambda: self.hand_over_what_escalated(to),
             lambda: self.replace(n, m, who),
             lambda: self.add_approver(n, "rita", who, None),
             lambda: self.go_away(who, to),
             self.come_back,
         ]
         if self.round.due:
-            acts.append(self.time_passes)
+            acts += [self.time_passes, self.time_passes]
         chance.choice(acts)()
+
+    def hand_to_who_voted(self, n: int, m: int) -> None:
+        approval, who = self.asked(n, m)
+        for voter in approval.voters:
+            self.seat_moves(self.command("delegate", who, approval, to=voter))
+
+    def hand_over_what_escalated(self, to: str) -> None:
+        for approval in self.round.requested:
+            for seat in approval.seats:
+                if seat.escalated and seat.vote is None and self.round.running:
+                    self.seat_moves(self.command("delegate", seat.holder, approval, to=to))
+                    return
 
     def check(self) -> None:
         self.a_quorum_is_distinct_humans()

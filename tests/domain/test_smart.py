@@ -459,6 +459,16 @@ def test_whom_somebody_added_is_asked_each_round_until_they_approve_that_content
     assert made.approvals[1].again == ("other content was approved in round 2",)
 
 
+def test_whom_somebody_added_is_asked_again_though_they_handed_it_over_once() -> None:
+    policy = a_policy(a_rule("r", "ana", STEEP, chain="c"))
+    past = decided(with_added(again([], policy, discount="20")), "approve", "ana")
+    round, _ = tell(past[0][0], "delegate", "cy", "added", to="bo")
+    past = recalled([(round, past[0][1])])
+    (round, made), *_ = again(past, policy, discount="20")
+    assert [a.seats for a in made.approvals] == [("ana",), ("cy",)]
+    assert states(round) == {"r": "carried", "added": "requested"}
+
+
 def test_they_stay_when_the_rule_they_were_added_to_does_not_fire_any_more() -> None:
     policy = a_policy(a_rule("r", "ana", STEEP, chain="c"))
     past = recalled(with_added(again([], policy, discount="20")))

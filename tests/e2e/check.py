@@ -20,7 +20,7 @@ def first_state(run: str, plan: Plan, round: Round) -> Round:
     return new_round(
         run, plan, kind=round.subject_kind, id=round.subject_id, number=round.number, digest=round.digest,
         title=round.title, customer=round.customer, submitter=round.submitter, barred=round.barred,
-        policy_version=round.policy_version, submitted_at=round.submitted_at,
+        policy_version=round.policy_version, submitted_at=round.submitted_at, card=round.card,
     )  # fmt: skip
 
 

@@ -152,14 +152,14 @@ async def test_the_temporal_ui_shows_what_a_run_waits_for(live: Live) -> None:
     await live.call("rita", "PUT", "/v1/quotes/UI-1", json=body)
     await live.call("rita", "POST", "/v1/quotes/UI-1/submit")
     client = await live.house.engine.client(lazy=False)
-    description = await client.get_workflow_handle("quote:UI-1:approval:1").describe()
-    assert await description.static_summary() == "Quote UI-1 · Acme · 15.0 % · €85.00"
 
     async def listed() -> bool:
         query = "DealwrightStatus = 'pending' AND DealwrightWaitingOn = 'dora' AND DealwrightCustomer = 'Acme'"
         return "quote:UI-1:approval:1" in [run.id async for run in client.list_workflows(query)]
 
     await until(listed, "the run in the list of the UI", 20)
+    description = await client.get_workflow_handle("quote:UI-1:approval:1").describe()
+    assert await description.static_summary() == "Quote UI-1 · Acme · 15.0 % · €85.00"
     history = await client.get_workflow_handle("quote:UI-1:approval:1").fetch_history()
     upserts = [e for e in history.events if e.HasField("upsert_workflow_search_attributes_event_attributes")]
     assert not upserts, "it was listed from the start as it stands now that it is open"

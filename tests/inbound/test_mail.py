@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from domain.approvals.replies import meaning
 from domain.people import Language
 from inbound.mail import MAX_BYTES, read_mail
-from inbound.quotes import written
+from inbound.quotes import own_text
 
 EN, PT, IS = Language.ENGLISH, Language.PORTUGUESE, Language.ICELANDIC
 
@@ -174,7 +174,7 @@ def test_reading_is_total(noise: bytes) -> None:
 
 @given(st.text(max_size=300))
 def test_cutting_quotes_never_adds_words(text: str) -> None:
-    assert set(written(text).split()) <= set(text.replace("\xa0", " ").split())
+    assert set(own_text(text).split()) <= set(text.replace("\xa0", " ").split())
 
 
 CORPUS = Path(__file__).parent / "replies"

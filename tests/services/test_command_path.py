@@ -13,7 +13,7 @@ from storage import runs
 from storage.tables import CommandRow, EventRow
 from tests.api.test_order_changes import an_order, done
 from tests.apiclient import Api
-from tests.conftest import Bench, make_bench
+from tests.conftest import Bench, make_bench, some_settings
 from tests.services.test_advancing import RUN, a_running_round, decide, person, rows, stored
 from tests.support import a_quote
 
@@ -160,3 +160,17 @@ async def test_what_waits_for_the_back_office_is_refused_in_the_end(api: Api) ->
     answer = await api.call("dina", "POST", path, json=body, headers=key)
     assert (answer.status_code, answer.json()["code"]) == (409, "no_answer")
     assert (await api.call("dina", "GET", f"/v1/orders/{id}")).json()["status"] == "activating"
+
+
+@pytest.mark.parametrize(
+    ("base_url", "told", "needed"),
+    [
+        ("https://deals.example.com", None, True), ("http://127.0.0.1:8080", None, False),
+        ("https://deals.example.com", False, False), ("http://127.0.0.1:8080", True, True),
+    ],
+)  # fmt: skip
+def test_in_production_links_need_a_sign_in_unless_the_company_relaxes_it(
+    base_url: str, told: bool | None, needed: bool
+) -> None:
+    settings = some_settings("sqlite://").model_copy(update={"base_url": base_url, "links_require_login": told})
+    assert settings.links_need_sign_in is needed
