@@ -69,7 +69,7 @@ async def sign_in(
         return page(request, "sign_in.html", None, status_code=401, **facts)
     address = _own(next)
     response = form_page(request, person, address, kept) if send else RedirectResponse(address, 303)
-    secure = house.settings.base_url.startswith("https:")
+    secure = house.settings.in_production
     life = house.settings.token_minutes * 60
     response.set_cookie(COOKIE, token, max_age=life, httponly=True, samesite="lax", secure=secure)
     return response

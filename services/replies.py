@@ -13,6 +13,7 @@ from domain.errors import CommandIdReused, Refusal
 from domain.people import Person
 from domain.runs import Outcome
 from domain.values import Value, short_id
+from notify.links import Claim
 from services.approvals import Approvals, Decision, is_fulfilled
 from services.commands import Caller
 from services.office import Office, authorise
@@ -162,5 +163,5 @@ class Replies:
 
 
 def _key(message: Message, approval: str) -> str:
-    """Whatever way a message is answered, by reply or link, it is one command for each approval."""
-    return f"message:{message.id}:{approval}"
+    """A reply is the same command as the link in the letter."""
+    return Claim(message=message.id, approval=approval, person=message.person).key

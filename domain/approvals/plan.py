@@ -231,7 +231,7 @@ class _Planner:
         if isinstance(last, Refused):
             return approval.model_copy(update={"again": (f"rejected in round {last.number}",)})
         asked = Asked(
-            rule=judged.rule, approver=approval.approver, basis=approval.basis, grounds=approval.grounds,
+            rule=judged.rule, basis=approval.basis, grounds=approval.grounds,
             authority=self._authority(approval, last), at=self.directory.at, valid_for=self.valid_for,
         )  # fmt: skip
         why = reasons_not_carried(asked, last, lambda rate: self._grounds_at(judged.rule, seat, rate))

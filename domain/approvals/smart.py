@@ -6,7 +6,6 @@ was itself carried: small steps cannot creep."""
 from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
 from decimal import Decimal
-from typing import Literal
 
 from pydantic import ConfigDict
 
@@ -16,9 +15,6 @@ from domain.approvals.operators import Operator
 from domain.approvals.policy import Literal_, Rule
 from domain.approvals.words import shown
 from domain.values import Instant, Testable, Value
-
-Mode = Literal["worse", "literal"]
-"""`literal` is Salesforce's own reading: the condition's operator, applied to the new value against the old."""
 
 
 class Snapshot(Value):
@@ -124,7 +120,6 @@ class Asked(Value):
     """What decides whether an approval carries."""
 
     rule: Rule
-    approver: str
     basis: str
     grounds: Grounds
     """By today's exchange rates."""
