@@ -259,6 +259,7 @@ async def _quote_page(
             rounds[0][0].submitter == me.id or bool(mine)
         ) and allows(me, "approvals.add"),
         "may_remove": allows(me, "approvals.remove"), "is_admin": me.has(Role.APPROVALS_ADMIN),
+        "short": await house.approvals.list_short(rounds[0][0]) if rounds and rounds[0][0].running else set(),
         "undelivered": await house.quotes.undelivered(me, id) if stored.round else [],
         "may_comment": allows(me, "quotes.comment"),
         "may_accept": stored.status == "approved" and allows(me, "quotes.accept"),

@@ -1,16 +1,31 @@
 """Approvals that too few people are there to give: approvals admins and ops are told, once for each."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
+from sqlmodel.ext.asyncio.session import AsyncSession
+
 from domain.approvals.quorum import missing_votes
-from domain.approvals.round import Approval
+from domain.approvals.round import Approval, Round
+from domain.delegation import Delegation
 from domain.values import short_id
 from storage import delegations, messages, people, rounds
 from storage.database import Database
 
 EVERY = timedelta(seconds=30)
 TEMPLATE = "missing_votes"
+
+
+async def list_short(
+    session: AsyncSession, asked: Sequence[tuple[Approval, Round]], standing: Sequence[Delegation], now: datetime
+) -> set[str]:
+    """The ids of those approvals that the people who are there cannot give. `standing` are delegations of now."""
+    named = {seat.holder for approval, _ in asked for seat in approval.seats}
+    found = await people.directory(session, named | {d.delegate for d in standing}, set())
+    directory = found.model_copy(update={"delegations": tuple(standing), "at": now})
+    return {
+        approval.id for approval, round in asked if missing_votes(approval, directory, round.subject_kind, round.barred)
+    }
 
 
 class Absences:
@@ -30,14 +45,9 @@ class Absences:
             if not standing:
                 return 0
             found = await rounds.requests_waiting_on(session, {delegation.person for delegation in standing})
-            named = {seat.holder for _, round, _ in found for a in round.requested for seat in a.seats}
-            directory = await people.directory(session, named | {d.delegate for d in standing}, set())
-        directory = directory.model_copy(update={"delegations": tuple(standing), "at": now})
-        short = []
-        for id, round, run in found:
-            approval = round.approval(id)
-            if approval and missing_votes(approval, directory, round.subject_kind, round.barred):
-                short.append((approval, run))
+            asked = [(a, round, run) for id, round, run in found if (a := round.approval(id))]
+            ids = await list_short(session, [(approval, round) for approval, round, _ in asked], standing, now)
+        short = [(approval, run) for approval, _, run in asked if approval.id in ids]
         for approval, run in short:
             await self._tell(approval, run, now)
         return len(short)

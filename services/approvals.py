@@ -15,11 +15,12 @@ from domain.permissions import Reach
 from domain.quotes import Quote
 from domain.runs import Command, Outcome
 from domain.values import Id, Text, Value
+from services import absences
 from services.authority import authorise_decision, current_person
 from services.commands import Caller, CommandReceipt, CommandRequest
 from services.office import Office, authorise
 from services.quotes import principals, reached
-from storage import inbox, people, quotes, rounds
+from storage import delegations, inbox, people, quotes, rounds
 from storage.inbox import Waiting
 from storage.runs import RunSnapshot
 
@@ -92,6 +93,15 @@ class Approvals:
 
     async def _holders(self, session: AsyncSession, person: Person) -> list[str]:
         return [person.id, *await principals(session, person.id, "quote", self._office.clock())]
+
+    async def list_short(self, round: Round) -> set[str]:
+        """The ids of what a round asks for and the people who are there now cannot give."""
+        asked, now = [(approval, round) for approval in round.requested], self._office.clock()
+        if not asked:
+            return set()
+        async with self._office.database.reading() as session:
+            standing = [d for d in await delegations.standing(session, now) if d.active(now)]
+            return await absences.list_short(session, asked, standing, now)
 
     async def get(self, person: Person, id: str) -> ApprovalDetail:
         reach = authorise(person, "approvals.read")

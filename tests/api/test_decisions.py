@@ -122,6 +122,9 @@ async def test_when_too_few_are_left_to_vote_ops_and_admins_are_told_once(api: A
         api.bench.clock.forward(minutes=1)
         await api.bench.sweep()
     assert await told(api, "missing_votes") == ["adam", "otto"]
+    signed_in = {"Cookie": f"dealwright={await api.token('rita')}"}
+    page = await api.client.get("/quotes/Q-1", headers=signed_in)
+    assert "Há poucas das pessoas consultadas presentes" in page.text, "in the words of who reads it"
     (item,) = await inbox(api, "dora")
     body = {"digest": item["digest"]}
     assert (await api.call("dora", "POST", f"/v1/approvals/{item['approval']}/approve", json=body)).status_code == 200

@@ -229,9 +229,22 @@ class Stories(RuleBasedStateMachine):
                 self.decide(chance.randrange(3), chance.choice(NAMES), "reject")
             if self.pending:
                 self.recall()
+            if chance.random() < 0.2:
+                self.one_rejects_what_got_worse(chance.choice(NAMES))
             for _ in range(chance.choice([0, 1, 1, 2])):
                 self.something_changes(chance)
             self.submit()
+
+    def one_rejects_what_got_worse(self, who: str) -> None:
+        """Everybody is asked again, one rejects, it is taken back: and then all is as it was when they approved."""
+        before = self.facts
+        self.edit({"discount": 25, "price": 300})
+        self.submit()
+        if self.pending:
+            self.decide(0, who, "reject")
+        if self.pending:
+            self.recall()
+        self.facts = before
 
     def something_changes(self, chance: Random) -> None:
         who = chance.choice(NAMES)

@@ -137,7 +137,20 @@ class Rounds(RuleBasedStateMachine):
         approval = self.pick(n)
         old = approval.holders[m % len(approval.holders)] if approval.holders else "ana"
         command = self.command("reassign", "adam", approval, to=to, authority="approvals_admin", **{"from": old})
+        can_leave = self.can_leave(approval, old, to)
         self.seat_moves(command)
+        now = self.round.approval(approval.id)
+        assert not can_leave or (now and old not in now.holders), "who is replaced is asked no more"
+
+    @staticmethod
+    def can_leave(approval: Approval, old: str, to: str) -> bool:
+        """Whether somebody can be replaced: by somebody new, or by somebody asked already, if enough are left."""
+        if not approval.status.open or old not in approval.holders or old == to:
+            return False
+        if approval.seat_of(to) is None:
+            return to not in approval.voters
+        left = len(approval.seats) - 1
+        return left > 0 and (approval.everybody or left >= approval.needed)
 
     def seat_moves(self, command: Command) -> None:
         was = self.round.approval(command.payload["approval"])
@@ -290,7 +303,8 @@ class Rounds(RuleBasedStateMachine):
             ordinary = [s for s in a.seats if not s.escalated]
             assert not (rejected and (a.any_decides or a.needed == len(ordinary)))
             assert len(ordinary) - len(rejected) >= a.needed, "enough are left to approve"
-        lost = any(a.status is ApprovalStatus.REJECTED for a in self.round.approvals)
+        lost = [a for a in self.round.approvals if a.status is ApprovalStatus.REJECTED]
+        assert all(any(s.vote is Vote.REJECTED for s in a.seats) for a in lost), "somebody rejected it"
         if lost and self.round.on_rejection == "end":
             assert self.round.status is RoundStatus.REJECTED
 

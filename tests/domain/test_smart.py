@@ -17,6 +17,7 @@ from domain.approvals.smart import worse
 from domain.approvals.subject import Subject, quote_subject
 from domain.delegation import Delegation
 from domain.people import Directory
+from domain.runs import expiry
 from tests.support import EUR, NOW, TODAY, a_line, a_policy, a_quote, a_rule, act, people, states, tell, with_group
 
 O = Operator  # noqa: E741
@@ -366,6 +367,22 @@ def test_a_groups_approval_carries_if_todays_group_could_have_given_it(
     for vote in votes:
         past = decided(past, "approve", vote)
     assert carries(past, policy, with_group(ANA, "g", *members), discount="20") is expected
+
+
+def test_what_somebody_asked_late_gave_in_place_of_a_member_of_all_does_not_carry() -> None:
+    group = with_group(people("ana", "bo", "cy"), "g", "ana", "bo")
+    rule = a_rule("r", Who(group="g", quorum="all"), STEEP, escalate_after_hours=Decimal(8), escalate_to=Who(user="cy"))
+    policy = a_policy(rule)
+    past = decided(again([], policy, group, discount="20"), "approve", "ana")
+    round, made = past[0]
+    late = round.approvals[0].model_copy(update={"escalate_to": ("cy",)})
+    round = round.model_copy(update={"approvals": (late,)})
+    round, outcome = apply(round, expiry("r", round.seq, late.escalate_at), late.escalate_at or NOW)
+    assert outcome.code == "escalated"
+    past = decided([(round, made)], "approve", "cy")
+    assert past[0][0].status is RoundStatus.APPROVED
+    (_, made), *_ = again(past, policy, group, discount="20")
+    assert made.approvals[0].again == ("bo has not approved it",)
 
 
 def test_a_stand_ins_approval_carries_while_they_stand_in() -> None:

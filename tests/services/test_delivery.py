@@ -14,7 +14,7 @@ from activities.notifying import Delivering
 from domain.errors import Invalid
 from domain.people import Person
 from notify.chat import Chat
-from notify.port import Letter, Refused
+from notify.port import Letter, Refused, Unavailable
 from services.commands import Caller
 from services.people import People
 from storage.tables import MessageRow, RunRow
@@ -34,9 +34,12 @@ class _Ear(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
-        if self.server.status == 200:
+        sent_on = self.path == "/elsewhere"
+        if sent_on or self.server.status == 200:
             self.server.said.append(json.loads(body))
-        self.send_response(self.server.status)
+        self.send_response(200 if sent_on else self.server.status)
+        if self.server.status == 307:
+            self.send_header("Location", "/elsewhere")
         self.end_headers()
 
     def log_message(self, *_: Any) -> None:
@@ -136,6 +139,17 @@ async def test_a_chat_address_inside_a_network_is_refused_and_not_written_to(api
     letter = Letter(id="m-1", to="d@example.com", to_name="d", subject="s", text="t", html="h")
     with pytest.raises(Refused):
         await Chat().send(f"json://{host}:8080/hook", letter)
+
+
+async def test_a_chat_service_that_sends_on_to_another_address_is_not_followed(room: Room) -> None:
+    letter = Letter(id="m-1", to="d@example.com", to_name="d", subject="s", text="t", html="h")
+    url = f"json://127.0.0.1:{room.server_port}"
+    room.status = 307
+    with pytest.raises(Unavailable):
+        await Chat(to_private_addresses=True).send(f"{url}/hook", letter)
+    assert room.said == []
+    with pytest.raises(Refused):
+        await Chat(to_private_addresses=True).send(f"{url}/hook?redirect=yes", letter)
 
 
 async def test_a_round_that_cannot_be_read_does_not_hold_up_the_letters_beside_it(api: Api) -> None:
