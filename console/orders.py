@@ -251,7 +251,7 @@ async def _typed(request: Request) -> dict[str, str]:
 
 def _answered(request: Request, me: Person, answer: CommandReceipt, back: str) -> Response:
     if answer.outcome is None:
-        waits = Reader(me).say("Written down. It takes effect as soon as the engine answers.")
+        waits = Reader(me).say("Written down. It is done as soon as the back office has answered.")
         return said(request, me, waits, "wait", back, 202)
     if not answer.outcome.applied:
         return said(request, me, answer.outcome.sentence, "bad", back, 409)

@@ -116,6 +116,10 @@ class RunState(Value):
         """The state when a table refuses the act that time itself wanted."""
         return self
 
+    def if_not_answered(self, command: Command, at: Instant) -> Self:
+        """The state when a parked command is refused because nobody answered in time."""
+        return self
+
     def stored(self) -> dict[str, Any]:
         """The state as JSON. Defaults are left out, so a default never changes."""
         return self.model_dump(mode="json", exclude_defaults=True)

@@ -259,6 +259,7 @@ class _Batch:
     async def _refuse_parked(self, session: AsyncSession) -> None:
         while self.state.parked:
             first, after = self.state.without_first_parked()
+            after = after.if_not_answered(first, self.at)
             outcome = refused("no_answer", "The back office did not answer in time. Nothing was changed; ask again.")
             after = await self.type.complete(session, self.state, after, self.at)
             self._note(AppliedCommand(command=first, outcome=outcome, at=self.at), after)

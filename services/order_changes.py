@@ -17,7 +17,7 @@ from domain.orders.rehearsal import Tried, in_effect, tried
 from domain.orders.settle import claims
 from domain.orders.subject import change_subject, in_words
 from domain.quotes import Place, Quote, check_zone
-from domain.runs import Command, Outcome
+from domain.runs import PARKED, Command, Outcome
 from domain.values import Value
 from services.commands import CommandRequest
 from services.office import Office
@@ -131,10 +131,15 @@ async def _around(session: AsyncSession, order: Order) -> tuple[Quote, dict[str,
 async def _planned(
     session: AsyncSession, office: Office, command: Command, order: Order, quote: Quote, ledger: dict[str, LineLedger]
 ) -> tuple[StoredPolicy, Subject, Plan] | None:
-    """What the policy for changes of orders asks; None where there is none, or the rules refuse the change anyway."""
+    """What the policy for changes of orders asks; None where there is none, or the rules refuse the change anyway.
+
+    A change that must wait for the back office is judged now: it is carried out without being asked again."""
     stored = await policies.current(session, "order_change")
     now = office.clock()
-    if stored is None or not tried(order, command, ledger, quote, now).outcome.applied:
+    if stored is None:
+        return None
+    outcome = tried(order, command, ledger, quote, now).outcome
+    if not outcome.applied and outcome.code != PARKED:
         return None
     then = in_effect(order, command, ledger, quote, now)
     if not then.outcome.applied:

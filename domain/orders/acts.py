@@ -19,7 +19,9 @@ MOST_HOLDS, MOST_PARKED = 20, 50
 PARK_FOR = timedelta(hours=24)
 """How long a command waits for the back office's answer, before it is refused."""
 ANSWERS = ("accepted", "rejected", "expire")
-"""What is answered at once while the order is busy: everything else waits until it is not."""
+"""What is answered at once while the back office takes the order over: everything else waits."""
+DEPENDS_ON_ANSWER = ("amend", "cancel", "close_short")
+"""What waits while the back office is asked for a change: one change at a time, in the order of their versions."""
 
 
 def apply(order: Order, command: Command, at: Instant) -> Decided:
@@ -40,7 +42,7 @@ def _apply(order: Order, command: Command, at: Instant) -> Decided:
     handler = HANDLERS.get(command.verb)
     if handler is None or (command.verb == "expire" and not is_expiry(command)):
         return order, refused("unknown_verb", "An order does not know that act.")
-    if order.busy and command.verb not in ANSWERS:
+    if _must_wait(order, command.verb):
         if len(order.parked) >= MOST_PARKED:
             return order, refused("too_many", "Too much waits for its answer already.")
         waiting = Outcome(applied=False, code=PARKED, sentence="It waits until the order can answer.")
@@ -50,6 +52,12 @@ def _apply(order: Order, command: Command, at: Instant) -> Decided:
     if known is not None and known != order.version:
         return order, refused("stale_version", "The order was changed meanwhile. Open it again.", version=order.version)
     return handler(order, command, at)
+
+
+def _must_wait(order: Order, verb: str) -> bool:
+    if order.phase in (Phase.NEW, Phase.ACTIVATING):
+        return verb not in ANSWERS
+    return order.busy and verb in DEPENDS_ON_ANSWER
 
 
 # --- before it starts -------------------------------------------------------------------------------------------------
@@ -161,6 +169,8 @@ def _activating(order: Order) -> Order:
 def _accepted(order: Order, command: Command, at: Instant) -> Decided:
     """The back office has it: services are delivered with that, goods when they are."""
     if order.change and order.change.sent:
+        if command.payload.get("version") is None:
+            return order, NO_VERSION
         return changes.accepted(order, command)
     if order.phase is not Phase.ACTIVATING:
         return order, refused("not_asked", f"Nothing waits for the back office: it is {order.status.words}.")
@@ -168,6 +178,10 @@ def _accepted(order: Order, command: Command, at: Instant) -> Decided:
     reference = text_of(command.payload.get("reference"), 100)
     after = order.model_copy(update={"phase": Phase.ACTIVE, "lines": lines, "erp_reference": reference})
     return after, done("active", state=after.status, reference=reference)
+
+
+NO_VERSION = refused("invalid", "Say in `version` which change is answered.", field="version")
+"""A late answer about the order itself must not be taken for one about its change."""
 
 
 def _served(line: Line) -> Line:
@@ -184,6 +198,8 @@ def _rejected(order: Order, command: Command, at: Instant) -> Decided:
     if not words:
         return order, refused("comment_required", "Say why it is refused.", field="reason")
     if order.phase is not Phase.ACTIVATING:
+        if command.payload.get("version") is None:
+            return order, NO_VERSION
         return changes.rejected(order, command, words, at)
     return order.model_copy(update={"phase": Phase.FALLOUT, "erp_words": words}), done("fallout", reason=words)
 

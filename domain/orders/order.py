@@ -9,7 +9,7 @@ from domain.delegation import zone_of
 from domain.orders.ledger import NOTHING, ZERO, Share
 from domain.orders.split import PlannedOrder, Slot, Trigger
 from domain.quotes import Billing, Place, Quote, QuoteLine, Recognition
-from domain.runs import RunState
+from domain.runs import Command, RunState
 from domain.values import Amount, Id, Instant, StorableText, Value
 
 
@@ -56,7 +56,7 @@ class Task(Value):
     """Something the order desk must look at; it stays until somebody has."""
 
     id: str
-    kind: Literal["breach", "excess", "change_refused"]
+    kind: Literal["breach", "excess", "change_refused", "not_answered"]
     words: str
     at: Instant
     line: str | None = None
@@ -235,8 +235,8 @@ class Order(RunState):
 
     @property
     def busy(self) -> bool:
-        """It is about to be opened, or the back office is asked: what else comes waits."""
-        return self.phase in (Phase.NEW, Phase.ACTIVATING)
+        """It is about to be opened, or the back office has yet to answer: what depends on the answer waits."""
+        return self.phase in (Phase.NEW, Phase.ACTIVATING) or (self.change is not None and self.change.sent)
 
     @property
     def net_total(self) -> Decimal:
@@ -266,6 +266,12 @@ class Order(RunState):
         words = f"The change for {change.effective} could not be made any more."
         task = Task(id=f"t{self.seq + 1}", kind="change_refused", words=words, at=at)
         return self.model_copy(update={"change": None, "tasks": (*self.tasks, task), "version": self.version + 1})
+
+    def if_not_answered(self, command: Command, at: Instant) -> "Order":
+        """The desk is told what was asked and could not be done: the back office may be away for days."""
+        words = f"{command.verb} by {command.actor} was not done: the back office did not answer in time. Ask again."
+        task = Task(id=f"t{self.seq + 1}", kind="not_answered", words=words, at=at)
+        return self.model_copy(update={"tasks": (*self.tasks, task)})
 
     @property
     def days_late(self) -> int:

@@ -89,6 +89,51 @@ async def test_what_the_policy_wants_approved_holds_the_order_until_it_is(api: A
     assert [e["verb"] for e in trail] == ["open", "amend", "open", "approve", "approval"]
 
 
+async def test_a_change_asked_for_while_the_back_office_takes_the_order_over_is_approved_like_any_other(
+    api: Api,
+) -> None:
+    id = await an_order(api)
+    await done(api, "dina", f"orders/{id}/go-live")
+    await done(api, "dina", f"orders/{id}/amend", 202, lines={"1": "8"})
+    assert (await api.call("dora", "GET", "/v1/inbox")).json()["items"] == []
+    await done(api, "bruno", f"erp/documents/{id}/accept", reference="SO-1")
+    (item,) = (await api.call("dora", "GET", "/v1/inbox")).json()["items"]
+    assert len((await api.call("bruno", "GET", "/v1/erp/documents?status=waiting")).json()["items"]) == 0
+    await done(api, "dora", f"approvals/{item['approval']}/approve", digest=item["digest"])
+    (document,) = (await api.call("bruno", "GET", "/v1/erp/documents?status=waiting")).json()["items"]
+    assert (document["kind"], document["version"], document["body"]["lines"][0]["quantity"]) == ("change", 3, "8")
+
+
+@pytest.mark.parametrize("answer", ["accept", "refuse"])
+async def test_what_is_asked_while_the_back_office_is_asked_for_a_change_comes_after_it(api: Api, answer: str) -> None:
+    id = await an_order(api, active=True)
+    await done(api, "dina", f"orders/{id}/amend", lines={"1": "5"})
+    await done(api, "dina", f"orders/{id}/cancel", 202)
+    told = {"version": 2, **({"reason": "picked already"} if answer == "refuse" else {})}
+    wrong = await done(
+        api, "bruno", f"erp/documents/{id}/{answer}", 409, **{k: v for k, v in told.items() if k != "version"}
+    )
+    assert wrong["field"] == "version", "which of the questions is answered?"
+    await done(api, "bruno", f"erp/documents/{id}/{answer}", **told)
+    (document,) = (await api.call("bruno", "GET", "/v1/erp/documents?status=waiting")).json()["items"]
+    assert (document["kind"], document["version"]) == ("cancel", 3 if answer == "accept" else 4)
+    await done(api, "bruno", f"erp/documents/{id}/accept", version=document["version"])
+    assert (await order(api, id))["status"] == "cancelled"
+    assert await left(api) == {"1": "10:284.33", "2": "4:33.97"}
+
+
+async def test_what_the_back_office_did_not_answer_within_a_day_is_refused_and_the_desk_is_told(api: Api) -> None:
+    id = await an_order(api)
+    await done(api, "dina", f"orders/{id}/go-live")
+    await done(api, "dina", f"orders/{id}/cancel", 202)
+    api.bench.clock.forward(hours=25)
+    await api.bench.advance(f"order:{id}", "order_fulfilment")
+    (task,) = (await order(api, id))["order"]["tasks"]
+    assert (task["kind"], task["words"].startswith("cancel by dina")) == ("not_answered", True)
+    await done(api, "bruno", f"erp/documents/{id}/accept", reference="SO-1")
+    assert (await order(api, id))["status"] == "active"
+
+
 @pytest.mark.parametrize("how", ["rejected", "undone", "cancelled"])
 async def test_a_change_that_does_not_come_to_be_lets_go_of_everything(api: Api, how: str) -> None:
     id = await an_order(api)
@@ -158,7 +203,7 @@ async def test_the_back_office_is_asked_for_a_change_and_answers_that_very_one(a
     )
     await done(api, "dina", f"orders/{id}/dismiss", task=shown["order"]["tasks"][0]["id"])
     await done(api, "dina", f"orders/{id}/cancel")
-    await done(api, "bruno", f"erp/documents/{id}/accept")
+    await done(api, "bruno", f"erp/documents/{id}/accept", version=4)
     shown = await order(api, id)
     assert [n["share"]["quantity"] for n in shown["order"]["lines"]] == ["2", "0"]
     assert await left(api) == {"1": "8:227.46", "2": "4:33.97"}

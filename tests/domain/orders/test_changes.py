@@ -111,7 +111,7 @@ def test_once_the_back_office_has_it_a_change_asks_it_first() -> None:
     assert tell(order, "undo")[1].code == "too_late"
     yes, _ = tell(order, "accepted", "bruno", version=order.version)
     assert (yes.lines[0].share.quantity, yes.lines[0].share.net, yes.change) == (6, 600, None)
-    no, outcome = tell(order, "rejected", "bruno", reason="it is packed")
+    no, outcome = tell(order, "rejected", "bruno", version=order.version, reason="it is packed")
     assert (outcome.code, no.lines[0].share.quantity, no.tasks[0].words) == ("change_refused", 10, "it is packed")
     assert no.version == order.version + 1, "an answer to the old question meets no other"
 
@@ -122,7 +122,7 @@ def test_nothing_goes_below_what_is_on_its_way() -> None:
     assert (outcome.code, outcome.facts["field"], outcome.facts["least"]) == ("too_late", "lines.1", "7")
     order, _ = amended(order, lines={"1": "8"})
     order, _ = tell(order, "shipment", "bruno", id="S1", lines={"1": "9"})
-    order, _ = tell(order, "accepted", "bruno")
+    order, _ = tell(order, "accepted", "bruno", version=order.version)
     assert order.lines[0].share.quantity == 9, "what is gone is gone"
 
 
@@ -130,7 +130,7 @@ def test_nothing_goes_below_what_is_on_its_way() -> None:
 def test_what_was_not_sent_off_is_cancelled_when_the_back_office_agrees(for_good: bool) -> None:
     order, outcome = tell(active(), "cancel", for_good=for_good)
     assert (outcome.code, order.status) == ("sent", OrderStatus.ACTIVE)
-    order, outcome = tell(order, "accepted", "bruno")
+    order, outcome = tell(order, "accepted", "bruno", version=order.version)
     line = order.lines[0]
     assert (outcome.code, line.share.quantity, line.cancelled.quantity) == ("cancelled", 0, 10 if for_good else 0)
     assert order.status is OrderStatus.FULFILLED, "its subscription is delivered and stays"
@@ -140,7 +140,7 @@ def test_closing_short_ends_the_rest_for_good_with_a_reason() -> None:
     order, _ = tell(active(), "delivery", "bruno", id="D1", lines={"1": "7"})
     assert tell(order, "close_short")[1].facts["field"] == "reason"
     order, _ = tell(order, "close_short", reason="no longer made")
-    order, outcome = tell(order, "accepted", "bruno")
+    order, outcome = tell(order, "accepted", "bruno", version=order.version)
     line = order.lines[0]
     assert (outcome.code, order.status) == ("closed_short", OrderStatus.FULFILLED)
     assert (line.share.quantity, line.cancelled.quantity, line.share.net + line.cancelled.net) == (7, 3, Decimal(1000))
@@ -156,7 +156,7 @@ def test_a_service_that_comes_to_an_order_later_is_delivered_with_the_change() -
     order, _ = amended(an_order(), lines={"2": "0"})
     order, _ = tell(tell(order, "go_live")[0], "accepted", "bruno")
     order, _ = amended(order, lines={"2": "1"})
-    order, _ = tell(order, "accepted", "bruno")
+    order, _ = tell(order, "accepted", "bruno", version=order.version)
     line = order.line("2")
     assert (line.share.net, line.delivered, line.shipped_goods) == (1200, 1, False)
 
@@ -172,7 +172,7 @@ def test_the_day_of_a_change_waits_for_the_back_offices_answer() -> None:
     order, _ = amended(an_order(), lines={"1": "6"}, effective="2026-04-01")
     order, _ = tell(order, "go_live")
     assert (order.due, tick(order, NOW + timedelta(days=40))[1].code) == (None, "not_due")
-    order, _ = tell(order, "accepted", "bruno")
+    order, _ = tell(order, "accepted", "bruno", version=order.version)
     assert order.status is OrderStatus.ACTIVE
     assert tick(order, NOW + timedelta(days=40))[1].code == "sent"
 

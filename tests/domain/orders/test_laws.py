@@ -1,5 +1,6 @@
 """The laws of a quote's orders, whatever anybody does in whatever order: nothing is lost, made, early or twice."""
 
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -13,6 +14,7 @@ from domain.customers.facts import Fact, Kind, by_line, happened, terms_of
 from domain.customers.revenue import Key, entries
 from domain.errors import Invalid
 from domain.orders.acts import OrderMachine
+from domain.orders.documents import Message, answered, messages
 from domain.orders.ledger import NOTHING, LineLedger
 from domain.orders.order import Order, OrderStatus, Phase, new_order, order_run, with_instants
 from domain.orders.settle import claims, settle
@@ -39,6 +41,23 @@ WHICH = st.integers(0, 5)
 DAYS = st.sampled_from(["2026-03-01", "2026-03-03", "2026-03-05", "2026-04-01", "soon", None])
 
 
+@dataclass
+class Erp:
+    """What the ERP was asked of one order, in its order, and what it has."""
+
+    asked: list[tuple[int, Message]] = field(default_factory=list)
+    answered: list[tuple[int, str]] = field(default_factory=list)
+    quantities: dict[str, Decimal] = field(default_factory=dict)
+
+    @property
+    def waiting(self) -> list[tuple[int, Message]]:
+        return self.asked[len(self.answered) :]
+
+    def take(self, message: Message) -> None:
+        for line in message.body["lines"]:
+            self.quantities[line["line"]] = Decimal(line["quantity"])
+
+
 class Orders(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
@@ -48,6 +67,7 @@ class Orders(RuleBasedStateMachine):
         self.restorable: dict[str, Order] = {}
         self.facts: list[Fact] = []
         self.booked: dict[Key, Decimal] = {}
+        self.erp: dict[str, Erp] = {}
 
     @initialize()
     def a_first_order(self) -> None:
@@ -94,6 +114,16 @@ class Orders(RuleBasedStateMachine):
     @rule(n=WHICH, verb=st.sampled_from(["hold", "rejected", "close_short"]), reason=st.sampled_from(["why", ""]))
     def with_a_reason(self, n: int, verb: str, reason: str) -> None:
         self.tell(n, verb, reason=reason)
+
+    @rule(n=WHICH, yes=st.integers(0, 3), off=st.sampled_from([0, 0, 0, 1, -1]))
+    def the_erp_answers(self, n: int, yes: int, off: int) -> None:
+        """Late, of a version that it was not asked for, or once more."""
+        erp = self.erp.get(self.orders[n % len(self.orders)].id, Erp())
+        if erp.asked:
+            version = (erp.waiting or erp.asked)[0][0] + off
+            verb, reason = ("accepted", {}) if yes else ("rejected", {"reason": "it is packed"})
+            outcome = self.tell(n, verb, version=version, **reason)
+            assert not (outcome.applied and off), "an answer to another question"
 
     @rule(n=WHICH, which=st.integers(0, 3))
     def release(self, n: int, which: int) -> None:
@@ -156,12 +186,23 @@ class Orders(RuleBasedStateMachine):
                 stands = start.if_refused(self.at) if is_expiry(command) else start
                 after, outcome = stands.model_copy(update={"seq": start.seq + 1}), refusal.outcome
             after = self.brought_about(before, with_instants(after, self.at))
+            self.told_the_erp(before, after)
             self.orders[n] = after
             self.check(before, after, [command.verb], outcome)
             if not after.ready:
                 return outcome
             before = after
             command, start = after.without_first_parked()
+
+    def told_the_erp(self, before: Order, after: Order) -> None:
+        """The documents of one step, as tables keep them."""
+        erp = self.erp.setdefault(after.id, Erp())
+        if answer := answered(before, after):
+            ((version, message),) = erp.waiting
+            if answer.status == "accepted":
+                erp.take(message)
+            erp.answered.append((version, answer.status))
+        erp.asked += [(after.version, message) for message in messages(before, after)]
 
     def brought_about(self, before: Order, after: Order) -> Order:
         """What the record adds: facts, and what is booked for them."""
@@ -205,6 +246,24 @@ class Orders(RuleBasedStateMachine):
                 mine, gone = claims(order).get(name, (NOTHING, NOTHING))
                 held, ended = held.plus(mine), ended.plus(gone)
             assert (held, ended) == (entry.allocated, entry.cancelled), name
+
+    @invariant()
+    def an_order_waits_for_the_erp_exactly_while_one_document_does(self) -> None:
+        for order in self.orders:
+            erp = self.erp.get(order.id, Erp())
+            asked = order.phase is Phase.ACTIVATING or (order.change is not None and order.change.sent)
+            assert len(erp.waiting) == int(asked), order.id
+            versions = [version for version, _ in erp.asked]
+            assert versions == sorted(versions), "in the order of their versions"
+            assert not (order.parked and not order.busy), "what is parked waits for somebody's answer"
+
+    @invariant()
+    def the_erp_has_what_the_order_says(self) -> None:
+        for order in self.orders:
+            erp = self.erp.get(order.id, Erp())
+            if order.phase is Phase.ACTIVE and not erp.waiting and not order.tasks:
+                for line in order.lines:
+                    assert erp.quantities[line.line] == line.share.quantity, line.line
 
     @invariant()
     def facts_say_what_the_orders_say(self) -> None:

@@ -200,7 +200,7 @@ def test_what_comes_while_the_back_office_is_asked_waits_and_is_answered_with_it
 
 def test_reports_of_stock_say_how_late_it_will_be_and_why() -> None:
     order, _ = tell(active(), "amend", promised="2026-03-10", policy=0)
-    order, _ = tell(order, "accepted", "bruno")
+    order, _ = tell(order, "accepted", "bruno", version=order.version)
     order, _ = tell(order, "backorder", "bruno", lines={"1": "6"}, expected="2026-03-14")
     assert (order.lines[0].backordered, order.days_late, order.late_because) == (6, 4, "stock")
     order, _ = tell(order, "shipment", "bruno", id="S1", lines={"1": "7"})
