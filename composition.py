@@ -42,6 +42,7 @@ from services.returns import Returns
 from services.revenue import Revenue
 from services.runs import run_types
 from services.sweeping import Sweeper
+from services.unsent import UnsentDocuments
 from settings import Settings
 from storage.database import Database
 from texts import locale_of, translator
@@ -138,7 +139,7 @@ def build(
     database = Database(settings.database_url)
     engine = Engine(settings, runtime)
     audit_key = settings.audit_key.get_secret_value().encode()
-    types = run_types(settings.contract_grouping)
+    types = run_types(settings.contract_grouping, settings.erp_carries)
     temporal = temporal or TemporalEngine(engine.client, types)
     path = CommandPath(database, temporal, clock, Applier(types, audit_key, clock))
     office = Office(
@@ -147,7 +148,9 @@ def build(
     )  # fmt: skip
     links = Links(settings.secret.get_secret_value(), settings.base_url, settings.reply_domain)
     approvals, orders = Approvals(office), Orders(office, settings.acceptance_required)
-    chores = (Lapsing(database, clock, audit_key).lapse, Absences(database, clock).report)
+    chores = [Lapsing(database, clock, audit_key).lapse, Absences(database, clock).report]
+    if settings.erp_carries:
+        chores.append(UnsentDocuments(database, temporal, clock).wake)
     return House(
         settings=settings,
         database=database,

@@ -29,6 +29,7 @@ from activities.advancing import Advancing
 from activities.notifying import Delivering
 from activities.opening import Openings
 from activities.replacing import Replacing
+from activities.sending import ErpSender, SendToErp
 from activities.sweeping import Sweeping
 from activities.syncing import Syncing
 from composition import House, build, now, ready
@@ -70,6 +71,8 @@ log = structlog.get_logger()
 QUEUES = ("approvals", "orders", "notify", "erp")
 WAITING_CACHED = 500
 """Orders mostly wait for months: only those that something happens to are worth their memory."""
+ERP_SENDS_AT_ONCE = 400
+"""Documents with the ERP at a time: enough to fill every call, and a bound for memory."""
 COMPARED_AT = timedelta(hours=3)
 """Orders are compared with the ERP's at this time of the day, UTC."""
 STANDING_EVERY = timedelta(seconds=60)
@@ -158,15 +161,17 @@ def erp_of(settings: Settings) -> Erp:
 
 def erp_worker(client: Client, house: House) -> Worker:
     settings = house.settings
-    adapter, rate = erp_of(settings), settings.erp_per_second
-    syncing = Syncing(house.path, adapter, settings.erp, rate)
-    acts = (syncing.sync, syncing.reconciling.reconcile)
-    return _carrier(client, ERP_QUEUE, (ErpSync, ErpReconciliation), acts)
+    adapter = erp_of(settings)
+    syncing = Syncing(house.path, adapter, settings.erp)
+    sending = SendToErp(house.path, ErpSender(house.path, adapter, settings.erp_per_second))
+    acts = (sending.send_to_erp, syncing.sync, syncing.reconciling.reconcile)
+    return _carrier(client, ERP_QUEUE, (ErpSync, ErpReconciliation), acts, ERP_SENDS_AT_ONCE)
 
 
 def _carrier(
-    client: Client, queue: str, workflows: Sequence[type[Any]], activities: Sequence[Callable[..., Any]]
-) -> Worker:
+    client: Client, queue: str, workflows: Sequence[type[Any]], activities: Sequence[Callable[..., Any]],
+    activities_at_once: int | None = None,
+) -> Worker:  # fmt: skip
     """For a run that carries things for ever by one long activity."""
     return Worker(
         client,
@@ -176,6 +181,7 @@ def _carrier(
         workflow_runner=RUNNER,
         workflow_task_poller_behavior=PollerBehaviorSimpleMaximum(2),
         activity_task_poller_behavior=PollerBehaviorSimpleMaximum(2),
+        max_concurrent_activities=activities_at_once,
         sticky_queue_schedule_to_start_timeout=timedelta(seconds=2),
         graceful_shutdown_timeout=timedelta(seconds=5),
     )
@@ -200,13 +206,13 @@ async def ensure_standing_runs(client: Client) -> None:
 
 
 async def ensure_sync(client: Client, house: House) -> None:
-    """Where an ERP is connected, one run carries documents to it and its reports back."""
+    """Where an ERP is connected, one run reads what it reports."""
     if not house.settings.erp_carries:
         return
     with suppress(WorkflowAlreadyStartedError):
         await client.start_workflow(
             ERP_SYNC, Synced(), id=ids.ERP_SYNC, task_queue=ERP_QUEUE,
-            static_summary=f"Carries orders to the ERP ({house.settings.erp}) and its reports back",
+            static_summary=f"Reads what the ERP ({house.settings.erp}) reports",
         )  # fmt: skip
     if not house.settings.erp_compares:
         return

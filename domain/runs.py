@@ -230,6 +230,20 @@ MOST_TOLD = 50
 """Acts in one answer to a workflow."""
 
 
+class ErpMessage(Told):
+    """A document that the run must send to the ERP next, and the wait in seconds before it does."""
+
+    order: str
+    version: int
+    asked_at: Instant
+    """When the order asked: what was refused is asked again in the same version."""
+    wait: float = 0.0
+
+    @property
+    def key(self) -> tuple[int, Instant]:
+        return self.version, self.asked_at
+
+
 class Advanced(Told):
     """What a run shows and waits for, in words and instants: all that its workflow ever knows of it."""
 
@@ -247,6 +261,7 @@ class Advanced(Told):
     """What the timer does, in words."""
     visible: Visible | None = None
     details: str = ""
+    erp: ErpMessage | None = None
     acts: list[ToldCommand] = []
 
 

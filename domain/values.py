@@ -32,6 +32,12 @@ def _undirected(text: str) -> str:
     return text
 
 
+def storable(text: str, longest: int) -> str:
+    """Text from outside as it can be stored: without what no database takes or nobody can read, and cut."""
+    kept = DIRECTIONS.sub("", text.replace("\x00", "")).encode(errors="replace").decode()
+    return kept[:longest]
+
+
 def _printable(text: str) -> str:
     if any(unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in text):
         raise ValueError("must be one line of printable characters")

@@ -141,10 +141,11 @@ class Advancer:
         number, mark = (told[-1][0].number, told[-1][1]) if told else (run.seq, run.mark)
         now, due = self._path.clock(), run.due if run.running else None
         self._note_seen(run.id, number, due)
+        message = await type.next_erp_message(session, state, now) if type.next_erp_message else None
         return Advanced(
             number=number, mark=mark, more=more, running=run.running, due=due,
             wait=_seconds(due - now) if due else None, timer=type.narrator.timer_summary(state) if due else "",
-            visible=type.narrator.visible(state), details=type.narrator.details(state),
+            visible=type.narrator.visible(state), details=type.narrator.details(state), erp=message,
             acts=[self._seal(act) for act, _ in told],
         )  # fmt: skip
 

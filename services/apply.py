@@ -16,6 +16,7 @@ from domain.runs import (
     PARKED,
     AppliedCommand,
     Command,
+    ErpMessage,
     Outcome,
     RejectedByRecord,
     RunState,
@@ -69,6 +70,12 @@ class PrepareClock(Protocol):
     async def __call__(self, session: AsyncSession, state: Any, due: datetime, /) -> Any: ...
 
 
+class NextErpMessage(Protocol):
+    """The document that a run must send to the ERP next, and how long it waits before; None where there is none."""
+
+    async def __call__(self, session: AsyncSession, state: Any, now: datetime, /) -> ErpMessage | None: ...
+
+
 class Project(Protocol):
     """Writes the lists, letters and documents that follow from the steps of one transaction."""
 
@@ -86,6 +93,8 @@ class RunType:
     workflow: str
     task_queue: str
     prepare_clock: PrepareClock | None = None
+    next_erp_message: NextErpMessage | None = None
+    """Where an ERP is connected."""
 
     @property
     def kind(self) -> str:

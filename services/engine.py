@@ -14,6 +14,7 @@ from domain.runs import Command, RunStart
 from services.apply import RunType
 from storage.runs import RunSnapshot
 from workflows.contracts import (
+    ADVANCE,
     APPROVALS_QUEUE,
     APPROVER_REPLACEMENT,
     COMMAND_SWEEP,
@@ -123,7 +124,9 @@ class TemporalEngine:
         if found.status is not WorkflowExecutionStatus.RUNNING:
             return "ended" if found.status is WorkflowExecutionStatus.COMPLETED else "lost"
         raw = found.raw_description
-        failing = raw.pending_workflow_task.attempt > 1 or any(a.attempt > 1 for a in raw.pending_activities)
+        failing = raw.pending_workflow_task.attempt > 1 or any(
+            a.attempt > 1 and a.activity_type.name == ADVANCE for a in raw.pending_activities
+        )
         return "stuck" if failing else "follows"
 
     async def terminate(self, run: str, reason: str) -> None:

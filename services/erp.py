@@ -1,14 +1,55 @@
-"""The ERP's callbacks: a signed event becomes a command of the order it is about."""
+"""What the ERP tells: its answers, its reports and its callbacks become commands of the orders they are about."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from datetime import timedelta
 
-from domain.erp import Report, command_of
+import structlog
+
+from domain.erp import Document, Report, command_of
 from domain.errors import Invalid, NotFound, NotSignedIn
 from domain.runs import Command
+from domain.values import storable
+from erp.port import Answer, Outcome, Refused
 from erp.webhook import Forged, callback
-from services.commands import CommandReceipt, CommandRequest
+from services.commands import CommandPath, CommandReceipt, CommandRequest
 from services.office import Office
-from storage import orders
+from storage import erp as documents
+from storage import orders, runs
+
+log = structlog.get_logger()
+NO_REASON = "The ERP gave no reason."
+
+
+def answer_report(document: Document, outcome: Outcome) -> Report | None:
+    """The ERP's answer to one version of a document; None where it gave none."""
+    given = {"id": f"v{document.version}.{document.asked_at:%Y%m%d%H%M%S%f}", "order": document.order,
+             "version": document.version}  # fmt: skip
+    match outcome:
+        case Answer(later=False):
+            return Report.model_validate({**given, "kind": "accepted", "reference": storable(outcome.reference, 100)})
+        case Refused():
+            reason = storable(str(outcome), 1_000).strip() or NO_REASON
+            return Report.model_validate({**given, "kind": "rejected", "reason": reason})
+    return None
+
+
+async def store_reports(
+    path: CommandPath, reports: Iterable[Report], adapter: str = "", cursor: str | None = None
+) -> int:
+    """Store what orders must be told, with the place to read on from, and tell them; how many reports were new."""
+    async with path.database.writing() as session:
+        new, now = 0, path.clock()
+        for n, report in enumerate(reports):
+            command = command_of(report)
+            if await runs.get_run(session, command.run) is None:
+                log.warning("erp_unknown_order", order=report.order, report=report.id)
+            else:  # what stands already, in other words or not, counts as it stands
+                new += await runs.enqueue_followup(session, command, now + timedelta(microseconds=n))
+        if cursor is not None:
+            await documents.move_cursor(session, adapter, cursor)
+        followups = runs.take_followups(session)
+    await path.after_commit(None, followups)
+    return new
 
 
 class Callbacks:

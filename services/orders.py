@@ -182,9 +182,10 @@ class Orders:
     async def listed(
         self, person: Person, quote: str | None, status: str | None, after: str, limit: int, attention: bool = False
     ) -> list[OrderSummary]:
+        at = self._office.clock() if attention else None
         async with self._office.database.reading() as session:
             return await orders.listed(
-                session, owner=_owner(person), quote=quote, status=status, after=after, limit=limit, attention=attention
+                session, owner=_owner(person), quote=quote, status=status, after=after, limit=limit, attention_at=at
             )
 
     async def starting(self, person: Person, first: date, last: date, limit: int) -> list[OrderSummary]:

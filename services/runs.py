@@ -15,6 +15,7 @@ from domain.orders import returned
 from domain.orders.acts import OrderMachine
 from domain.orders.returned import ReturnMachine
 from services.apply import RunType, Step
+from storage.erp import next_message
 from storage.order_record import change_decided, complete_order, project_order
 from storage.returns import complete_return, project_return
 from storage.rounds import complete_round, prepare_escalation, project_round
@@ -38,15 +39,15 @@ async def _project_return(session: AsyncSession, run: RunSnapshot, steps: Sequen
     await project_return(session, steps[-1].now, at)
 
 
-def run_types(grouping: Grouping = "single") -> dict[str, RunType]:
-    """Every kind by name; contracts are made as the company groups them."""
+def run_types(grouping: Grouping = "single", erp_carries: bool = False) -> dict[str, RunType]:
+    """Every kind by name; contracts are made as the company groups them. `erp_carries`: an ERP is connected."""
     kinds = (
         RunType(
             RoundMachine(), complete_round, _project_round, narrate, APPROVAL_ROUND, APPROVALS_QUEUE, prepare_escalation
         ),
         RunType(
             OrderMachine(), partial(complete_order, grouping=grouping), _project_order, narrate_order,
-            ORDER_FULFILMENT, ORDERS_QUEUE,
+            ORDER_FULFILMENT, ORDERS_QUEUE, next_erp_message=next_message if erp_carries else None,
         ),
         RunType(ReturnMachine(), complete_return, _project_return, returned, ORDER_RETURN, ORDERS_QUEUE),
     )  # fmt: skip

@@ -1,66 +1,79 @@
 """Documents on their way to the ERP, and how far its reports were read."""
 
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from sqlalchemy import ColumnElement, update
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.erp import Document
-from domain.values import Value
+from domain.orders.order import Order
+from domain.runs import ErpMessage
 from storage.database import execute
 from storage.tables import ErpCursorRow, ErpDocumentRow, OrderRow
 
-FIRST_PAUSE, LONGEST_PAUSE = timedelta(seconds=1), timedelta(hours=1)
+WAITING = "waiting"
 
 
-class Due(Value):
-    """A document that should be sent now, and how often that failed."""
+async def next_message(session: AsyncSession, order: Order, now: datetime) -> ErpMessage | None:
+    """The document that an order's run sends next: the lowest version that waits. None where nothing does."""
+    if not order.asks_back_office:
+        return None
+    columns = (col(ErpDocumentRow.version), col(ErpDocumentRow.created_at), col(ErpDocumentRow.next_at))
+    query = select(*columns).where(ErpDocumentRow.order == order.id, ErpDocumentRow.status == WAITING)
+    row = (await session.exec(query.order_by(col(ErpDocumentRow.version)).limit(1))).first()
+    if row is None:
+        return None
+    version, asked_at, next_at = row
+    wait = max(0.0, (next_at - now).total_seconds()) if next_at else 0.0
+    return ErpMessage(order=order.id, version=version, asked_at=asked_at, wait=wait)
 
-    document: Document
-    attempts: int
-    next_at: datetime
+
+async def load_waiting(session: AsyncSession, message: ErpMessage) -> Document | None:
+    """The document that a message names; None where it was answered meanwhile."""
+    this = (
+        ErpDocumentRow.order == message.order, ErpDocumentRow.version == message.version,
+        ErpDocumentRow.created_at == message.asked_at,
+    )  # fmt: skip
+    found = await list_waiting(session, 1, *this)
+    return found[0] if found else None
 
 
-async def due(session: AsyncSession, now: datetime, limit: int) -> list[Due]:
-    """What should have been sent by now, the oldest first; of one order its lowest version."""
+async def list_waiting(session: AsyncSession, limit: int, *only: ColumnElement[bool] | bool) -> list[Document]:
+    """Documents that nobody answered yet, by order and version."""
     query = (
         select(ErpDocumentRow, OrderRow.customer_id, OrderRow.customer)
         .join(OrderRow, col(OrderRow.id) == col(ErpDocumentRow.order))
-        .where(ErpDocumentRow.status == "waiting", col(ErpDocumentRow.next_at) <= now)
-        .order_by(col(ErpDocumentRow.next_at), col(ErpDocumentRow.order), col(ErpDocumentRow.version))
+        .where(ErpDocumentRow.status == WAITING, *only)
+        .order_by(col(ErpDocumentRow.order), col(ErpDocumentRow.version))
         .limit(limit)
     )
-    found: dict[str, Due] = {}
-    for row, customer, name in (await session.exec(query)).all():
-        document = Document(order=row.order, version=row.version, kind=row.kind, customer=customer, customer_name=name,
-                            asked_at=row.created_at, body=row.body)  # fmt: skip
-        if row.order not in found or found[row.order].document.version > row.version:
-            found[row.order] = Due(document=document, attempts=row.attempts, next_at=row.next_at or now)
-    return list(found.values())
+    return [
+        Document(order=row.order, version=row.version, kind=row.kind, customer=customer, customer_name=name,
+                 asked_at=row.created_at, body=row.body)
+        for row, customer, name in (await session.exec(query)).all()
+    ]  # fmt: skip
 
 
-async def claim(session: AsyncSession, due: Due, until: datetime) -> bool:
-    """It is ours until then; False when somebody else took it, or it was answered meanwhile."""
-    this = (*_this(due.document), col(ErpDocumentRow.status) == "waiting", col(ErpDocumentRow.next_at) == due.next_at)
-    done = await execute(session, update(ErpDocumentRow).where(*this).values(next_at=until))
-    return done.rowcount == 1
+async def note_attempt(
+    session: AsyncSession, document: Document, next_at: datetime, attempts: int = 0, error: str = ""
+) -> None:
+    """The ERP did not answer: how often it was tried in vain, why, and when it is tried again."""
+    this = (col(ErpDocumentRow.order) == document.order, col(ErpDocumentRow.version) == document.version)
+    values = {"next_at": next_at, "attempts": attempts, "error": error[:1_000]}
+    await execute(session, update(ErpDocumentRow).where(*this, col(ErpDocumentRow.status) == WAITING).values(**values))
 
 
-async def again(session: AsyncSession, document: Document, at: datetime, attempts: int = 0, error: str = "") -> None:
-    """It is tried again then."""
-    values = {"next_at": at, "attempts": attempts, "error": error[:1_000]}
-    await execute(session, update(ErpDocumentRow).where(*_this(document)).values(**values))
+async def list_overdue(session: AsyncSession, before: datetime, limit: int) -> list[str]:
+    """Orders with a document that should have been tried before an instant and was not; the oldest first."""
+    query = select(ErpDocumentRow.order).where(ErpDocumentRow.status == WAITING, col(ErpDocumentRow.next_at) < before)
+    return list((await session.exec(query.order_by(col(ErpDocumentRow.next_at)).limit(limit))).all())
 
 
-def pause(attempts: int) -> timedelta:
-    """How long to wait after so many attempts in vain."""
-    doubled: int = 2 ** min(attempts - 1, 20)
-    return min(FIRST_PAUSE * doubled, LONGEST_PAUSE)
-
-
-def _this(document: Document) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
-    return col(ErpDocumentRow.order) == document.order, col(ErpDocumentRow.version) == document.version
+async def postpone(session: AsyncSession, order: str, until: datetime) -> None:
+    """The order's run was woken; it is looked at again then."""
+    this = (col(ErpDocumentRow.order) == order, col(ErpDocumentRow.status) == WAITING)
+    await execute(session, update(ErpDocumentRow).where(*this).values(next_at=until))
 
 
 async def cursor(session: AsyncSession, adapter: str) -> str:

@@ -1,7 +1,7 @@
 """Orders of a quote: the ledger of its lines, the orders' lists, and what the back office is asked to take."""
 
 from collections.abc import AsyncIterator, Iterable, Mapping
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -18,8 +18,8 @@ from storage.runs import RunSnapshot, insert_run
 from storage.tables import ErpDocumentRow, LedgerRow, OrderRow, OrderSplitRow, RunRow
 
 PAGE = 500
-AWAY_FOR_AN_HOUR = 12
-"""So many attempts in vain take the ERP's pauses an hour."""
+AWAY_FOR = timedelta(hours=1)
+"""So long the ERP may be away before the order desk is told."""
 LEDGER = LedgerRow.__table__  # type: ignore[attr-defined]
 
 
@@ -164,16 +164,18 @@ async def several(session: AsyncSession, ids: list[str]) -> list[Order]:
 
 async def listed(
     session: AsyncSession, *, owner: str | None, quote: str | None, status: str | None, after: str, limit: int,
-    attention: bool = False,
+    attention_at: datetime | None = None,
 ) -> list[OrderSummary]:  # fmt: skip
-    """Orders by id; with `owner`, theirs alone; with `attention`, what the order desk must look at."""
+    """Orders by id; with `owner`, theirs alone; with `attention_at`, what the order desk must look at then."""
     query = select(OrderRow).where(OrderRow.id > after).order_by(col(OrderRow.id)).limit(limit)
     for column, wanted in ((OrderRow.owner, owner), (OrderRow.quote, quote), (OrderRow.status, status)):
         if wanted is not None:
             query = query.where(column == wanted)
-    if attention:
+    if attention_at:
         away = select(ErpDocumentRow.order).where(
-            ErpDocumentRow.status == "waiting", ErpDocumentRow.attempts >= AWAY_FOR_AN_HOUR
+            ErpDocumentRow.status == "waiting",
+            ErpDocumentRow.attempts > 0,
+            ErpDocumentRow.created_at <= attention_at - AWAY_FOR,
         )
         refused = col(OrderRow.status) == OrderStatus.FALLOUT.value
         query = query.where(or_(col(OrderRow.tasks) > 0, refused, col(OrderRow.id).in_(away)))

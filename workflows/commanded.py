@@ -100,6 +100,10 @@ class CommandedRun:
         self.told = await self._call(request)
         self.early = self.early + 1 if fired and self.told.number == before.number else 0
         self._show()
+        self._act()
+
+    def _act(self) -> None:
+        """What a kind of run does besides waiting, after each look at the database."""
 
     async def _call(self, request: AdvanceRequest) -> Advanced:
         said = list(dict.fromkeys(signal.summary for signal in request.signals))

@@ -1,6 +1,7 @@
 """Names and types that workflows and activities share."""
 
 from datetime import datetime
+from enum import StrEnum
 
 from domain.runs import RunStart, Visible
 from domain.values import Value, canonical
@@ -11,6 +12,7 @@ SWEEP = "sweep_commands"
 REPLACE = "replace_approver"
 OPENING = "order_opening"
 SYNC_ERP = "sync_erp"
+SEND_TO_ERP = "send_to_erp"
 RECONCILE = "reconcile_erp"
 
 APPROVAL_ROUND = "ApprovalRound"
@@ -37,15 +39,24 @@ class Delivered(Value):
     failed: int = 0
 
 
-class Synced(Value):
-    """Documents that the ERP answered, attempts in vain, and reports that were read."""
+class Sent(StrEnum):
+    """What became of a document."""
 
-    sent: int = 0
+    ANSWERED = "answered"
+    LATER = "later"
+    """The ERP answers by a report."""
+    NOT_WAITING = "not_waiting"
+    """Somebody else answered it meanwhile."""
+
+
+class Synced(Value):
+    """Reports of the ERP that were read, and attempts in vain."""
+
     failed: int = 0
     read: int = 0
 
     def plus(self, other: "Synced") -> "Synced":
-        return Synced(sent=self.sent + other.sent, failed=self.failed + other.failed, read=self.read + other.read)
+        return Synced(failed=self.failed + other.failed, read=self.read + other.read)
 
 
 class Reconciled(Value):

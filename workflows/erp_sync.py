@@ -1,4 +1,4 @@
-"""Carries documents to the ERP and its reports back. One run, for ever; no order waits for another's answer."""
+"""Reads what the ERP reports. One run, for ever; orders send their documents by runs of their own."""
 
 from temporalio import workflow
 
@@ -18,7 +18,7 @@ class ErpSync:
         while not workflow.info().is_continue_as_new_suggested():
             self._show()
             stretch: Synced = await workflow.execute_activity(
-                SYNC_ERP, result_type=Synced, summary="send documents and read reports", **DELIVERY_STRETCH
+                SYNC_ERP, result_type=Synced, summary="read what the ERP reports", **DELIVERY_STRETCH
             )
             self.so_far = self.so_far.plus(stretch)
         workflow.continue_as_new(self.so_far)
@@ -29,6 +29,4 @@ class ErpSync:
 
     def _show(self) -> None:
         so_far = self.so_far
-        workflow.set_current_details(
-            f"{so_far.sent} documents answered, {so_far.read} reports read, {so_far.failed} attempts failed."
-        )
+        workflow.set_current_details(f"{so_far.read} reports read, {so_far.failed} attempts failed.")

@@ -23,6 +23,32 @@ DELIVERY_STRETCH: dict[str, Any] = {
     "retry_policy": RetryPolicy(initial_interval=timedelta(seconds=1), maximum_interval=timedelta(seconds=30)),
 }
 
+
+class Retries:
+    """A pause that doubles from attempt to attempt, up to the longest one."""
+
+    def __init__(self, first: timedelta, longest: timedelta) -> None:
+        self.first = first
+        self.longest = longest
+
+    def pause(self, attempt: int) -> timedelta:
+        """The pause after so many attempts in vain."""
+        doubled: int = 2 ** min(attempt - 1, 20)
+        return min(self.first * doubled, self.longest)
+
+    @property
+    def policy(self) -> RetryPolicy:
+        return RetryPolicy(initial_interval=self.first, maximum_interval=self.longest)
+
+
+ERP_RETRIES = Retries(first=timedelta(seconds=1), longest=timedelta(minutes=10))
+SEND: dict[str, Any] = {
+    "start_to_close_timeout": timedelta(minutes=5),
+    "heartbeat_timeout": timedelta(seconds=20),
+    "retry_policy": ERP_RETRIES.policy,
+}
+"""One document on its way to the ERP, tried until the ERP answers."""
+
 REPLACING: dict[str, Any] = {
     "start_to_close_timeout": timedelta(minutes=5),
     "heartbeat_timeout": timedelta(seconds=10),

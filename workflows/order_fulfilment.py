@@ -1,16 +1,22 @@
-"""One order: waits for its day through every change, goes to the back office, and ends when all is delivered."""
+"""One order: waits for its day through every change, is sent to the ERP, and ends when all is delivered."""
 
+import asyncio
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
 
 from temporalio import workflow
 from temporalio.common import RawValue
+from temporalio.exceptions import ActivityError
 
 from workflows.commanded import CommandedRun
 
 with workflow.unsafe.imports_passed_through():
-    from domain.runs import Advanced, RunStart
-    from workflows.contracts import ORDER_FULFILMENT
+    from domain.runs import Advanced, ErpMessage, RunStart
+    from workflows.contracts import ERP_QUEUE, ORDER_FULFILMENT, SEND_TO_ERP, Sent
+    from workflows.options import SEND
+
+LOOK_AGAIN_AFTER = timedelta(minutes=1)
 
 
 @workflow.defn(name=ORDER_FULFILMENT)
@@ -20,10 +26,43 @@ class OrderFulfilment(CommandedRun):
     @workflow.init
     def __init__(self, start: RunStart) -> None:
         super().__init__(start)
+        self.message: ErpMessage | None = None
+        self.sending: set[asyncio.Task[None]] = set()
 
     @workflow.run
     async def run(self, start: RunStart) -> dict[str, Any]:
         return await self.serve()
+
+    def _act(self) -> None:
+        """Send the order's documents to the ERP, each when the one before it is answered.
+
+        An attempt at what is answered already ends by itself: the activity finds that nothing waits."""
+        message = self.told.erp
+        if message and self.message and message.key == self.message.key:
+            return
+        self.message = message
+        if message:
+            task = asyncio.create_task(self._send(message))
+            self.sending.add(task)
+            task.add_done_callback(self.sending.discard)
+
+    async def _send(self, message: ErpMessage) -> None:
+        """Tried until the ERP answers. The answer is a command of the order, which its signal tells."""
+        if message.wait:
+            await workflow.sleep(message.wait, summary=f"asks the ERP again for version {message.version}")
+            if self.message is not message:
+                return
+        try:
+            sent: Sent = await workflow.execute_activity(
+                SEND_TO_ERP, message, result_type=Sent, task_queue=ERP_QUEUE,
+                summary=f"send version {message.version}", **SEND,
+            )  # fmt: skip
+        except ActivityError:
+            await workflow.sleep(LOOK_AGAIN_AFTER)
+            sent = Sent.NOT_WAITING
+        if sent != Sent.ANSWERED and self.message is message:
+            self.message = None
+            self.woken = True
 
     @workflow.signal(description="Start waiting for the order's day; sent by the service when the quote is split.")
     def open(self, *command: Any) -> None:

@@ -30,6 +30,8 @@ def apply(order: Order, command: Command, at: Instant) -> Decided:
     after = after.model_copy(update={"seq": order.seq + 1})
     if not after.running and after.closed_at is None:
         after = after.model_copy(update={"closed_at": at})
+    if after.waiting_on != order.waiting_on:
+        after = after.model_copy(update={"waiting_since": at if after.waiting_on else None})
     return after.model_copy(update={"due": after.next_due}), outcome
 
 

@@ -8,12 +8,10 @@ from domain.values import plain_number
 
 
 def visible(order: Order) -> Visible:
-    waiting = tuple(dict.fromkeys(hold.owner for hold in order.holds)) if order.phase is Phase.WAITING else ()
-    if order.phase in (Phase.ACTIVATING, Phase.FALLOUT):
-        waiting = ("order_desk" if order.phase is Phase.FALLOUT else "back_office",)
-    since = order.holds[0].at if order.holds and order.phase is Phase.WAITING else None
-    return Visible(status=order.status.value, customer=order.customer[:100], waiting_on=waiting, waiting_since=since,
-                   due=order.due)  # fmt: skip
+    return Visible(
+        status=order.status.value, customer=order.customer[:100], waiting_on=order.waiting_on,
+        waiting_since=order.waiting_since, due=order.due,
+    )  # fmt: skip
 
 
 def details(order: Order) -> str:

@@ -209,6 +209,8 @@ class Order(RunState):
     replaces: str | None = None
     """The return whose goods it replaces: it costs nothing, and stands outside the quote's ledger."""
     changed_by: str = ""
+    waiting_since: Instant | None = None
+    """When what it waits for now began; see `waiting_on`."""
     closed_at: Instant | None = None
 
     @property
@@ -234,9 +236,26 @@ class Order(RunState):
         return self.status is not OrderStatus.FULFILLED or bool(self.tasks) or self.change is not None
 
     @property
+    def asks_back_office(self) -> bool:
+        """The back office has yet to answer whether it takes the order over, or the change."""
+        return self.phase is Phase.ACTIVATING or (self.change is not None and self.change.sent)
+
+    @property
     def busy(self) -> bool:
         """It is about to be opened, or the back office has yet to answer: what depends on the answer waits."""
-        return self.phase in (Phase.NEW, Phase.ACTIVATING) or (self.change is not None and self.change.sent)
+        return self.phase is Phase.NEW or self.asks_back_office
+
+    @property
+    def waiting_on(self) -> tuple[str, ...]:
+        """Who must do something before it goes on: owners of holds, approvers, the back office, the order desk."""
+        found = [hold.owner for hold in self.holds] if self.phase is Phase.WAITING else []
+        if self.change and self.change.round:
+            found.append("approval")
+        if self.asks_back_office:
+            found.append("back_office")
+        if self.phase is Phase.FALLOUT or (self.tasks and self.running):
+            found.append("order_desk")
+        return tuple(dict.fromkeys(found)) if self.running else ()
 
     @property
     def net_total(self) -> Decimal:

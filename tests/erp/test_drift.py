@@ -8,6 +8,7 @@ import pytest
 from sqlmodel import select
 
 from activities.reconciling import Reconciling
+from activities.sending import ErpSender
 from activities.syncing import Syncing
 from domain.drift import Standing, catching_up, drift
 from domain.erp import Answer, Document, Entry
@@ -15,7 +16,7 @@ from erp.port import Outcome, Refused, Reports
 from storage.tables import CommandRow
 from tests.api.test_order_changes import done, order
 from tests.apiclient import Api
-from tests.erp.test_syncing import waiting
+from tests.erp.test_syncing import send_waiting, waiting
 
 
 class Shelf:
@@ -63,12 +64,21 @@ class Compared:
     def __init__(self, api: Api) -> None:
         self.api, self.shelf = api, Shelf()
         bench = api.bench
-        self.syncing = Syncing(bench.house.path, self.shelf, "tryton", 1_000)
-        self.reconciling = Reconciling(bench.house.database, self.shelf, bench.clock, self.syncing._tell, settle=0)
+        self.reconciling = Reconciling(
+            bench.house.database,
+            self.shelf,
+            bench.clock,
+            Syncing(bench.house.path, self.shelf, "tryton")._store,
+            settle=0,
+        )
+        self.sender = ErpSender(bench.house.path, self.shelf, 1_000)
+
+    async def send(self) -> None:
+        await send_waiting(self.api, self.sender)
 
     async def active(self) -> str:
         id = await waiting(self.api)
-        await self.syncing.send_due()
+        await self.send()
         return id
 
     async def found(self) -> list[tuple[str, str, str, str]]:
@@ -100,7 +110,7 @@ async def test_an_order_on_its_way_is_not_compared(api: Api, compared: Compared)
     await done(api, "dina", f"orders/{id}/amend", lines={"1": "5"})
     compared.shelf.change(id, quantities={"1": Decimal(1), "2": Decimal(4)})
     assert await compared.found() == []
-    await compared.syncing.send_due()
+    await compared.send()
     assert await compared.found() == []
 
 

@@ -1,0 +1,123 @@
+"""Sends an order's document to the ERP: one activity for each, in the order's own run, and one call for many."""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Sequence
+from datetime import timedelta
+
+import structlog
+from temporalio import activity
+from temporalio.exceptions import ApplicationError
+
+from domain.erp import Document
+from domain.runs import ErpMessage
+from erp.port import Answer, Erp, Outcome, Refused, Unavailable
+from services.commands import CommandPath
+from services.erp import answer_report, store_reports
+from storage import erp as documents
+from workflows.contracts import SEND_TO_ERP, Sent
+from workflows.options import ERP_RETRIES
+
+log = structlog.get_logger()
+GATHER_FOR = 0.02
+"""Seconds in which documents that come at the same moment gather into one call."""
+CALLS_AT_ONCE = 8
+HEARTBEAT_EVERY = 5.0
+LATER = timedelta(days=1)
+"""What the ERP will answer later is asked again after so long."""
+
+
+class ErpSender:
+    """Gathers documents that wait at the same moment into calls of the ERP, and stores its answers."""
+
+    def __init__(self, path: CommandPath, erp: Erp, per_second: float) -> None:
+        self._path = path
+        self._erp = erp
+        self._interval = 1 / per_second
+        self._next_call = 0.0
+        self._queue: deque[tuple[Document, asyncio.Future[Outcome]]] = deque()
+        self._calls: set[asyncio.Task[None]] = set()
+
+    async def send(self, document: Document) -> Outcome:
+        """What became of a document. The order knows the answer before this returns."""
+        future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        self._queue.append((document, future))
+        if len(self._calls) < CALLS_AT_ONCE:
+            call = asyncio.create_task(self._send_queued())
+            self._calls.add(call)
+            call.add_done_callback(self._calls.discard)
+        return await future
+
+    async def _send_queued(self) -> None:
+        await asyncio.sleep(GATHER_FOR)
+        while self._queue:
+            count = min(len(self._queue), self._erp.batch)
+            batch = [self._queue.popleft() for _ in range(count)]
+            try:
+                outcomes = await self._send_batch([document for document, _ in batch])
+            except Exception as error:  # stored nothing: each is tried again by its run
+                log.exception("erp_outcome_not_stored", orders=[document.order for document, _ in batch])
+                outcomes = [Unavailable(f"{type(error).__name__}: {error}")] * count
+            for (_, future), outcome in zip(batch, outcomes, strict=True):
+                if not future.done():  # its run may have given up
+                    future.set_result(outcome)
+
+    async def _send_batch(self, batch: Sequence[Document]) -> list[Outcome]:
+        await self._throttle(len(batch))
+        try:
+            outcomes = await self._erp.put(batch)
+        except Exception as error:  # an adapter in trouble must not stop the others
+            log.exception("erp_failed", orders=[document.order for document in batch])
+            return [Unavailable(f"{type(error).__name__}: {error}")] * len(batch)
+        reports = [answer_report(*pair) for pair in zip(batch, outcomes, strict=True)]
+        if found := [report for report in reports if report]:
+            await store_reports(self._path, found)
+        return outcomes
+
+    async def _throttle(self, count: int) -> None:
+        """No more documents a second than were agreed with the ERP's people."""
+        now = time.monotonic()
+        turn = max(now, self._next_call)
+        self._next_call = turn + self._interval * count
+        await asyncio.sleep(turn - now)
+
+
+class SendToErp:
+    """The activity of an order's run. Temporal retries it, and shows the attempts and the last error."""
+
+    def __init__(self, path: CommandPath, sender: ErpSender) -> None:
+        self._path = path
+        self._sender = sender
+
+    @activity.defn(name=SEND_TO_ERP)
+    async def send_to_erp(self, message: ErpMessage) -> Sent:
+        """Send one version of an order. Raises ApplicationError where the ERP gave no answer."""
+        async with self._path.database.reading() as session:
+            document = await documents.load_waiting(session, message)
+        if document is None:
+            return Sent.NOT_WAITING
+        outcome = await self._beating(document)
+        if isinstance(outcome, Answer) and outcome.later:
+            await self._note(document, LATER)
+            return Sent.LATER
+        if isinstance(outcome, Answer | Refused):
+            return Sent.ANSWERED
+        attempt = activity.info().attempt
+        log.warning("erp_away", order=document.order, attempts=attempt, error=str(outcome))
+        await self._note(document, ERP_RETRIES.pause(attempt), attempt, str(outcome))
+        raise ApplicationError(str(outcome)[:1_000], type=type(outcome).__name__)
+
+    async def _beating(self, document: Document) -> Outcome:
+        """The outcome, with a sign of life while the ERP thinks."""
+        sending = asyncio.ensure_future(self._sender.send(document))
+        try:
+            while not (await asyncio.wait({sending}, timeout=HEARTBEAT_EVERY))[0]:
+                activity.heartbeat()
+            return sending.result()
+        finally:
+            sending.cancel()
+
+    async def _note(self, document: Document, pause: timedelta, attempts: int = 0, error: str = "") -> None:
+        async with self._path.database.writing() as session:
+            await documents.note_attempt(session, document, self._path.clock() + pause, attempts, error)
