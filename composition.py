@@ -108,6 +108,7 @@ class House:
     returns: Returns
     documents: Documents
     callbacks: Callbacks
+    unsent: UnsentDocuments
     drifts: Drifts
     customers: Customers
     revenue: Revenue
@@ -148,9 +149,8 @@ def build(
     )  # fmt: skip
     links = Links(settings.secret.get_secret_value(), settings.base_url, settings.reply_domain)
     approvals, orders = Approvals(office), Orders(office, settings.acceptance_required)
-    chores = [Lapsing(database, clock, audit_key).lapse, Absences(database, clock).report]
-    if settings.erp_carries:
-        chores.append(UnsentDocuments(database, temporal, clock).wake)
+    unsent = UnsentDocuments(database, temporal, clock, audit_key, settings.erp_carries)
+    chores = (Lapsing(database, clock, audit_key).lapse, Absences(database, clock).report, unsent.wake)
     return House(
         settings=settings,
         database=database,
@@ -166,6 +166,7 @@ def build(
         orders=orders,
         returns=Returns(office, orders),
         documents=Documents(office),
+        unsent=unsent,
         drifts=Drifts(office, engine.client, settings.erp_compares),
         callbacks=Callbacks(office, settings.erp_secret.get_secret_value() if settings.erp == "webhook" else ""),
         customers=Customers(office),

@@ -36,6 +36,7 @@ FOLLOW_SECONDS = 60
 Kind = Literal[
     "engine_lost", "engine_behind", "engine_runs_on", "foreign", "database_behind", "database_forked", "orphan",
     "standing", "unanswered", "forged", "closed", "audit", "ledger", "erp",
+    "missing", "stray", "overdue",
 ]  # fmt: skip
 WORDS: dict[Kind, str] = {
     "engine_lost": "Temporal does not run it",
@@ -52,6 +53,9 @@ WORDS: dict[Kind, str] = {
     "audit": "the audit trail was altered",
     "ledger": "the quote's ledger does not add up",
     "erp": "the ERP has the order otherwise",
+    "missing": "it waits for the back office, and nobody asks",
+    "stray": "the back office is asked, and nobody waits for the answer",
+    "overdue": "it should have been sent to the ERP by now",
 }
 BY_HAND: tuple[Kind, ...] = ("audit", "ledger")
 """What no program mends: people must look at it."""
@@ -86,6 +90,8 @@ class Doctor:
         found += await self._audit()
         self._say("ledgers")
         found += await self._ledgers()
+        self._say("documents")
+        found += await self._documents()
         return found + await self._erp()
 
     # --- Temporal ---------------------------------------------------------------------------------------------------
@@ -231,6 +237,15 @@ class Doctor:
             return [Finding(kind="ledger", of=quote, detail=entry.line)
                     async for quote, entry in orders.ledgers(session) if not entry.balanced]  # fmt: skip
 
+    async def _documents(self) -> list[Finding]:
+        """Documents that nobody would send, now and still a moment later."""
+        found = {each async for each in self._house.unsent.find()}
+        if found:
+            await asyncio.sleep(SETTLE_SECONDS)
+            found &= {each async for each in self._house.unsent.find()}
+        ordered = sorted(found, key=lambda each: (each.order, each.version))
+        return [Finding(kind=each.kind, of=each.order, detail=f"version {each.version}") for each in ordered]
+
     async def _erp(self) -> list[Finding]:
         """Compared now, where the ERP can tell what it has."""
         if self._house.settings.erp_compares:
@@ -283,6 +298,8 @@ class Doctor:
             case "forged":
                 async with self._house.database.writing() as session:
                     await runs.forget_forgeries(session, finding.of)
+            case "missing" | "stray" | "overdue":
+                await self._house.unsent.mend(finding.of)
             case "erp":
                 async with self._house.database.writing() as session:
                     await drifts.want_mended(session, finding.of, self._house.office.clock())

@@ -3,6 +3,7 @@
 from datetime import datetime
 
 from sqlalchemy import ColumnElement, update
+from sqlalchemy import select as core_select
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -10,8 +11,9 @@ from domain.erp import Document
 from domain.orders.order import Order
 from domain.runs import ErpMessage
 from storage.database import execute
-from storage.tables import ErpCursorRow, ErpDocumentRow, OrderRow
+from storage.tables import ErpCursorRow, ErpDocumentRow, OrderRow, RunRow
 
+RUNS = RunRow.__table__  # type: ignore[attr-defined]
 WAITING = "waiting"
 
 
@@ -31,10 +33,7 @@ async def next_message(session: AsyncSession, order: Order, now: datetime) -> Er
 
 async def load_waiting(session: AsyncSession, message: ErpMessage) -> Document | None:
     """The document that a message names; None where it was answered meanwhile."""
-    this = (
-        ErpDocumentRow.order == message.order, ErpDocumentRow.version == message.version,
-        ErpDocumentRow.created_at == message.asked_at,
-    )  # fmt: skip
+    this = (*this_version(message.order, message.version), col(ErpDocumentRow.created_at) == message.asked_at)
     found = await list_waiting(session, 1, *this)
     return found[0] if found else None
 
@@ -55,11 +54,19 @@ async def list_waiting(session: AsyncSession, limit: int, *only: ColumnElement[b
     ]  # fmt: skip
 
 
+def this_order(order: str) -> tuple[ColumnElement[bool], ...]:
+    return (col(ErpDocumentRow.order) == order,)
+
+
+def this_version(order: str, version: int) -> tuple[ColumnElement[bool], ...]:
+    return (*this_order(order), col(ErpDocumentRow.version) == version)
+
+
 async def note_attempt(
     session: AsyncSession, document: Document, next_at: datetime, attempts: int = 0, error: str = ""
 ) -> None:
     """The ERP did not answer: how often it was tried in vain, why, and when it is tried again."""
-    this = (col(ErpDocumentRow.order) == document.order, col(ErpDocumentRow.version) == document.version)
+    this = this_version(document.order, document.version)
     values = {"next_at": next_at, "attempts": attempts, "error": error[:1_000]}
     await execute(session, update(ErpDocumentRow).where(*this, col(ErpDocumentRow.status) == WAITING).values(**values))
 
@@ -70,9 +77,23 @@ async def list_overdue(session: AsyncSession, before: datetime, limit: int) -> l
     return list((await session.exec(query.order_by(col(ErpDocumentRow.next_at)).limit(limit))).all())
 
 
+async def list_running(session: AsyncSession, after: str, limit: int) -> list[Order]:
+    """Orders that run, by the ids of their runs after one."""
+    running = (RUNS.c.kind == "order_fulfilment", RUNS.c.running.is_(True), RUNS.c.id > after)
+    rows = await execute(session, core_select(RUNS.c.state).where(*running).order_by(RUNS.c.id).limit(limit))
+    return [Order.model_validate(row.state) for row in rows]
+
+
+async def withdraw(session: AsyncSession, document: Document, words: str, at: datetime) -> None:
+    """Nobody waits for its answer, so it must not be sent."""
+    this = this_version(document.order, document.version)
+    values = {"status": "rejected", "words": words, "changed_at": at}
+    await execute(session, update(ErpDocumentRow).where(*this, col(ErpDocumentRow.status) == WAITING).values(**values))
+
+
 async def postpone(session: AsyncSession, order: str, until: datetime) -> None:
     """The order's run was woken; it is looked at again then."""
-    this = (col(ErpDocumentRow.order) == order, col(ErpDocumentRow.status) == WAITING)
+    this = (*this_order(order), col(ErpDocumentRow.status) == WAITING)
     await execute(session, update(ErpDocumentRow).where(*this).values(next_at=until))
 
 

@@ -9,7 +9,7 @@ from sqlmodel import select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.customers.contracts import Grouping
-from domain.orders.documents import answered, messages
+from domain.orders.documents import Message, answered, messages
 from domain.orders.order import Hold, Order, OrderStatus, Phase, day_at, order_run, with_instants
 from domain.orders.settle import claims, settle
 from domain.runs import CLOCK, PARKED, AppliedCommand, Command, Outcome, RejectedByRecord, refused
@@ -129,24 +129,23 @@ BEFORE_START = (OrderStatus.DRAFT, OrderStatus.SCHEDULED, OrderStatus.HELD)
 async def _tell_back_office(session: AsyncSession, was: Order, now: Order, at: datetime) -> None:
     """What it is asked is a document of its own version; what it answered stands on the newest."""
     for message in messages(was, now):
-        key = {"order": now.id, "version": now.version}
-        if was.phase is Phase.FALLOUT:  # what was refused is asked again
-            await execute(session, DROP_DOCUMENT, {"of": now.id, "at": now.version})
-        asked = {
-            "kind": message.kind,
-            "status": "waiting",
-            "body": message.body,
-            "reference": "",
-            "words": "",
-            "next_at": at,
-        }
-        await execute(session, ADD_DOCUMENT, {**key, **asked, "created_at": at, "changed_at": at})
+        await put_document(session, now, message, at)
     if (answer := answered(was, now)) is None:
         return
     query = select(ErpDocumentRow).where(ErpDocumentRow.order == now.id, ErpDocumentRow.status == "waiting")
     for row in (await session.exec(query)).all():
         row.status, row.reference, row.words, row.changed_at = answer.status, answer.reference, answer.words, at
         session.add(row)
+
+
+async def put_document(session: AsyncSession, order: Order, message: Message, at: datetime) -> None:
+    """A document of the order's version; what was refused is asked again in its place."""
+    await execute(session, DROP_DOCUMENT, {"of": order.id, "at": order.version})
+    row = {
+        "order": order.id, "version": order.version, "kind": message.kind, "status": "waiting", "body": message.body,
+        "reference": "", "words": "", "next_at": at, "created_at": at, "changed_at": at,
+    }  # fmt: skip
+    await execute(session, ADD_DOCUMENT, row)
 
 
 async def _tell_rounds(

@@ -21,12 +21,20 @@ class Reply(Value):
 
 def messages(was: Order, now: Order) -> list[Message]:
     """What this step asks of the back office."""
-    if now.phase is Phase.ACTIVATING and was.phase is not Phase.ACTIVATING:
-        return [Message(kind="order", body=order_body(now))]
-    if now.change and now.change.sent and not (was.change and was.change.sent):
-        cancelling = now.change.verb == "cancel" and not any(now.change.lines.values())
-        return [Message(kind="cancel" if cancelling else "change", body=change_body(now))]
-    return []
+    begins = now.phase is Phase.ACTIVATING and was.phase is not Phase.ACTIVATING
+    changes = now.change and now.change.sent and not (was.change and was.change.sent)
+    asked = open_message(now) if begins or changes else None
+    return [asked] if asked else []
+
+
+def open_message(order: Order) -> Message | None:
+    """What the back office is being asked; None where the order does not wait for its answer."""
+    if order.phase is Phase.ACTIVATING:
+        return Message(kind="order", body=order_body(order))
+    if order.change and order.change.sent:
+        cancelling = order.change.verb == "cancel" and not any(order.change.lines.values())
+        return Message(kind="cancel" if cancelling else "change", body=change_body(order))
+    return None
 
 
 def answered(was: Order, now: Order) -> Reply | None:
