@@ -6,7 +6,9 @@ import subprocess
 from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
+from signal import SIGCONT, SIGSTOP
 from typing import Any
 
 import pytest
@@ -20,7 +22,7 @@ from tests.conftest import ROOT, Live, house_of
 from tests.e2e.conftest import LIMITS, SOAK, until
 from tests.e2e.test_stack import BIN
 from tests.erp.proxy import Proxy, bad_line
-from tests.erp.tryton import needs_tryton, tryton
+from tests.erp.tryton import TrytonProcess, needs_tryton, tryton_process
 from tests.support import a_line, a_quote
 
 pytestmark = [pytest.mark.e2e, needs_tryton]
@@ -33,14 +35,19 @@ PATIENCE = 400
 @dataclass
 class Land:
     live: Live
-    server: Server
+    process: TrytonProcess
     line: Proxy
+
+    @property
+    def server(self) -> Server:
+        return self.process.server
 
 
 @pytest.fixture(scope="module")
 async def land(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Land]:
     home: Path = tmp_path_factory.mktemp("tryton")
-    async with tryton(home / "erp" / "data") as server, bad_line(HOST, server.port) as line:
+    async with tryton_process(home / "erp" / "data") as process, bad_line(HOST, process.server.port) as line:
+        server = process.server
         url = f"http://{HOST}:{line.port}/{DATABASE}"
         settings = {**LIMITS, **server.settings, "DEALWRIGHT_ERP_URL": url, "DEALWRIGHT_ERP_PER_SECOND": "1000"}
         stack = Stack(home / "home", Ports.free(), settings=settings)
@@ -49,7 +56,7 @@ async def land(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Land]:
         house = house_of(stack)
         try:
             await load(house.office, house.access)
-            yield Land(Live(stack, house), server, line)
+            yield Land(Live(stack, house), process, line)
         finally:
             await house.close()
             await asyncio.to_thread(started.__exit__, None, None, None)
@@ -61,12 +68,12 @@ async def must(live: Live, who: str, method: str, path: str, **body: Any) -> Any
     return answer.json() if answer.content else None
 
 
-async def placed(live: Live) -> list[str]:
-    quote = a_quote("T-1", lines=[a_line(quantity=str(WAVES * EACH), list_price="0.35")]).model_dump(mode="json")
-    await must(live, "rita", "PUT", "/v1/quotes/T-1", **quote)
-    await must(live, "rita", "POST", "/v1/quotes/T-1/submit")
-    await must(live, "rita", "POST", "/v1/quotes/T-1/accept", on="2026-01-02")
-    answer = await must(live, "rita", "POST", "/v1/quotes/T-1/orders", way="even", waves=WAVES)
+async def placed(live: Live, id: str = "T-1", waves: int = WAVES, **slot: Any) -> list[str]:
+    quote = a_quote(id, lines=[a_line(quantity=str(waves * EACH), list_price="0.35")]).model_dump(mode="json")
+    await must(live, "rita", "PUT", f"/v1/quotes/{id}", **quote)
+    await must(live, "rita", "POST", f"/v1/quotes/{id}/submit")
+    await must(live, "rita", "POST", f"/v1/quotes/{id}/accept", on="2026-01-02")
+    answer = await must(live, "rita", "POST", f"/v1/quotes/{id}/orders", way="even", waves=waves, slot=slot)
     return [order["id"] for order in answer["orders"]]
 
 
@@ -199,3 +206,62 @@ async def test_what_tryton_sends_in_parts_arrives_and_what_it_loses_is_found_and
     (line,) = await rpc.search("sale.line", [["sale", "=", sale["id"]]], ["quantity"])
     assert quantity_of(line["quantity"]) == 4
     assert await Doctor(live.house, await live.house.engine.client(lazy=False)).examine() == []
+
+
+@pytest.mark.parametrize("outage", ["frozen", "dead"])
+async def test_what_is_asked_while_tryton_is_away_reaches_it_afterwards_once_and_in_the_order_of_versions(
+    land: Land, outage: str
+) -> None:
+    live, process, quote = land.live, land.process, f"T-{outage}"
+    land.line.rate = 0
+    ids = await placed(live, quote, 6, trigger={"start": "manual"})
+    amended, cancelled, both, held, sent, ended = ids
+    for id in (sent, ended):
+        await must(live, "dina", "POST", f"/v1/orders/{id}/go-live")
+    await until(lambda: in_status(live, "active", sent, ended), "two orders taken over")
+    if outage == "frozen":
+        process.send(SIGSTOP)
+    else:
+        process.kill()
+    for id in (amended, cancelled, both, held):
+        await must(live, "dina", "POST", f"/v1/orders/{id}/go-live")
+    client = await live.house.engine.client(lazy=False)
+
+    async def is_tried() -> bool:
+        described = (await client.get_workflow_handle(f"order:{amended}").describe()).raw_description
+        attempts = [a.attempt for a in described.pending_activities if a.activity_type.name == "send_to_erp"]
+        return bool(attempts) and attempts[0] >= (2 if outage == "dead" else 1)
+
+    await until(is_tried, "an attempt that the order's run shows")
+    for id, verb, body, code in (
+        (amended, "amend", {"lines": {"1": "3"}}, 202), (cancelled, "cancel", {}, 202), (both, "amend", {"lines": {"1": "3"}}, 202),
+        (both, "cancel", {}, 202), (held, "hold", {"reason": "credit"}, 202), (sent, "amend", {"lines": {"1": "3"}}, 200),
+        (sent, "cancel", {}, 202), (ended, "close-short", {"reason": "enough"}, 200), (ended, "undo", {}, 409),
+    ):  # fmt: skip
+        answer = await live.call("dina", "POST", f"/v1/orders/{id}/{verb}", json=body)
+        assert answer.status_code == code, (id, verb, answer.text)
+    if outage == "frozen":
+        process.send(SIGCONT)
+    else:
+        await process.start()
+    await until(lambda: in_status(live, "cancelled", cancelled, both, sent, ended), "the cancelled ones", PATIENCE)
+    await until(lambda: in_status(live, "active", amended, held), "the others", PATIENCE)
+
+    async def all_answered() -> bool:
+        return await waiting(live) == 0
+
+    await until(all_answered, "every document answered", PATIENCE)
+    wanted = dict.fromkeys(ids, Decimal(0)) | {amended: Decimal(3), held: Decimal(EACH)}
+    fields = ["web_id", "lines.quantity", "amendments.description"]
+    sales = await land.server.rpc().search("sale.sale", [["web_id", "in", ids]], fields)
+    assert {sale["web_id"]: quantity_of(sale["lines."][0]["quantity"]) for sale in sales} == wanted
+    for sale in sales:
+        told = [amendment["description"] for amendment in sorted(sale["amendments."], key=lambda found: found["id"])]
+        assert told == sorted(set(told)), "each version once, in its turn"
+    await compared(live)
+    assert (await must(live, "bruno", "GET", "/v1/erp/drift"))["items"] == []
+    assert await Doctor(live.house, client).examine() == []
+
+
+async def in_status(live: Live, status: str, *ids: str) -> bool:
+    return all([(await must(live, "dina", "GET", f"/v1/orders/{id}"))["status"] == status for id in ids])
