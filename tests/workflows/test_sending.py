@@ -16,9 +16,10 @@ from temporalio.worker import Worker
 from activities.sending import ErpSender, SendToErp
 from composition import build
 from domain.erp import Document
-from domain.orders.order import OrderStatus
+from domain.orders.order import OrderStatus, order_run
 from domain.orders.split import Trigger
 from erp.port import Answer, Blind, Outcome, Refused, Unavailable, Unknown
+from replaying import replayer
 from storage.tables import ErpDocumentRow
 from tests.conftest import CHEAP, SECRET, some_settings
 from tests.support import Clock
@@ -103,6 +104,8 @@ async def test_what_is_asked_while_the_erp_thinks_is_sent_after_its_answer_in_th
     await until_status(office, id, OrderStatus.CANCELLED, OrderStatus.ACTIVE)
     assert (await until_status(office, id, OrderStatus.CANCELLED)).parked == ()
     assert erp.asked == ["order 1", "change 2", "cancel 3"]
+    await office.result(order_run(id))
+    await replayer().replay_workflow(await office.client.get_workflow_handle(order_run(id)).fetch_history())
 
 
 @pytest.mark.parametrize("mood", ["refuse", "refuse without words", "refuse at length"])
