@@ -6,7 +6,7 @@ from sqlmodel import select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.customers.contracts import Ending, Grouping, check_coterm, contracts_of, cotermed, endings
-from domain.customers.facts import Fact, Kind, happened, needs_terms, terms_of
+from domain.customers.facts import Fact, Kind, happened, needs_terms, replaced, terms_of
 from domain.customers.holdings import subscriptions, terms_by_line
 from domain.orders.acts import apply
 from domain.orders.order import Order, Phase, day_at
@@ -30,11 +30,20 @@ async def by_order(session: AsyncSession, was: Order, now: Order, at: datetime, 
         terms = {line.id: terms_of(line, stored.quote) for line in stored.quote.lines}
     today = day_at(at, now.slot.ship_to)
     assert today is not None
-    found = happened(was, now, terms, await customer_of(session, now.id), today, at)
+    original = await paid_order(session, now)
+    found = happened(was, now, terms, await customer_of(session, now.id), today, at, original)
     if ordered:
         found = await _contracted(session, now, found, at, grouping)
     await facts.append(session, found)
     return now.model_copy(update={"news": ()})
+
+
+async def paid_order(session: AsyncSession, order: Order) -> str | None:
+    """The order that was paid for, where this one replaces goods of it, or of another that did."""
+    found: Order | None = order
+    while found and found.replaces:
+        found = await orders.load(session, found.replaces.rsplit("/", 1)[0])
+    return found.id if found and found is not order else None
 
 
 async def customer_of(session: AsyncSession, order: str) -> str:
@@ -89,8 +98,9 @@ async def by_return(session: AsyncSession, was: Return, now: Return, at: datetim
     assert order is not None
     today, customer = day_at(at, order.slot.ship_to), await customer_of(session, order.id)
     assert today is not None
+    original = await paid_order(session, order)
     found = []
-    for name, quantity in now.lines.items():
+    for n, (name, quantity) in enumerate(now.lines.items()):
         line = order.line(name)
         assert line is not None
         found.append(
@@ -100,4 +110,7 @@ async def by_return(session: AsyncSession, was: Return, now: Return, at: datetim
                 quantity=quantity, source=f"return {now.number}", serials=now.serials.get(name, ()),
             )
         )  # fmt: skip
+        if original:
+            id = short_id("f", now.order, "return", now.number, name, n)
+            found.append(replaced(found[-1], original, -quantity).model_copy(update={"id": id}))
     await facts.append(session, found)

@@ -23,7 +23,7 @@ class Kind(StrEnum):
     MILESTONE = "milestone"
     RETURNED = "returned"
     REPLACED = "replaced"
-    """Something else was delivered for what came back."""
+    """Something else was delivered for what came back; less where that came back too."""
     EXTENDED = "extended"
     """A subscription runs longer, or ends with others."""
 
@@ -74,6 +74,8 @@ class Fact(Value):
     source: str
     """What brought it: a shipment, a milestone, a return, a command."""
     serials: tuple[str, ...] = ()
+    by: str | None = None
+    """The order that replaced it."""
 
     @property
     def span(self) -> Span | None:
@@ -126,8 +128,13 @@ def needs_terms(was: Order, now: Order) -> bool:
     return held(was) != held(now)
 
 
-def happened(was: Order, now: Order, terms: Mapping[str, Terms], customer: str, today: date, at: Instant) -> list[Fact]:
-    """What a step of an order brings about. `today` is the day at the ship-to; co-termination comes after."""
+def happened(
+    was: Order, now: Order, terms: Mapping[str, Terms], customer: str, today: date, at: Instant,
+    original: str | None = None,
+) -> list[Fact]:  # fmt: skip
+    """What a step of an order brings about. `today` is the day at the ship-to; co-termination comes after.
+
+    `original` is the order that was paid for, where this one replaces goods of it."""
     facts: list[Fact] = []
     before, after = held(was), held(now)
     for name in {**before, **after}:
@@ -145,13 +152,18 @@ def happened(was: Order, now: Order, terms: Mapping[str, Terms], customer: str, 
         kind = Kind(news.kind)
         facts.append(_of(now, line, kind, customer, news.on or today, at, quantity=news.quantity, source=news.source,
                          serials=news.serials))  # fmt: skip
-        if kind is Kind.DELIVERED and now.replaces:
-            original = now.replaces.rsplit("/", 1)[0]
-            facts.append(facts[-1].model_copy(update={"kind": Kind.REPLACED, "order": original, "serials": ()}))
+        if kind is Kind.DELIVERED and original:
+            facts.append(replaced(facts[-1], original, news.quantity))
     return [
         fact.model_copy(update={"id": short_id("f", now.id, now.seq, n), "source": fact.source or "order"})
         for n, fact in enumerate(facts)
     ]  # fmt: skip
+
+
+def replaced(fact: Fact, original: str, quantity: Decimal) -> Fact:
+    """What a delivery of a replacement, or its return, means for the order that was paid for."""
+    update = {"kind": Kind.REPLACED, "order": original, "quantity": quantity, "serials": (), "by": fact.order}
+    return fact.model_copy(update=update)
 
 
 def _ordered(

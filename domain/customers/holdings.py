@@ -8,6 +8,7 @@ from itertools import pairwise
 from pydantic import computed_field
 
 from domain.customers.facts import Fact, Kind, Terms, by_line
+from domain.customers.units import delivered_units
 from domain.errors import Invalid
 from domain.money import minor_unit
 from domain.orders.division import largest_remainder
@@ -85,39 +86,16 @@ def contract_of(facts: list[Fact]) -> str | None:
 
 def assets(facts: Iterable[Fact]) -> list[Asset]:
     """One for each delivery of goods; what came back is taken off the oldest first, or by its serial numbers."""
-    found = []
-    for (order, line), some in by_line(facts).items():
-        terms = terms_of_line(some)
-        if terms is None or not terms.goods:
-            continue
-        back = _ReturnedGoods([fact for fact in some if fact.kind is Kind.RETURNED])
-        prices = priced_deliveries(some)
-        for fact in some:
-            if fact.kind is not Kind.DELIVERED:
-                continue
-            gone, serials = back.taken_from(fact)
-            found.append(
-                Asset(
-                    id=fact.id, order=order, line=line, product=fact.product, name=fact.name,
-                    quantity=fact.quantity - gone, serials=serials, shipment=fact.source, since=fact.on,
-                    contract=contract_of(some), currency=fact.currency, price=prices[fact.id],
-                )
-            )  # fmt: skip
-    return found
-
-
-class _ReturnedGoods:
-    def __init__(self, returned: list[Fact]) -> None:
-        self._serials = {serial for fact in returned for serial in fact.serials}
-        self._anything = sum((fact.quantity - len(fact.serials) for fact in returned), ZERO)
-
-    def taken_from(self, delivered: Fact) -> tuple[Decimal, tuple[str, ...]]:
-        """How much of a delivery came back, and the serial numbers that are still there."""
-        named = [serial for serial in delivered.serials if serial in self._serials]
-        left = delivered.quantity - len(named)
-        more = min(left, max(ZERO, self._anything))
-        self._anything -= more
-        return len(named) + more, tuple(serial for serial in delivered.serials if serial not in named)
+    everything = list(facts)
+    terms, lines = terms_by_line(everything), by_line(everything)
+    return [
+        Asset(
+            id=unit.fact.id, order=unit.fact.order, line=unit.fact.line, product=unit.fact.product, name=unit.fact.name,
+            quantity=unit.quantity, serials=unit.serials, shipment=unit.fact.source, since=unit.fact.on,
+            contract=contract_of(lines[unit.fact.order, unit.fact.line]), currency=unit.fact.currency, price=unit.price,
+        )
+        for unit in delivered_units(everything, terms) if terms[unit.fact.order, unit.fact.line].goods
+    ]  # fmt: skip
 
 
 def check_serials(facts: Iterable[Fact], lines: Mapping[str, Decimal], serials: Mapping[str, tuple[str, ...]]) -> None:
@@ -130,20 +108,6 @@ def check_serials(facts: Iterable[Fact], lines: Mapping[str, Decimal], serials: 
             raise Invalid.field(f"serials.{line}", "are more than come back of that line")
         if unknown := sorted(set(numbers) - there.get(line, set())):
             raise Invalid.field(f"serials.{line}", f"{unknown[0]!r} was not delivered with this order, or came back")
-
-
-def priced_deliveries(facts: list[Fact]) -> dict[str, Decimal]:
-    """What of a line's price each delivery makes up, less what came back: by largest remainder over what arrived."""
-    net = sum((f.net for f in facts if f.kind is Kind.ORDERED), ZERO)
-    ordered = sum((f.quantity for f in facts if f.kind is Kind.ORDERED), ZERO)
-    deliveries = [f for f in facts if f.kind is Kind.DELIVERED]
-    if not deliveries:
-        return {}
-    unit = minor_unit(facts[0].currency)
-    arrived = sum((f.quantity for f in deliveries), ZERO)
-    open_part = max(ZERO, ordered - arrived)
-    *shares, _ = largest_remainder(net, [*(f.quantity for f in deliveries), open_part], unit)
-    return {fact.id: share for fact, share in zip(deliveries, shares, strict=True)}
 
 
 # --- subscriptions ----------------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from typing import Literal, NamedTuple
 from domain.customers.facts import Fact, Kind, Terms
 from domain.customers.holdings import terms_of_line
 from domain.customers.proration import months_after
+from domain.customers.units import credited, part_of
 from domain.errors import Invalid, Locked
 from domain.money import rounded
 from domain.orders.ledger import ZERO
@@ -90,37 +91,82 @@ def _by_the_day(facts: Iterable[Fact]) -> Iterator[Contribution]:
             before, month = so_far, following
 
 
+class _Progress:
+    """How much of a line is ordered, done and back, as its facts come one after the other."""
+
+    def __init__(self, terms: Terms) -> None:
+        self._by_milestone = terms.recognition is Recognition.MILESTONE
+        self._percents = {milestone.name: milestone.percent for milestone in terms.milestones}
+        self.price = self.ordered = self.arrived = self.back = self.reached = ZERO
+
+    def add(self, fact: Fact) -> None:
+        match fact.kind:
+            case Kind.ORDERED:
+                self.price, self.ordered = self.price + fact.net, self.ordered + fact.quantity
+            case Kind.DELIVERED:
+                self.arrived += fact.quantity
+            case Kind.MILESTONE:
+                self.reached += self._percents.get(fact.source, ZERO)
+        self.back += credited([fact])
+
+    def credit(self, currency: str) -> Decimal:
+        """What the customer does not owe any more, for it came back."""
+        return part_of(self.price, self.back, self.ordered, currency)
+
+    def earned(self, currency: str) -> Decimal:
+        done, of = (self.reached, HUNDRED) if self._by_milestone else (self.arrived, self.ordered)
+        return part_of(self.price, done, of, currency) - self.credit(currency)
+
+
 def _as_it_happens(facts: list[Fact], terms: Terms) -> Iterator[Contribution]:
-    """In proportion to what was delivered or reached, when it was; what came back is taken off price and revenue."""
-    price = ordered = arrived = back = reached = earned = credited = ZERO
+    """The price when it is agreed or credited; revenue in proportion to what was done, when that is recognised."""
+    currency, owed, progress = facts[0].currency, ZERO, _Progress(terms)
+    for fact in facts:
+        progress.add(fact)
+        now = progress.price - progress.credit(currency)
+        if now != owed:
+            yield "price", fact.id, fact.on, now - owed
+        owed = now
     first = min((fact.on for fact in facts if fact.kind is Kind.ORDERED), default=date.min)
-    percents = {milestone.name: milestone.percent for milestone in terms.milestones}
-    for n, fact in enumerate(facts):
-        price += fact.net if fact.kind is Kind.ORDERED else ZERO
-        ordered += fact.quantity if fact.kind is Kind.ORDERED else ZERO
-        arrived += fact.quantity if fact.kind is Kind.DELIVERED else ZERO
-        back += {Kind.RETURNED: fact.quantity, Kind.REPLACED: -fact.quantity}.get(fact.kind, ZERO)
-        reached += percents.get(fact.source, ZERO) if fact.kind is Kind.MILESTONE else ZERO
-        done, of = (reached, HUNDRED) if terms.recognition is Recognition.MILESTONE else (arrived, ordered)
-        credit = _part(price, back, ordered, fact.currency)
-        due = _part(price, done, of, fact.currency) - credit
-        owed = (fact.net if fact.kind is Kind.ORDERED else ZERO) - (credit - credited)
-        if owed:
-            yield "price", fact.id, fact.on, owed
+    earned, progress = ZERO, _Progress(terms)
+    recognised = [(max(first, day), fact) for day, fact in _recognised(facts, terms)]
+    for day, fact in sorted(recognised, key=lambda found: found[0]):
+        progress.add(fact)
+        due = progress.earned(currency)
         if due != earned:
-            yield "earned", fact.id, max(first, _recognised_on(fact, terms, facts[n:])), due - earned
-        earned, credited = due, credit
+            yield "earned", fact.id, day, due - earned
+        earned = due
 
 
-def _part(whole: Decimal, done: Decimal, of: Decimal, currency: str) -> Decimal:
-    if done <= 0 or of <= 0:
-        return ZERO
-    return whole if done >= of else rounded(whole * done / of, currency)
+def _recognised(facts: list[Fact], terms: Terms) -> Iterator[tuple[date, Fact]]:
+    """For each fact the day on which it counts for revenue.
+
+    What the customer must accept counts when they do, or when they let the time for it pass; what came back before
+    that is taken off on that day."""
+    deliveries = [(_accepted_on(fact, terms, facts[n:]), fact) for n, fact in enumerate(facts)
+                  if fact.kind is Kind.DELIVERED]  # fmt: skip
+    days, back = {fact.id: day for day, fact in deliveries}, ZERO
+    deliveries.sort(key=lambda found: found[0])
+    for fact in facts:
+        day = days.get(fact.id, fact.on)
+        if moved := credited([fact]):
+            back += moved
+            day = max(day, _covered_on(deliveries, back))
+        yield day, fact
 
 
-def _recognised_on(fact: Fact, terms: Terms, since: Iterable[Fact]) -> date:
-    """What the customer must accept counts when they do, or when they let the time for it pass."""
-    if terms.acceptance_days is None or fact.kind is not Kind.DELIVERED:
+def _covered_on(deliveries: Iterable[tuple[date, Fact]], back: Decimal) -> date:
+    """The day by which so much is recognised that no more is taken off than was. `deliveries` come by day."""
+    recognised, found = ZERO, date.min
+    for day, fact in deliveries:
+        if recognised >= back:
+            break
+        recognised, found = recognised + fact.quantity, day
+    return found
+
+
+def _accepted_on(fact: Fact, terms: Terms, since: Iterable[Fact]) -> date:
+    if terms.acceptance_days is None:
         return fact.on
     deemed = fact.on + timedelta(days=terms.acceptance_days)
     accepted = min((later.on for later in since if later.kind is Kind.ACCEPTED), default=deemed)

@@ -26,12 +26,31 @@ PUMPS = [ordered("2026-01-01", "5", "500", WARRANTED), delivered("2026-02-01", "
 
 @pytest.mark.parametrize(("on", "quantity"),
     [
-        ("2026-01-31", None), ("2026-02-01", 3), ("2026-03-01", 5), ("2026-04-01", 4),
-        ("2028-01-31", 4), ("2028-02-01", None),
+        ("2026-01-31", 0), ("2026-02-01", 3), ("2026-03-01", 5), ("2026-04-01", 4),
+        ("2028-01-31", 4), ("2028-02-01", 2), ("2028-02-29", 2), ("2028-03-01", 0),
     ],
 )  # fmt: skip
-def test_what_arrived_and_did_not_come_back_can_be_claimed(on: str, quantity: int | None) -> None:
-    assert entitled(PUMPS, on) == ([(quantity, 4)] if quantity else [])
+def test_what_arrived_and_did_not_come_back_can_be_claimed_each_delivery_for_its_own_term(
+    on: str, quantity: int
+) -> None:
+    found = entitled(PUMPS, on)
+    assert sum(entitled for entitled, _ in found) == quantity
+    assert {hours for _, hours in found} <= {4}
+
+
+def test_a_replacement_takes_over_the_rest_of_the_term_of_what_it_replaces() -> None:
+    replacement = {"order": "O-2", "source": "R-1"}
+    facts = [
+        ordered("2026-01-01", "10", "850", WARRANTED), delivered("2026-02-01", "4"), delivered("2026-06-01", "6", source="S-2"),
+        a_fact(Kind.RETURNED, "2026-07-01", "5"), ordered("2026-08-01", "5", "0", WARRANTED, **replacement),
+        delivered("2026-08-02", "5", **replacement), a_fact(Kind.REPLACED, "2026-08-02", "5", source="R-1", by="O-2"),
+    ]  # fmt: skip
+    by_order = [
+        (e.order, e.starts.isoformat(), e.quantity) for e in entitlements(facts, day("2026-09-01"), None, HOURS)
+    ]
+    assert by_order == [("O-1", "2026-06-01", 5), ("O-2", "2026-02-01", 4), ("O-2", "2026-06-01", 1)]
+    assert sum(quantity for quantity, _ in entitled(facts, "2028-02-01")) == 6
+    assert entitled(facts, "2028-06-01") == []
 
 
 @pytest.mark.parametrize(("known", "quantity"), [("2026-02-09", None), ("2026-02-10", 3), ("2026-05-01", 3)])
