@@ -6,12 +6,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from domain.orders.order import order_run
+from domain.orders.order import ERP, order_run
 from domain.runs import Command
 from domain.values import Amount, Id, Instant, StorableText, Value, Word, short_id
 
-ERP = "erp"
-"""Who acts when the ERP does."""
+__all__ = ["ERP", "Answer", "Document", "Entry", "Report", "command_of"]
 
 
 class Document(Value):

@@ -112,8 +112,8 @@ class RunState(Value):
         A start date does not bind: whatever is received before the start was carried out wins."""
         return None
 
-    def if_refused(self, at: Instant) -> Self:
-        """The state when a table refuses the act that time itself wanted."""
+    def if_rejected(self, command: Command, outcome: Outcome, at: Instant) -> Self:
+        """The state when a table refuses a command that the rules allowed."""
         return self
 
     def if_not_answered(self, command: Command, at: Instant) -> Self:

@@ -260,7 +260,7 @@ class _Batch:
                 after = await self.type.complete(session, before, after, self.at)
             except RejectedByRecord as rejection:
                 outcome = rejection.outcome
-                after = before.if_refused(self.at) if is_expiry(command) else before
+                after = before.if_rejected(command, outcome, self.at)
                 if after is not before:
                     after = await self.type.complete(session, before, after, self.at)
         self._note(AppliedCommand(command=command, outcome=outcome, at=self.at), after)

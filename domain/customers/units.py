@@ -65,7 +65,7 @@ class _Line:
         self._serials = {serial for fact in returned for serial in fact.serials}
         self._unnamed = sum((fact.quantity - len(fact.serials) for fact in returned), ZERO)
         self._returned: list[Covered] = []
-        self.units = [self._unit(fact) for fact in facts if fact.kind is Kind.DELIVERED]
+        self.units = [self._unit(fact) for fact in corrected_deliveries(facts)]
         self.replaced: list[_Replaced] = []
         for fact in facts:
             if fact.kind is Kind.REPLACED:
@@ -113,6 +113,23 @@ class _Line:
                 unit.price += replaced.price
                 unit.covered = list(_taken(replaced.covered, unit.quantity)) or unit.covered
                 return
+
+
+def corrected_deliveries(facts: Iterable[Fact]) -> list[Fact]:
+    """Deliveries as they are after corrections: a negative one takes back what was reported by the same source."""
+    found: list[Fact] = []
+    for fact in facts:
+        if fact.kind is not Kind.DELIVERED:
+            continue
+        if fact.quantity > 0:
+            found.append(fact)
+            continue
+        back = -fact.quantity
+        for n, known in sorted(enumerate(found), key=lambda pair: (pair[1].on != fact.on, -pair[0])):
+            if known.source == fact.source and (moved := min(back, known.quantity)):
+                left, back = known.quantity - moved, back - moved
+                found[n] = known.model_copy(update={"quantity": left, "serials": known.serials[: int(left)]})
+    return [fact for fact in found if fact.quantity > 0]
 
 
 def _taken(chunks: list[Covered], quantity: Decimal) -> Iterator[Covered]:

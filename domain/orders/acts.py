@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any
 
-from domain.orders import changes, shipping
+from domain.orders import changes, correcting, shipping
 from domain.orders.changes import agreed
-from domain.orders.order import Agreed, Hold, Line, Order, Phase, is_past
+from domain.orders.order import ERP, Agreed, Hold, Line, Order, Phase, is_past
 from domain.orders.payload import Decided, day_of, too_late
 from domain.orders.split import Trigger
 from domain.runs import PARKED, Command, Outcome, clock_of, done, is_expiry, refused, text_of
@@ -20,7 +20,7 @@ PARK_FOR = timedelta(hours=24)
 """How long a command waits for the back office's answer, before it is refused."""
 ANSWERS = ("accepted", "rejected", "expire")
 """What is answered at once while the back office takes the order over: everything else waits."""
-DEPENDS_ON_ANSWER = ("amend", "cancel", "close_short")
+DEPENDS_ON_ANSWER = ("amend", "cancel", "close_short", "accept_excess")
 """What waits while the back office is asked for a change: one change at a time, in the order of their versions."""
 
 
@@ -28,8 +28,8 @@ def apply(order: Order, command: Command, at: Instant) -> Decided:
     """The order after the command, and what came of it. Every command takes a sequence number, refused or not."""
     after, outcome = _apply(order, command, at)
     after = after.model_copy(update={"seq": order.seq + 1})
-    if not after.running and after.closed_at is None:
-        after = after.model_copy(update={"closed_at": at})
+    if after.running is not (after.closed_at is None):
+        after = after.model_copy(update={"closed_at": None if after.running else at})
     if after.waiting_on != order.waiting_on:
         after = after.model_copy(update={"waiting_since": at if after.waiting_on else None})
     return after.model_copy(update={"due": after.next_due}), outcome
@@ -39,7 +39,7 @@ def _apply(order: Order, command: Command, at: Instant) -> Decided:
     if command.verb == "open" and order.phase is Phase.NEW:
         opened = order.model_copy(update={"phase": Phase.WAITING, "changed_by": command.actor})
         return opened, done("opened", state=opened.status)
-    if not order.running:
+    if not order.running and command.verb not in LATE_FACTS:
         return order, refused("order_closed", f"This order is {order.status.words}.", state=order.status)
     handler = HANDLERS.get(command.verb)
     if handler is None or (command.verb == "expire" and not is_expiry(command)):
@@ -53,7 +53,16 @@ def _apply(order: Order, command: Command, at: Instant) -> Decided:
     known = command.payload.get("version")
     if known is not None and known != order.version:
         return order, refused("stale_version", "The order was changed meanwhile. Open it again.", version=order.version)
-    return handler(order, command, at)
+    after, outcome = handler(order, command, at)
+    if command.actor == ERP and not outcome.applied:
+        noted = order.with_unapplied(command, outcome, at)
+        if noted is not order:
+            return noted, done("noted", outcome.sentence, because=outcome.code, task=noted.tasks[-1].id)
+    return after, outcome
+
+
+LATE_FACTS = ("shipment", "delivery", "correct", "dismiss")
+"""What is recorded of an order that is over, too: goods do not stop because somebody closed a file."""
 
 
 def _must_wait(order: Order, verb: str) -> bool:
@@ -173,12 +182,14 @@ def _accepted(order: Order, command: Command, at: Instant) -> Decided:
     if order.change and order.change.sent:
         if command.payload.get("version") is None:
             return order, NO_VERSION
-        return changes.accepted(order, command)
+        after, outcome = changes.accepted(order, command)
+        return shipping.closed_within_tolerance(after, command.actor, at), outcome
     if order.phase is not Phase.ACTIVATING:
         return order, refused("not_asked", f"Nothing waits for the back office: it is {order.status.words}.")
     lines = tuple(line if line.shipped_goods or line.milestones else _served(line) for line in order.lines)
     reference = text_of(command.payload.get("reference"), 100)
-    after = order.model_copy(update={"phase": Phase.ACTIVE, "lines": lines, "erp_reference": reference})
+    update = {"phase": Phase.ACTIVE, "lines": lines, "erp_reference": reference, "began_at": order.began_at or at}
+    after = order.model_copy(update=update)
     return after, done("active", state=after.status, reference=reference)
 
 
@@ -230,6 +241,7 @@ HANDLERS: dict[str, Callable[[Order, Command, Instant], Decided]] = {
     "retry": _retry,
     "shipment": shipping.shipment,
     "delivery": shipping.delivery,
+    "correct": correcting.correct,
     "milestone": shipping.milestone,
     "backorder": shipping.backorder,
     "picked": shipping.picked,

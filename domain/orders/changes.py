@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from domain.orders.ledger import NOTHING, ZERO
-from domain.orders.order import Agreed, Change, Hold, Line, Order, Phase, Task, is_past
+from domain.orders.order import Agreed, Change, Hold, Line, News, Order, Phase, is_past
 from domain.orders.payload import Decided, amounts, day_of, too_late
 from domain.orders.split import Slot
 from domain.runs import Command, Outcome, done, refused, text_of
@@ -38,7 +38,7 @@ def amend(order: Order, command: Command, at: Instant) -> Decided:
     proposed = _proposal(order, command, at)
     if isinstance(proposed, Outcome):
         return order, proposed
-    return _propose(order, proposed, command, at)
+    return propose(order, proposed, command, at)
 
 
 def cancel(order: Order, command: Command, at: Instant) -> Decided:
@@ -74,7 +74,7 @@ def _end_rest(order: Order, command: Command, at: Instant, verb: Any, for_good: 
         id=f"v{order.version + 1}", version=order.version, verb=verb, lines=lines, for_good=for_good, by=command.actor,
         at=at, reason=text_of(command.payload.get("reason"), 1_000),
     )  # fmt: skip
-    return _propose(dropped, change, command, at)
+    return propose(dropped, change, command, at)
 
 
 def _proposal(order: Order, command: Command, at: Instant) -> Change | Outcome:
@@ -135,7 +135,7 @@ def _too_late_for(order: Order, lines: Mapping[str, Decimal], slot: Slot | None)
     return None
 
 
-def _propose(order: Order, change: Change, command: Command, at: Instant) -> Decided:
+def propose(order: Order, change: Change, command: Command, at: Instant) -> Decided:
     if order.change:
         return order, refused(
             "change_pending", "Another change is on its way. Undo it, or wait.", change=order.change.id
@@ -200,6 +200,10 @@ def _line(line: Line, change: Change) -> Line:
         return line
     if reserved := change.reserved.get(line.line):
         return line.model_copy(update={"share": line.share.plus(reserved)})
+    if change.verb == "accept_excess":
+        more = min(change.lines[line.line] - line.share.quantity, line.excess)
+        kept = line.kept.model_copy(update={"quantity": line.kept.quantity + more})
+        return line.of(line.share.quantity + more).model_copy(update={"kept": kept})
     wanted = max(change.lines[line.line], line.locked)
     ended = line.share.quantity - wanted if change.for_good else ZERO
     return line.of(wanted, max(ZERO, ended))
@@ -209,20 +213,36 @@ def accepted(order: Order, command: Command) -> Decided:
     """The back office took the change over."""
     change = order.change
     assert change is not None
-    after = _altered(order, change).model_copy(update={"change": None, "unsettled": True})
+    after = _absorbed(order, _altered(order, change)).model_copy(update={"change": None, "unsettled": True})
     if not any(line.share.quantity for line in after.lines):
         after = after.model_copy(update={"phase": Phase.CANCELLED, "for_good": False, "tasks": ()})
-    code = {"amend": "changed", "cancel": "cancelled", "close_short": "closed_short"}[change.verb]
+    code = CODES[change.verb]
     return after, done(code, change=change.id, state=after.status)
+
+
+CODES = {"amend": "changed", "cancel": "cancelled", "close_short": "closed_short", "accept_excess": "excess_accepted"}
+
+
+def _absorbed(was: Order, now: Order) -> Order:
+    """What arrived beyond the order is delivered as far as the order has become larger."""
+    lines, news, gone = [], list(now.news), set()
+    for line in now.lines:
+        more = min(line.excess, line.share.quantity - line.delivered)
+        if more > 0:
+            line = line.model_copy(update={"delivered": line.delivered + more, "excess": line.excess - more})
+            news.append(News(line=line.line, kind="delivered", quantity=more, source=f"change {now.version}"))
+            gone |= set() if line.excess else {line.line}
+        lines.append(line)
+    tasks = tuple(task for task in now.tasks if task.kind != "excess" or task.line not in gone)
+    return now.model_copy(update={"lines": tuple(lines), "news": tuple(news), "tasks": tasks})
 
 
 def rejected(order: Order, command: Command, words: str, at: Instant) -> Decided:
     """The order goes on as it was, and the desk is told."""
     change = order.change
     assert change is not None
-    task = Task(id=f"t{order.seq + 1}", kind="change_refused", words=words, at=at)
-    after = agreed(order, command, change=None, tasks=(*order.tasks, task), unsettled=True)
-    return after, done("change_refused", change=change.id, reason=words, task=task.id)
+    after = agreed(order, command, change=None, unsettled=True).with_task("change_refused", words, at)
+    return after, done("change_refused", change=change.id, reason=words, task=after.tasks[-1].id)
 
 
 def approval(order: Order, command: Command, at: Instant) -> Decided:

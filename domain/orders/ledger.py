@@ -50,6 +50,8 @@ class LineLedger(Value):
     unallocated: Share
     allocated: Share = NOTHING
     cancelled: Share = NOTHING
+    excess: Share = NOTHING
+    """What arrived beyond the orders and the customer keeps: beside what was quoted."""
     moves: int = 0
     """How often something was moved: two who read the same may not both write."""
 

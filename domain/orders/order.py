@@ -1,5 +1,6 @@
 """One order as it stands: where it goes, when it starts, what became of each line. `acts` are its rules."""
 
+from collections.abc import Mapping
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from decimal import Decimal
 from enum import StrEnum
@@ -9,8 +10,12 @@ from domain.delegation import zone_of
 from domain.orders.ledger import NOTHING, ZERO, Share
 from domain.orders.split import PlannedOrder, Slot, Trigger
 from domain.quotes import Billing, Place, Quote, QuoteLine, Recognition
-from domain.runs import Command, RunState
+from domain.runs import Command, Outcome, RunState, is_expiry, text_of
 from domain.values import Amount, Id, Instant, StorableText, Value
+
+ERP = "erp"
+"""Who acts when the ERP does."""
+MOST_TASKS = 100
 
 
 class Phase(StrEnum):
@@ -56,7 +61,7 @@ class Task(Value):
     """Something the order desk must look at; it stays until somebody has."""
 
     id: str
-    kind: Literal["breach", "excess", "change_refused", "not_answered"]
+    kind: Literal["breach", "excess", "change_refused", "not_answered", "unapplied"]
     words: str
     at: Instant
     line: str | None = None
@@ -72,6 +77,17 @@ class News(Value):
     source: str
     """The shipment, task or milestone."""
     serials: tuple[str, ...] = ()
+
+
+class Reported(Value):
+    """A shipment or delivery as it was reported, counted once; `lines` as they are after corrections."""
+
+    what: Literal["shipped", "delivered"]
+    id: StorableText
+    lines: dict[Id, Amount]
+    given: dict[Id, Amount] = {}
+    """The lines that were reported first, where somebody corrected them."""
+    on: date | None = None
 
 
 class Line(Value):
@@ -93,8 +109,12 @@ class Line(Value):
     """Of what is open, what is not in stock."""
     picked: Amount = ZERO
     """So much is on its way through the warehouse: no change goes below."""
+    implied: Amount = ZERO
+    """Of what was shipped, what is known only because it arrived: its shipment may yet be reported."""
     excess: Amount = ZERO
     """Arrived beyond what was ordered, and accepted by nobody yet."""
+    kept: Share = NOTHING
+    """Of its share, what arrived beyond what was ordered and the customer keeps: it is not of the quote."""
     cancelled: Share = NOTHING
     """Ended for good; nobody can order it any more."""
     milestones: tuple[Id, ...] = ()
@@ -126,6 +146,11 @@ class Line(Value):
     def enough(self) -> bool:
         return self.delivered >= self.share.quantity * (100 - self.under_percent) / 100
 
+    @property
+    def travelling(self) -> Decimal:
+        """Sent off, and not there yet."""
+        return self.shipped - self.delivered - self.excess
+
     def of(self, quantity: Decimal, cancelled: Decimal = ZERO) -> "Line":
         """With another quantity, of which so much more is cancelled for good; the record works out the money."""
         gone = self.cancelled.model_copy(update={"quantity": self.cancelled.quantity + cancelled})
@@ -141,7 +166,7 @@ class Change(Value):
     id: str
     version: int
     """That of the order it was made for."""
-    verb: Literal["amend", "cancel", "close_short"]
+    verb: Literal["amend", "cancel", "close_short", "accept_excess"]
     lines: dict[Id, Amount] = {}
     """The quantities that the lines will have."""
     slot: Slot | None = None
@@ -199,8 +224,11 @@ class Order(RunState):
     news: tuple[News, ...] = ()
     expected: date | None = None
     """The day on which the back office expects to have sent everything."""
+    reports: tuple[Reported, ...] = ()
     shipments: tuple[str, ...] = ()
-    """Shipments and deliveries that were reported, each counted once."""
+    """Reports that were counted before their quantities were kept, as `shipped:id:digest`."""
+    began_at: Instant | None = None
+    """When the back office took it over."""
     erp_reference: str = ""
     erp_words: str = ""
     """Why the back office refused it."""
@@ -230,10 +258,12 @@ class Order(RunState):
 
     @property
     def running(self) -> bool:
-        """An order that is over goes on as long as somebody must look at it, or at a change of it."""
+        """An order that is over goes on while goods travel, and while somebody must look at it or at a change of it."""
         if self.status is OrderStatus.CANCELLED:
-            return False
-        return self.status is not OrderStatus.FULFILLED or bool(self.tasks) or self.change is not None
+            return bool(self.tasks)
+        if self.status is not OrderStatus.FULFILLED or self.tasks or self.change is not None:
+            return True
+        return any(line.travelling > 0 for line in self.lines if line.shipped_goods)
 
     @property
     def asks_back_office(self) -> bool:
@@ -277,20 +307,41 @@ class Order(RunState):
         waits = self.change is not None and self.change.waits_for_its_day and not self.busy
         return self.change.effective_at if self.change and waits and self.running else None
 
-    def if_refused(self, at: Instant) -> "Order":
+    def with_task(self, kind: str, words: str, at: Instant, line: str | None = None) -> "Order":
+        """With one more task for the order desk."""
+        number = sum(1 for task in self.tasks if task.id.partition(".")[0] == f"t{self.seq + 1}")
+        id = f"t{self.seq + 1}.{number}" if number else f"t{self.seq + 1}"
+        task = Task.model_validate({"id": id, "kind": kind, "words": words[:1_000], "at": at, "line": line})
+        return self.model_copy(update={"tasks": (*self.tasks, task)})
+
+    def if_rejected(self, command: Command, outcome: Outcome, at: Instant) -> "Order":
+        if is_expiry(command):
+            return self._without_dated_change(at)
+        return self.with_unapplied(command, outcome, at) if command.actor == ERP else self
+
+    def with_unapplied(self, command: Command, outcome: Outcome, at: Instant) -> "Order":
+        """Nothing that the ERP reports is dropped: what cannot be counted is a task, with the reason."""
+        if command.verb not in ("shipment", "delivery", "milestone") or len(self.tasks) >= MOST_TASKS:
+            return self
+        lines = command.payload.get("lines")
+        told = ", ".join(f"{n}: {q}" for n, q in lines.items()) if isinstance(lines, Mapping) else ""
+        what = f"{command.verb} {text_of(command.payload.get('id'), 64)} ({told[:300]})"
+        words = f"{what} was not counted: {outcome.sentence}"
+        return self.with_task("unapplied", words, at)
+
+    def _without_dated_change(self, at: Instant) -> "Order":
         """A change whose day has come and that cannot be is dropped, and the desk is told: its day comes only once."""
         change = self.change
         if change is None or not change.waits_for_its_day or change.effective_at is None or change.effective_at > at:
             return self
         words = f"The change for {change.effective} could not be made any more."
-        task = Task(id=f"t{self.seq + 1}", kind="change_refused", words=words, at=at)
-        return self.model_copy(update={"change": None, "tasks": (*self.tasks, task), "version": self.version + 1})
+        dropped = self.model_copy(update={"change": None, "version": self.version + 1})
+        return dropped.with_task("change_refused", words, at)
 
     def if_not_answered(self, command: Command, at: Instant) -> "Order":
         """The desk is told what was asked and could not be done: the back office may be away for days."""
         words = f"{command.verb} by {command.actor} was not done: the back office did not answer in time. Ask again."
-        task = Task(id=f"t{self.seq + 1}", kind="not_answered", words=words, at=at)
-        return self.model_copy(update={"tasks": (*self.tasks, task)})
+        return self.with_task("not_answered", words, at)
 
     @property
     def days_late(self) -> int:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import date
-from decimal import Decimal
+from decimal import ROUND_HALF_UP, Decimal
 
 from domain.errors import Invalid
 from domain.money import minor_unit
@@ -21,7 +21,7 @@ def settle(was: Order, now: Order, ledger: Mapping[str, LineLedger], quote: Quot
     try:
         settled, after = _priced(now, was, dict(ledger), quote)
         if settled.replaces is None:
-            after = _moved(claims(was), claims(settled), dict(ledger))
+            after = _with_excess(was, settled, _moved(claims(was), claims(settled), dict(ledger)))
         if settled.version != was.version and settled.phase is not Phase.CANCELLED:
             _check(was, settled, quote, today)
     except Invalid as error:
@@ -42,7 +42,7 @@ def claims(order: Order) -> dict[str, tuple[Share, Share]]:
     gone = order.phase is Phase.CANCELLED
     for line in order.lines:
         cancelled = line.cancelled.plus(line.share) if gone and order.for_good else line.cancelled
-        found[line.line] = (NOTHING if gone else line.share, cancelled)
+        found[line.line] = (NOTHING if gone else line.share.minus(line.kept), cancelled)
     for name, reserved in (order.change.reserved if order.change and not gone else {}).items():
         held, cancelled = found.get(name, (NOTHING, NOTHING))
         found[name] = (held.plus(reserved), cancelled)
@@ -56,6 +56,17 @@ def _moved(
         (held, ended), (holds, ends) = before.get(name, (NOTHING,) * 2), after.get(name, (NOTHING,) * 2)
         if (held, ended) != (holds, ends):
             ledger[name] = ledger[name].shifted(holds.minus(held), ends.minus(ended))
+    return ledger
+
+
+def _with_excess(was: Order, now: Order, ledger: Ledger) -> Ledger:
+    """What the customer keeps beyond the order stands in a column of its own."""
+    for line in now.lines:
+        old = was.line(line.line)
+        if more := line.kept.quantity - (old.kept.quantity if old else ZERO):
+            entry, before = ledger[line.line], old.kept if old else NOTHING
+            update = {"excess": entry.excess.plus(line.kept.minus(before)), "moves": entry.moves + 1}
+            ledger[line.line] = entry.model_copy(update=update) if more else entry
     return ledger
 
 
@@ -93,12 +104,25 @@ def _line(line: Line, old: Line | None, ledger: Mapping[str, LineLedger], unit: 
         raise Invalid.field(f"lines.{line.line}", "what replaces a return grows by nothing")
     if free or (more == 0 and not ended):
         return line.model_copy(update={"unpriced": False})
+    if line.kept.quantity > (old.kept.quantity if old else ZERO) and more > 0:
+        return _kept(line, before, more, unit)
     if more > 0:
         (added,) = ledger[line.line].divided([more], unit)
         return line.model_copy(update={"share": before.plus(added), "unpriced": False})
     kept, gone = _divided(before, [share.quantity, -more], unit)
     cancelled = old.cancelled.plus(gone) if ended and old else line.cancelled
     return line.model_copy(update={"share": kept, "cancelled": cancelled, "unpriced": False})
+
+
+def _kept(line: Line, before: Share, more: Decimal, unit: Decimal) -> Line:
+    """What is kept beyond the order costs what a piece of the order does, rounded once."""
+    net, full = (
+        (amount * more / before.quantity / unit).to_integral_value(ROUND_HALF_UP) * unit
+        for amount in (before.net, before.full)
+    )
+    added = Share(quantity=more, net=net, full=full)
+    kept = line.kept.model_copy(update={"net": line.kept.net + net, "full": line.kept.full + full})
+    return line.model_copy(update={"share": before.plus(added), "kept": kept, "unpriced": False})
 
 
 def _divided(share: Share, quantities: list[Decimal], unit: Decimal) -> list[Share]:
@@ -109,7 +133,12 @@ def _divided(share: Share, quantities: list[Decimal], unit: Decimal) -> list[Sha
 def _reserved(now: Order, was: Order, ledger: Mapping[str, LineLedger], unit: Decimal) -> Order:
     """What a change that waits will take more is kept for it from now on."""
     change = now.change
-    if change is None or change.reserved or (was.change and was.change.id == change.id):
+    if (
+        change is None
+        or change.verb == "accept_excess"
+        or change.reserved
+        or (was.change and was.change.id == change.id)
+    ):
         return now
     reserved = {}
     for name, wanted in change.lines.items():

@@ -1,16 +1,18 @@
 """What the back office reports: sent off, arrived, not in stock, picked; in parts, out of order, more than once."""
 
 from collections.abc import Iterable, Mapping
-from datetime import date
+from datetime import date, timedelta
 from decimal import Decimal
+from typing import Literal
 
+from domain.orders.changes import propose, take_effect
 from domain.orders.ledger import ZERO
-from domain.orders.order import Line, News, Order, Phase, Task, is_to_come
+from domain.orders.order import ERP, MOST_TASKS, Change, Line, News, Order, Phase, Reported, Task, day_at
 from domain.orders.payload import Decided, amounts, day_of
 from domain.runs import Command, Outcome, done, refused, text_of
-from domain.values import Instant, digest, plain_number
+from domain.values import Instant, plain_number
 
-MOST_SHIPMENTS, MOST_TASKS = 2_000, 100
+MOST_SHIPMENTS = 2_000
 
 
 def shipment(order: Order, command: Command, at: Instant) -> Decided:
@@ -24,7 +26,8 @@ def delivery(order: Order, command: Command, at: Instant) -> Decided:
 
 def _reported(order: Order, command: Command, least: Decimal | None = None) -> dict[str, Decimal] | Outcome:
     """How much of which line of goods, all of it known."""
-    if order.phase is not Phase.ACTIVE:
+    began = order.phase is Phase.ACTIVE or (order.phase is Phase.CANCELLED and order.began_at is not None)
+    if not began:
         return refused("not_active", f"It is {order.status.words}: nothing can be on its way.", state=order.status)
     quantities = amounts(command.payload.get("lines"), least)
     if not quantities:
@@ -39,59 +42,56 @@ def _reported(order: Order, command: Command, least: Decimal | None = None) -> d
     return quantities
 
 
-def _moved(order: Order, command: Command, what: str, at: Instant) -> Decided:
-    quantities, on = _reported(order, command), _reported_on(command, at)
+def _moved(order: Order, command: Command, what: Literal["shipped", "delivered"], at: Instant) -> Decided:
+    """Count it once. What does not fit is counted too, and the desk is told: it happened."""
+    quantities, on = _reported(order, command), reported_on(order, command, at)
     if isinstance(quantities, Outcome):
         return order, quantities
     if isinstance(on, Outcome):
         return order, on
     if isinstance(serials := _serials(command.payload.get("serials"), quantities), Outcome):
         return order, serials
-    named = text_of(command.payload.get("id"), 64)
-    this = f"{what}:{named}:{digest(quantities)[:12]}"
-    if answer := _known(order, this) or _beyond(order, what, quantities):
+    day = on or day_at(at, order.slot.ship_to)
+    report = Reported(what=what, id=text_of(command.payload.get("id"), 64), lines=quantities, on=day)
+    if answer := _known(order, report):
         return order, answer
     lines = tuple(
-        _counted(line, what, quantities[line.line]) if line.line in quantities else line for line in order.lines
+        counted(line, what, quantities[line.line]) if line.line in quantities else line for line in order.lines
     )
-    news = _arrived(order, lines, on, named, serials) if what == "delivered" else ()
-    update = {"lines": lines, "shipments": (*order.shipments, this), "news": (*order.news, *news)}
+    news = arrivals(order, lines, day, report.id, serials) if what == "delivered" else ()
+    update = {"lines": lines, "reports": (*order.reports, report), "news": (*order.news, *news)}
     after = _with_tasks(order, order.model_copy(update=update), at)
-    if what == "delivered" and all(line.enough for line in lines if line.shipped_goods):
-        after = _closed_within_tolerance(after)
+    if what == "delivered":
+        after = closed_within_tolerance(after, command.actor, at)
     return after, done(what, state=after.status, lines={name: plain_number(q) for name, q in quantities.items()})
 
 
-def _reported_on(command: Command, at: Instant) -> date | Outcome | None:
-    """The day on which it happened, where that was told; never one that is to come."""
-    on = day_of(command.payload.get("on"))
-    if command.payload.get("on") is not None and (on is None or is_to_come(on, at)):
-        return refused("invalid", "Say in `on` on which day, not one that is to come.", field="on")
+def reported_on(order: Order, command: Command, at: Instant) -> date | Outcome | None:
+    """The day on which it happened, where that was told: not before the order began, and tomorrow at the latest."""
+    told = command.payload.get("on")
+    if told is None:
+        return None
+    on, today = day_of(told), day_at(at, order.slot.ship_to)
+    if on is None or (today and on > today + timedelta(days=1)):
+        return refused("invalid", "Say in `on` on which day, tomorrow at the latest.", field="on")
+    began = day_at(order.began_at, order.slot.ship_to)
+    if began and on < began:
+        return refused("invalid", f"The order began on {began}: nothing of it happened before.", field="on")
     return on
 
 
-def _known(order: Order, this: str) -> Outcome | None:
+def _known(order: Order, report: Reported) -> Outcome | None:
     """The answer to a report that came before, with the same lines or with others."""
-    known = this.rsplit(":", 1)[0]
-    named = known.split(":", 1)[1]
-    if this in order.shipments or known in order.shipments:  # before it was kept what an id was reported with
-        return done("already_reported", id=named)
-    if any(report.rsplit(":", 1)[0] == known for report in order.shipments):
-        return refused("id_reused", f"{named} was reported with other lines.", field="id")
-    if len(order.shipments) >= MOST_SHIPMENTS:
+    for known in order.reports:
+        if (known.what, known.id) == (report.what, report.id):
+            if report.lines in (known.given or known.lines, known.lines):
+                return done("already_reported", id=report.id)
+            return refused("id_reused", f"{report.id} was reported with other lines.", field="id")
+    legacy = f"{report.what}:{report.id}"
+    if any(each == legacy or each.rsplit(":", 1)[0] == legacy for each in order.shipments):
+        return done("already_reported", id=report.id)
+    if len(order.reports) + len(order.shipments) >= MOST_SHIPMENTS:
         return refused("too_many", f"It has {MOST_SHIPMENTS} shipments already.")
-    return None
-
-
-def _beyond(order: Order, what: str, quantities: Mapping[str, Decimal]) -> Outcome | None:
-    """Why it is more than can still be sent off, or arrive, if it is."""
-    for line in order.lines:
-        gone = line.shipped if what == "shipped" else line.delivered + line.excess
-        quantity = quantities.get(line.line, ZERO)
-        if gone + quantity > line.most:
-            left = plain_number(max(ZERO, line.most - gone))
-            what_is_wrong = f"More of line {line.line} than is on order: {plain_number(quantity)}, and {left} is open."
-            return refused("too_much", what_is_wrong, field=f"lines.{line.line}", open=left)
     return None
 
 
@@ -107,20 +107,20 @@ def _serials(given: object, quantities: Mapping[str, Decimal]) -> dict[str, tupl
     return found
 
 
-def _arrived(
+def arrivals(
     was: Order, lines: Iterable[Line], on: date | None, source: str, serials: Mapping[str, tuple[str, ...]]
 ) -> tuple[News, ...]:
     """What of it was ordered; the excess is news when somebody accepts it."""
     return tuple(
         News(line=line.line, kind="delivered", quantity=line.delivered - old.delivered, on=on, source=source,
-             serials=serials.get(line.line, ())[: int(line.delivered - old.delivered)])
-        for line in lines if (old := was.line(line.line)) and line.delivered > old.delivered
+             serials=serials.get(line.line, ())[: max(0, int(line.delivered - old.delivered))])
+        for line in lines if (old := was.line(line.line)) and line.delivered != old.delivered
     )  # fmt: skip
 
 
 def milestone(order: Order, command: Command, at: Instant) -> Decided:
     """A step of a service is reached; with its last one the service is delivered."""
-    name, on = text_of(command.payload.get("name"), 64), _reported_on(command, at)
+    name, on = text_of(command.payload.get("name"), 64), reported_on(order, command, at)
     if order.phase is not Phase.ACTIVE:
         return order, refused("not_active", f"It is {order.status.words}: nothing of it is under way.")
     if isinstance(on, Outcome):
@@ -143,15 +143,25 @@ def _reached(line: Line, name: str) -> Line:
     return line.model_copy(update={"milestones": left, **moved})
 
 
-def _counted(line: Line, what: str, quantity: Decimal) -> Line:
+def counted(line: Line, what: str, quantity: Decimal) -> Line:
+    """The line after so much more was shipped or arrived; less where a report is corrected.
+
+    A shipment that is reported after its goods arrived is known already."""
+    implied = line.implied
     if what == "shipped":
-        shipped, delivered, excess = line.shipped + quantity, line.delivered, line.excess
+        known = min(quantity, implied) if quantity > 0 else ZERO
+        shipped, implied = max(ZERO, line.shipped + quantity - known), implied - known
+        delivered, excess = line.delivered, line.excess
+        if (missing := delivered + excess - shipped) > 0:  # what arrived was sent, whatever was reported
+            shipped, implied = shipped + missing, implied + missing
     else:
         arrived = line.delivered + line.excess + quantity
         delivered = min(arrived, line.share.quantity)
-        excess, shipped = arrived - delivered, max(line.shipped, arrived)
+        excess = arrived - delivered
+        shipped = max(line.shipped - max(ZERO, min(implied, -quantity)), arrived)
+        implied = max(ZERO, implied + shipped - line.shipped)
     left = max(ZERO, line.share.quantity - shipped)
-    return line.model_copy(update={"shipped": shipped, "delivered": delivered, "excess": excess,
+    return line.model_copy(update={"shipped": shipped, "delivered": delivered, "excess": excess, "implied": implied,
                                    "backordered": min(line.backordered, left)})  # fmt: skip
 
 
@@ -170,6 +180,11 @@ def _with_tasks(was: Order, now: Order, at: Instant) -> Order:
     wrong += [
         ("excess", n.line, f"{plain_number(n.excess)} of line {n.line} more than ordered arrived.") for n in grown
     ]
+    over = [n for n in goods if n.shipped > max(n.most, (was.line(n.line) or n).shipped) and n.travelling > 0]
+    wrong += [("breach", n.line, f"More of line {n.line} was sent than is on order.") for n in over]
+    if was.phase is Phase.CANCELLED:
+        sent = [n for n in goods if n.travelling > 0]
+        wrong += [("breach", n.line, f"Line {n.line} was sent though the order was cancelled.") for n in sent]
     for n, (kind, line, words) in enumerate(wrong):
         if (kind, line) not in known and len(found) < MOST_TASKS:
             task = {"id": f"t{was.seq + 1}.{n}", "kind": kind, "words": words, "at": at, "line": line}
@@ -177,16 +192,18 @@ def _with_tasks(was: Order, now: Order, at: Instant) -> Order:
     return now.model_copy(update={"tasks": tuple(found)})
 
 
-def _closed_within_tolerance(order: Order) -> Order:
-    """Enough arrived of every line: what is missing is not waited for."""
-    short = [line for line in order.lines if line.delivered < line.share.quantity]
-    if not short:
+def closed_within_tolerance(order: Order, by: str, at: Instant) -> Order:
+    """Enough arrived of every line, and nothing travels: the back office is asked to end what is missing."""
+    goods = [line for line in order.lines if line.shipped_goods]
+    short = [line for line in goods if line.delivered < line.share.quantity]
+    over = all(line.enough and line.travelling <= 0 for line in goods)
+    if not short or not over or order.phase is not Phase.ACTIVE or order.change is not None:
         return order
-    lines = tuple(
-        line.of(line.delivered, line.share.quantity - line.delivered).model_copy(update={"shipped": line.delivered})
-        if line in short else line for line in order.lines
+    change = Change(
+        id=f"v{order.version + 1}", version=order.version, verb="close_short", for_good=True, by=by, at=at,
+        lines={line.line: line.delivered for line in short}, reason="enough arrived",
     )  # fmt: skip
-    return order.model_copy(update={"lines": lines, "unsettled": True})
+    return take_effect(order, change)[0]
 
 
 def backorder(order: Order, command: Command, at: Instant) -> Decided:
@@ -197,6 +214,9 @@ def backorder(order: Order, command: Command, at: Instant) -> Decided:
     for name, quantity in quantities.items():
         line = order.line(name)
         if line and quantity > line.open:
+            if command.actor == ERP:  # it may not know yet of what was sent or changed
+                quantities[name] = line.open
+                continue
             left = plain_number(line.open)
             return order, refused("too_much", f"Only {left} of line {name} is open.", field=f"lines.{name}", open=left)
     expected = day_of(command.payload.get("expected"))
@@ -215,6 +235,9 @@ def picked(order: Order, command: Command, at: Instant) -> Decided:
     for name, quantity in quantities.items():
         line = order.line(name)
         if line and quantity > line.share.quantity:
+            if command.actor == ERP:
+                quantities[name] = line.share.quantity
+                continue
             return order, refused("too_much", f"More of line {name} than is on order.", field=f"lines.{name}")
     return order.model_copy(update={"lines": _each(order, quantities, "picked")}), done("picked")
 
@@ -227,19 +250,17 @@ def _each(order: Order, quantities: Mapping[str, Decimal], field: str) -> tuple[
 
 
 def accept_excess(order: Order, command: Command, at: Instant) -> Decided:
-    """The customer keeps what arrived beyond the order: it is ordered too, out of what is left of the quote."""
+    """The customer keeps what arrived beyond the order: the back office is asked to make the order larger."""
     task, line = _task(order, command)
-    if task is None or line is None or task.kind != "excess":
+    if task is None or line is None or task.kind != "excess" or not line.excess:
         return order, refused("no_such_task", "Nothing of that line arrived beyond the order.", field="task")
-    whole = line.of(line.share.quantity + line.excess).model_copy(
-        update={"delivered": line.delivered + line.excess, "excess": ZERO}
-    )
-    lines = tuple(whole if n.line == line.line else n for n in order.lines)
-    news = _arrived(order, lines, None, task.id, {})
-    after = order.model_copy(
-        update={"lines": lines, "tasks": _others(order, task), "unsettled": True, "news": (*order.news, *news)}
-    )
-    return after, done("excess_accepted", line=line.line, state=after.status)
+    if order.phase is not Phase.ACTIVE:
+        return order, refused("order_closed", f"This order is {order.status.words}.", state=order.status)
+    change = Change(
+        id=f"v{order.version + 1}", version=order.version, verb="accept_excess", by=command.actor, at=at,
+        lines={line.line: line.share.quantity + line.excess}, round=text_of(command.payload.get("round"), 200) or None,
+    )  # fmt: skip
+    return propose(order, change, command, at)
 
 
 def dismiss(order: Order, command: Command, at: Instant) -> Decided:

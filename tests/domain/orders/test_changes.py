@@ -7,8 +7,11 @@ from typing import Any
 import pytest
 
 from domain.orders.order import OrderStatus
+from domain.runs import expiry, refused
 from tests.domain.orders.test_order import active, an_order, tell, tick
 from tests.support import NOW
+
+TICK, REFUSED = expiry("order:Q-1-1", 1), refused("too_much", "Less is left.")
 
 
 def amended(order: Any, **payload: Any) -> Any:
@@ -179,10 +182,10 @@ def test_the_day_of_a_change_waits_for_the_back_offices_answer() -> None:
 
 def test_a_change_that_cannot_be_any_more_when_its_day_comes_is_a_task_and_not_tried_for_ever() -> None:
     order, _ = amended(an_order(), lines={"1": "12"}, effective="2026-04-01")
-    stands = order.if_refused(NOW + timedelta(days=40))
+    stands = order.if_rejected(TICK, REFUSED, NOW + timedelta(days=40))
     assert (stands.change, stands.due is None or stands.next_due is None, stands.tasks[0].kind) == (
         None,
         True,
         "change_refused",
     )
-    assert order.if_refused(NOW) == order
+    assert order.if_rejected(TICK, REFUSED, NOW) == order

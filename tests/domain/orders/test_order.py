@@ -9,6 +9,7 @@ from domain.orders.acts import OrderMachine, apply
 from domain.orders.ledger import opened
 from domain.orders.order import Order, OrderStatus, new_order, order_run, with_instants
 from domain.orders.rehearsal import tried
+from domain.orders.settle import claims
 from domain.orders.split import Trigger, nothing_ordered
 from domain.runs import Command, Outcome, expiry
 from tests.domain.orders.test_split import made
@@ -117,7 +118,7 @@ def test_goods_go_and_arrive_in_parts_out_of_order_and_each_report_counts_once()
 @pytest.mark.parametrize(
     ("verb", "lines", "field"),
     [
-        ("shipment", {"1": "11"}, "lines.1"), ("delivery", {"1": "11"}, "lines.1"), ("shipment", {"9": "1"}, "lines.9"),
+        ("shipment", {"9": "1"}, "lines.9"), ("delivery", {"9": "1"}, "lines.9"),
         ("shipment", {"2": "1"}, "lines.2"), ("shipment", {}, "lines"), ("backorder", {"1": "11"}, "lines.1"),
         ("picked", {"1": "11"}, "lines.1"), ("shipment", {"1": "1.5"}, "lines.1"),
         ("shipment", {"1": "0.0000001"}, "lines"), ("shipment", {"1": "-1"}, "lines"),
@@ -223,9 +224,94 @@ def test_less_than_ordered_is_enough_within_the_tolerance_and_the_rest_is_ended(
     order, _ = tell(goods(under_percent="20"), "delivery", "bruno", id="D1", lines={"1": "7"})
     assert order.status is OrderStatus.PARTLY_FULFILLED
     order, _ = tell(order, "delivery", "bruno", id="D2", lines={"1": "1"})
+    assert (order.change.verb, order.change.lines) == ("close_short", {"1": 8}), "the ERP must not wait for the rest"
+    order, _ = tell(order, "accepted", "bruno", version=order.version)
     line = order.lines[0]
     assert (order.status, line.share.quantity, line.cancelled.quantity) == (OrderStatus.FULFILLED, 8, 2)
     assert line.share.net + line.cancelled.net == 1000
+
+
+def test_an_order_does_not_end_within_its_tolerance_while_goods_travel() -> None:
+    order = goods(under_percent="10")
+    for verb, id, quantity in (
+        ("shipment", "S1", "9"),
+        ("shipment", "S2", "1"),
+        ("delivery", "S1", "9"),
+        ("delivery", "S2", "1"),
+    ):
+        order, outcome = tell(order, verb, "bruno", id=id, lines={"1": quantity})
+        assert outcome.applied
+    assert (order.status, order.lines[0].cancelled.quantity, order.running) == (OrderStatus.FULFILLED, 0, False)
+
+
+@pytest.mark.parametrize("ids", [("P1", "P1"), ("D1", "S1")])
+def test_goods_that_arrive_before_they_are_reported_as_sent_are_counted_once(ids: tuple[str, str]) -> None:
+    order = goods()
+    for verb, id, quantity in (("delivery", ids[0], "4"), ("shipment", ids[1], "4"), ("shipment", "P2", "6")):
+        order, _ = tell(order, verb, "bruno", id=id, lines={"1": quantity})
+    assert (order.lines[0].shipped, order.lines[0].delivered, order.tasks) == (10, 4, ())
+    order, _ = tell(order, "delivery", "bruno", id="P2", lines={"1": "6"})
+    assert order.status is OrderStatus.FULFILLED
+
+
+def test_what_arrives_after_the_last_or_after_the_order_was_cancelled_is_counted_and_a_task() -> None:
+    done_, _ = tell(goods(), "delivery", "bruno", id="D1", lines={"1": "10"})
+    late, outcome = tell(done_, "delivery", "bruno", id="D2", lines={"1": "1"})
+    assert (outcome.applied, late.lines[0].excess, late.tasks[0].kind, late.running) == (True, 1, "excess", True)
+    assert not tell(late, "dismiss", task=late.tasks[0].id)[0].running
+    gone, _ = tell(goods(), "cancel")
+    gone, _ = tell(gone, "accepted", "bruno", version=gone.version)
+    assert (gone.status, gone.running) == (OrderStatus.CANCELLED, False)
+    late, outcome = tell(gone, "delivery", "bruno", id="D1", lines={"1": "2"})
+    assert (outcome.applied, late.lines[0].excess, late.running) == (True, 2, True)
+    assert not tell(late, "dismiss", task=late.tasks[0].id)[0].running
+
+
+def test_an_event_that_fits_only_after_a_change_is_counted_with_it() -> None:
+    order, _ = tell(goods(), "amend", policy=0, lines={"1": "12"})
+    order, outcome = tell(order, "delivery", "erp", id="E-9", lines={"1": "12"})
+    assert (outcome.applied, order.lines[0].delivered, order.lines[0].excess) == (True, 10, 2)
+    order, _ = tell(order, "accepted", "erp", version=order.version)
+    assert (order.lines[0].delivered, order.lines[0].excess, order.tasks, order.status) == (
+        12,
+        0,
+        (),
+        OrderStatus.FULFILLED,
+    )
+    assert tell(order, "delivery", "erp", id="E-9", lines={"1": "12"})[1].code == "already_reported"
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"lines": {"9": "1"}}, {"lines": {"1": "-1"}}, {"on": "2016-03-01"}, {"on": "2099-01-01"}, {"on": "soon"}]
+)
+def test_nothing_that_the_erp_reports_is_dropped(wrong: dict[str, Any]) -> None:
+    order, outcome = tell(goods(), "delivery", "erp", **{"id": "E-1", "lines": {"1": "1"}, **wrong})
+    assert (outcome.code, order.tasks[0].kind, order.lines[0].delivered) == ("noted", "unapplied", 0)
+    assert "E-1" in order.tasks[0].words
+    assert not tell(goods(), "delivery", "bruno", **{"id": "E-1", "lines": {"1": "1"}, **wrong})[1].applied
+
+
+def test_a_wrong_delivery_is_corrected_and_everything_that_followed_with_it() -> None:
+    order, _ = tell(goods(), "delivery", "bruno", id="D1", lines={"1": "10"}, on="2026-03-02")
+    assert tell(order, "correct", "bruno", what="delivery", id="D1", lines={"1": "8"})[1].facts["field"] == "reason"
+    assert (
+        tell(order, "correct", "bruno", what="delivery", id="D2", lines={"1": "8"}, reason="miscounted")[1].code
+        == "no_such_report"
+    )
+    order = order.model_copy(update={"news": ()})
+    right, outcome = tell(order, "correct", "bruno", what="delivery", id="D1", lines={"1": "8"}, reason="miscounted")
+    assert (outcome.code, right.lines[0].delivered, right.lines[0].shipped, right.running) == ("corrected", 8, 8, True)
+    assert [(news.quantity, str(news.on), news.source) for news in right.news] == [(-2, "2026-03-02", "D1")]
+    assert tell(right, "delivery", "bruno", id="D1", lines={"1": "10"}, on="2026-03-02")[1].code == "already_reported"
+    moved, _ = tell(order, "correct", "bruno", what="delivery", id="D1", on="2026-03-03", reason="wrong day")
+    assert [(news.quantity, str(news.on)) for news in moved.news] == [(-10, "2026-03-02"), (10, "2026-03-03")]
+
+
+def test_a_wrong_shipment_is_corrected_but_not_below_what_arrived() -> None:
+    order, _ = tell(goods(), "shipment", "bruno", id="S1", lines={"1": "9"})
+    order, _ = tell(order, "delivery", "bruno", id="D1", lines={"1": "4"})
+    order, _ = tell(order, "correct", "bruno", what="shipment", id="S1", lines={"1": "0"}, reason="never left")
+    assert (order.lines[0].shipped, order.lines[0].delivered) == (4, 4)
 
 
 def test_more_than_ordered_waits_beside_the_order_until_somebody_accepts_it_or_sends_it_back() -> None:
@@ -233,9 +319,13 @@ def test_more_than_ordered_waits_beside_the_order_until_somebody_accepts_it_or_s
     line, (task,) = order.lines[0], order.tasks
     assert (line.delivered, line.excess, task.kind, order.status) == (10, 2, "excess", OrderStatus.FULFILLED)
     assert order.running, "somebody must still look at it"
-    assert tell(order, "delivery", "bruno", id="D2", lines={"1": "1"})[1].code == "too_much"
-    kept, _ = tell(order, "accept_excess", task=task.id)
+    more, _ = tell(order, "delivery", "bruno", id="D2", lines={"1": "1"})
+    assert (more.lines[0].excess, len(more.tasks)) == (3, 1)
+    asked, outcome = tell(order, "accept_excess", task=task.id)
+    assert (outcome.code, asked.change.lines) == ("sent", {"1": 12}), "the ERP is told"
+    kept, _ = tell(asked, "accepted", "bruno", version=asked.version)
     assert (kept.lines[0].share.quantity, kept.lines[0].share.net, kept.running) == (12, 1200, False)
+    assert (kept.lines[0].kept.quantity, kept.lines[0].kept.net, claims(kept)["1"][0].quantity) == (2, 200, 10)
     back, _ = tell(order, "dismiss", task=task.id)
     assert (back.lines[0].share.quantity, back.lines[0].excess, back.running) == (10, 0, False)
 
