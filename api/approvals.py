@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Response
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from api.problems import answers
 from api.quotes import ON_COMMAND
@@ -15,6 +15,7 @@ from api.requests import (
     Limit,
     Page,
     PathId,
+    RequestBody,
     answered,
     keys_of,
     needs,
@@ -33,29 +34,29 @@ Decider = Annotated[Caller, needs_caller("approvals.decide")]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$", description="The digest of what you saw.")]
 
 
-class Approve(BaseModel):
+class Approve(RequestBody):
     digest: Digest
     comment: Text = ""
 
 
-class Reject(BaseModel):
+class Reject(RequestBody):
     digest: Digest
     comment: Annotated[Text, Field(min_length=1)]
 
 
-class Delegate(BaseModel):
+class Delegate(RequestBody):
     digest: Digest
     to: Id
     reason: Text = ""
 
 
-class Reassign(BaseModel):
+class Reassign(RequestBody):
     to: Id
     holder: Annotated[Id | None, Field(alias="from")] = None
     reason: Text = ""
 
 
-class AddApprover(BaseModel):
+class AddApprover(RequestBody):
     """One more approver: a person in `to`, or a group of whom any decides in `group`."""
 
     to: Id | None = None
@@ -65,13 +66,13 @@ class AddApprover(BaseModel):
     reason: Annotated[Text, Field(max_length=500)] = ""
 
 
-class Consult(BaseModel):
+class Consult(RequestBody):
     digest: Digest
     to: Id
     question: Annotated[Text, Field(min_length=1)]
 
 
-class Advise(BaseModel):
+class Advise(RequestBody):
     answer: Annotated[Text, Field(min_length=1)]
 
 
@@ -115,7 +116,7 @@ async def reject(house: AHouse, caller: Decider, id: PathId, body: Reject) -> Re
     return answered(await house.approvals.reject(caller, id, body.digest, body.comment))
 
 
-class Comment(BaseModel):
+class Comment(RequestBody):
     comment: Text = ""
 
 
@@ -125,7 +126,7 @@ async def take_back(house: AHouse, caller: Decider, id: PathId, body: Comment | 
     return answered(await house.approvals.take_back(caller, id, body.comment if body else ""))
 
 
-class Many(BaseModel):
+class Many(RequestBody):
     decisions: Annotated[list[Decision], Field(min_length=1, max_length=100)]
 
 

@@ -4,12 +4,25 @@ from typing import Annotated, Literal
 
 from fastapi import APIRouter, Path, Request, Response
 from fastapi.responses import StreamingResponse
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from api.orders import Desk, OrderOut, Reader, Version, out, told
 from api.problems import answers
 from api.quotes import ON_COMMAND
-from api.requests import AHouse, Cursor, Done, Limit, Page, PathId, answered, keys_of, needs, needs_caller, paged
+from api.requests import (
+    AHouse,
+    Cursor,
+    Done,
+    Limit,
+    Page,
+    PathId,
+    RequestBody,
+    answered,
+    keys_of,
+    needs,
+    needs_caller,
+    paged,
+)
 from domain.drift import Drift
 from domain.errors import Invalid
 from domain.orders.split import Slot
@@ -56,7 +69,7 @@ async def export(
     return StreamingResponse(rows, media_type="text/csv; charset=utf-8", headers=headers)
 
 
-class Accepted(BaseModel):
+class Accepted(RequestBody):
     reference: Annotated[StorableText, Field(max_length=100)] = ""
     """The back office's own number."""
     version: Version = None
@@ -69,7 +82,7 @@ async def accept_document(house: AHouse, caller: BackOffice, id: PathId, body: A
     return answered(await house.orders.ask(caller, id, "accepted", "erp.report", **told(body or Accepted())))
 
 
-class Refused(BaseModel):
+class Refused(RequestBody):
     reason: Annotated[Text, Field(min_length=1, max_length=1_000)]
     version: Version = None
 
@@ -119,7 +132,7 @@ async def mend(house: AHouse, caller: Mender, id: PathId) -> list[Drift]:
     return await house.drifts.mend(caller, id)
 
 
-class Goods(BaseModel):
+class Goods(RequestBody):
     """What was sent off, or arrived. The same id again is the same event."""
 
     id: Id
@@ -143,6 +156,25 @@ async def deliver(house: AHouse, caller: BackOffice, id: PathId, body: Sent) -> 
     return answered(await house.orders.ask(caller, id, "delivery", "erp.report", **_goods(body)))
 
 
+class Correction(RequestBody):
+    """What was wrong with a shipment or delivery that was reported, and how it is right."""
+
+    what: Literal["shipment", "delivery"]
+    id: Id
+    """Under which it was reported."""
+    lines: Annotated[dict[Id, Annotated[Amount, Field(ge=0, lt=10**9)]] | None, Field(max_length=2_000)] = None
+    """How much of each line it was; 0 where it never was."""
+    on: Day | None = None
+    """The day on which it was."""
+    reason: Annotated[Text, Field(min_length=1, max_length=1_000)]
+
+
+@router.post("/orders/{id}/corrections", response_model=Done, responses=ON_COMMAND)
+async def correct(house: AHouse, caller: BackOffice, id: PathId, body: Correction) -> Response:
+    """Correct a shipment or delivery. What followed from it is corrected in the open period."""
+    return answered(await house.orders.ask(caller, id, "correct", "erp.report", **told(body)))
+
+
 def _goods(body: Sent) -> dict[str, object]:
     told = {"serials": body.serials or None, "on": body.on and body.on.isoformat()}
     return {"id": body.id, "lines": {line: str(quantity) for line, quantity in body.lines.items()}, **told}
@@ -151,7 +183,7 @@ def _goods(body: Sent) -> dict[str, object]:
 Counted = Annotated[dict[Id, Annotated[Amount, Field(ge=0, lt=10**9)]], Field(min_length=1, max_length=2_000)]
 
 
-class Backorder(BaseModel):
+class Backorder(RequestBody):
     lines: Counted
     """How much of each line is not in stock; 0 once it is."""
     expected: Day | None = None
@@ -164,7 +196,7 @@ async def backorder(house: AHouse, caller: BackOffice, id: PathId, body: Backord
     return answered(await house.orders.ask(caller, id, "backorder", "erp.report", **body.model_dump(mode="json")))
 
 
-class Picked(BaseModel):
+class Picked(RequestBody):
     lines: Counted
 
 
@@ -186,6 +218,8 @@ class ReturnGoods(Goods):
     reason: Annotated[Text, Field(min_length=1, max_length=1_000)]
     arrived: bool = False
     """They are here; otherwise they are announced."""
+    on: Day | None = None
+    """The day on which they arrived; today without it."""
 
 
 @router.get("/orders/{id}/returns", responses=answers(401, 403, 404, 422))
@@ -197,17 +231,25 @@ async def list_returns(house: AHouse, person: Reader, id: PathId) -> list[Return
 async def return_goods(house: AHouse, caller: Returner, id: PathId, body: ReturnGoods) -> Response:
     """Announce goods that come back, or report that they did: never more than was delivered."""
     _, answer = await house.returns.report(
-        caller, id, body.id, body.lines, body.reason, body.arrived, {n: tuple(s) for n, s in body.serials.items()}
-    )
+        caller, id, body.id, body.lines, body.reason, body.arrived, {n: tuple(s) for n, s in body.serials.items()},
+        body.on,
+    )  # fmt: skip
     return answered(answer)
 
 
+class ReturnArrived(RequestBody):
+    on: Day | None = None
+    """The day on which it arrived; today without it."""
+
+
 @router.post("/orders/{id}/returns/{number}/arrived", response_model=Done, responses=ON_COMMAND)
-async def returned(house: AHouse, caller: Returner, id: PathId, number: Number) -> Response:
-    return answered(await house.returns.ask(caller, id, number, "arrived", "orders.return"))
+async def returned(
+    house: AHouse, caller: Returner, id: PathId, number: Number, body: ReturnArrived | None = None
+) -> Response:
+    return answered(await house.returns.arrived(caller, id, number, body.on if body else None))
 
 
-class Declined(BaseModel):
+class Declined(RequestBody):
     reason: Annotated[Text, Field(min_length=1, max_length=1_000)]
 
 

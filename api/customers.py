@@ -9,7 +9,20 @@ from pydantic import BaseModel, Field
 from api.orders import Desk
 from api.problems import answers
 from api.quotes import ON_COMMAND
-from api.requests import AHouse, Cursor, Done, Limit, Page, PathId, answered, keys_of, needs, needs_caller, paged
+from api.requests import (
+    AHouse,
+    Cursor,
+    Done,
+    Limit,
+    Page,
+    PathId,
+    RequestBody,
+    answered,
+    keys_of,
+    needs,
+    needs_caller,
+    paged,
+)
 from domain.customers.contracts import Contents, Ending
 from domain.customers.entitlements import Entitlement
 from domain.customers.facts import Fact
@@ -136,7 +149,7 @@ async def co_termination(
     return await house.customers.ways_to_end(person, id)
 
 
-class Reached(BaseModel):
+class Reached(RequestBody):
     on: Day | None = None
     """The day on which it was reached; today without it."""
     line: Id | None = None
@@ -150,7 +163,7 @@ async def milestone(house: AHouse, caller: Desk, id: PathId, name: PathId, body:
     return answered(await house.orders.ask(caller, id, "milestone", "orders.steer", name=name, **told))
 
 
-class CustomerAccepts(BaseModel):
+class CustomerAccepts(RequestBody):
     on: Day | None = None
     lines: Annotated[list[Id], Field(min_length=1, max_length=2_000)] | None = None
     """Everything that was delivered, without it."""

@@ -3,10 +3,10 @@
 from typing import Annotated
 
 from fastapi import APIRouter
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from api.problems import answers
-from api.requests import AHouse, Cursor, Limit, Page, PathId, keys_of, needs, needs_caller, paged
+from api.requests import AHouse, Cursor, Limit, Page, PathId, RequestBody, keys_of, needs, needs_caller, paged
 from domain.delegation import Delegation
 from domain.people import Person
 from domain.values import Day, Id, Text, Word
@@ -16,7 +16,7 @@ router = APIRouter(prefix="/v1/delegations", tags=["delegations"])
 Giver = Annotated[Caller, needs_caller("delegations.write")]
 
 
-class Give(BaseModel):
+class Give(RequestBody):
     """`person` is yourself unless an admin says otherwise; days are counted in that person's time zone."""
 
     person: Id | None = None

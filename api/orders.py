@@ -17,6 +17,7 @@ from api.requests import (
     Limit,
     Page,
     PathId,
+    RequestBody,
     answered,
     keys_of,
     needs,
@@ -39,6 +40,7 @@ from storage.orders import OrderSummary
 router = APIRouter(prefix="/v1", tags=["orders"])
 Reader = Annotated[Person, needs("orders.read")]
 Desk = Annotated[Caller, needs_caller("orders.steer")]
+Holder = Annotated[Caller, needs_caller("orders.hold")]
 Version = Annotated[int | None, Field(ge=1, description="The version of the order that you saw.")]
 
 
@@ -124,15 +126,14 @@ async def steered(house: AHouse, caller: Caller, id: str, verb: str, dry_run: bo
     if dry_run:
         found = await house.orders.rehearse(caller.person, id, verb, **payload)
         return JSONResponse(found.model_dump(mode="json"))
-    if verb == "amend":
-        return answered(await house.orders.amend(caller, id, **payload))
-    return answered(await house.orders.ask(caller, id, verb, "orders.steer", **payload))
+    act = "orders.hold" if verb in ("hold", "release") else "orders.steer"
+    return answered(await house.orders.ask(caller, id, verb, act, **payload))
 
 
 STEERS: dict[str, Any] = {"response_model": Done | Rehearsal, "responses": ON_COMMAND}
 
 
-class Reschedule(BaseModel):
+class Reschedule(RequestBody):
     """A day in `on`, `now` or `manual` in `start`, or the order it waits for in `after`."""
 
     on: Day | None = None
@@ -147,7 +148,7 @@ async def reschedule(house: AHouse, caller: Desk, id: PathId, body: Reschedule, 
     return await steered(house, caller, id, "reschedule", dry_run, **told(body))
 
 
-class Hold(BaseModel):
+class Hold(RequestBody):
     reason: Annotated[Text, Field(min_length=1, max_length=1_000)]
     owner: Literal["desk", "finance", "quality"] = "desk"
     line: Id | None = None
@@ -155,22 +156,22 @@ class Hold(BaseModel):
 
 
 @router.post("/orders/{id}/hold", **STEERS)
-async def hold(house: AHouse, caller: Desk, id: PathId, body: Hold, dry_run: DryRun = False) -> Response:
-    """Keep an order from starting; several holds stack, and each is released by itself."""
+async def hold(house: AHouse, caller: Holder, id: PathId, body: Hold, dry_run: DryRun = False) -> Response:
+    """Keep an order from starting; several holds stack, and each is released by whom it belongs to."""
     return await steered(house, caller, id, "hold", dry_run, **told(body))
 
 
-class Release(BaseModel):
+class Release(RequestBody):
     hold: Word
 
 
 @router.post("/orders/{id}/release", **STEERS)
-async def release(house: AHouse, caller: Desk, id: PathId, body: Release, dry_run: DryRun = False) -> Response:
+async def release(house: AHouse, caller: Holder, id: PathId, body: Release, dry_run: DryRun = False) -> Response:
     """End one hold. When none is left and the day has passed, the order starts at once."""
     return await steered(house, caller, id, "release", dry_run, **told(body))
 
 
-class Cancel(BaseModel):
+class Cancel(RequestBody):
     for_good: bool = False
     """Nobody can order it any more; otherwise it can be ordered again."""
     reason: Annotated[Text, Field(max_length=1_000)] = ""
@@ -185,7 +186,7 @@ async def cancel(
     return await steered(house, caller, id, "cancel", dry_run, **told(body or Cancel()))
 
 
-class Amend(BaseModel):
+class Amend(RequestBody):
     """What shall be different; everything that is not named stays."""
 
     lines: Annotated[dict[Id, Annotated[Amount, Field(ge=0, lt=10**9)]], Field(max_length=2_000)] = {}
@@ -208,7 +209,7 @@ async def amend(house: AHouse, caller: Desk, id: PathId, body: Amend, dry_run: D
     return await steered(house, caller, id, "amend", dry_run, **told(body))
 
 
-class AsOf(BaseModel):
+class AsOf(RequestBody):
     version: Version = None
 
 
@@ -218,7 +219,7 @@ async def undo(house: AHouse, caller: Desk, id: PathId, body: AsOf | None = None
     return await steered(house, caller, id, "undo", dry_run, **told(body or AsOf()))
 
 
-class CloseShort(BaseModel):
+class CloseShort(RequestBody):
     reason: Annotated[Text, Field(min_length=1, max_length=1_000)]
     lines: Annotated[list[Id] | None, Field(max_length=2_000)] = None
     """Of which lines no more comes; of all of them without it."""
@@ -243,7 +244,7 @@ async def retry(house: AHouse, caller: Desk, id: PathId, dry_run: DryRun = False
     return await steered(house, caller, id, "retry", dry_run)
 
 
-class OfTask(BaseModel):
+class OfTask(RequestBody):
     task: Word
 
 

@@ -3,7 +3,7 @@
 from typing import Annotated
 
 from fastapi import APIRouter, Response
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from api.problems import answers
 from api.requests import (
@@ -13,6 +13,7 @@ from api.requests import (
     Limit,
     Page,
     PathId,
+    RequestBody,
     keys_of,
     needs,
     needs_caller,
@@ -58,7 +59,7 @@ async def list_users(
     return paged(found, limit, lambda user: (user.id,))
 
 
-class ChatAddress(BaseModel):
+class ChatAddress(RequestBody):
     url: Annotated[str, Field(max_length=500)]
 
 

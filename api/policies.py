@@ -7,7 +7,7 @@ from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, Field
 
 from api.problems import answers
-from api.requests import AHouse, IfMatch, Limit, Page, PathId, needs, needs_caller, set_etag
+from api.requests import AHouse, IfMatch, Limit, Page, PathId, RequestBody, needs, needs_caller, set_etag
 from domain.approvals.compare import Backtest, Effect
 from domain.approvals.exchange import MAX_BYTES, read_policy, write_policy
 from domain.errors import Invalid
@@ -20,7 +20,7 @@ Reader = Annotated[Person, needs("policies.read")]
 Writer = Annotated[Caller, needs_caller("policies.write")]
 
 
-class PolicyIn(BaseModel):
+class PolicyIn(RequestBody):
     yaml: Annotated[str, Field(max_length=MAX_BYTES)]
 
 

@@ -17,6 +17,7 @@ from api.requests import (
     Page,
     PathId,
     Pending,
+    RequestBody,
     answered,
     keys_of,
     needs,
@@ -86,7 +87,7 @@ class PreviewOut(BaseModel):
     expected_hours: Decimal | None
 
 
-class Comment(BaseModel):
+class Comment(RequestBody):
     comment: Text = ""
 
 
@@ -175,7 +176,7 @@ async def recall(house: AHouse, caller: Recaller, id: PathId, body: Comment | No
     return answered(await house.quotes.recall(caller, id, body.comment if body else ""))
 
 
-class Said(BaseModel):
+class Said(RequestBody):
     text: Text
 
 

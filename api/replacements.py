@@ -3,10 +3,9 @@
 from typing import Annotated
 
 from fastapi import APIRouter
-from pydantic import BaseModel
 
 from api.problems import answers
-from api.requests import AHouse, Cursor, Limit, Page, PathId, keys_of, needs, needs_caller, paged
+from api.requests import AHouse, Cursor, Limit, Page, PathId, RequestBody, keys_of, needs, needs_caller, paged
 from domain.people import Person
 from domain.values import Id
 from services.commands import Caller
@@ -18,7 +17,7 @@ Admin = Annotated[Caller, needs_caller("replacements.write")]
 Reader = Annotated[Person, needs("replacements.read")]
 
 
-class Replace(BaseModel):
+class Replace(RequestBody):
     """`new` takes the place of `old`."""
 
     old: Id

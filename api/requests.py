@@ -8,7 +8,7 @@ from typing import Annotated, Any, Generic, TypeVar
 from fastapi import Depends, Header, Query, Request, Response
 from fastapi.responses import JSONResponse
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from api.problems import of_outcome
 from composition import House
@@ -20,6 +20,14 @@ from services.commands import Caller, CommandReceipt
 from services.office import authorise
 
 T = TypeVar("T")
+
+
+class RequestBody(BaseModel):
+    """What a request says. A member that we do not know is refused: a typing mistake is not silently dropped."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
 bearer = HTTPBearer(auto_error=False, description="A token from /v1/auth/token, or an API key.")
 
 

@@ -6,7 +6,7 @@ from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
 from api.problems import answers
-from api.requests import AHouse, APerson
+from api.requests import AHouse, APerson, RequestBody
 from domain.people import Person
 from domain.values import Id, Text
 from services.access import LONGEST_PASSWORD
@@ -14,7 +14,7 @@ from services.access import LONGEST_PASSWORD
 router = APIRouter(prefix="/v1", tags=["session"])
 
 
-class SignIn(BaseModel):
+class SignIn(RequestBody):
     user: Id
     password: Annotated[Text, Field(max_length=LONGEST_PASSWORD)]
 

@@ -24,6 +24,7 @@ from domain.permissions import allows
 from domain.quotes import Acceptance, Place
 from domain.values import counted, plain_number
 from services.commands import CommandReceipt
+from services.orders import releases
 
 router = APIRouter()
 WAYS: TypeAdapter[Any] = TypeAdapter(Way)
@@ -47,6 +48,7 @@ async def order(request: Request, house: AHouse, me: Me, id: PathId) -> Response
     found = await house.orders.get(me, id)
     facts: dict[str, Any] = {
         "order": found, "trail": await house.orders.audit(me, id, 0, 200), "desk": allows(me, "orders.steer"),
+        "holder": allows(me, "orders.hold"), "may_release": [h.id for h in found.holds if releases(me, h.owner)],
         "back_office": allows(me, "erp.report"), "today": Reader(me).today(now()).isoformat(),
         "returns": await house.returns.of_order(me, id), "returner": allows(me, "orders.return"),
         "terms": get_args(Terms), "tried": None, "coterms": coterms(Reader(me)), "customer": None, "ends": {},
@@ -118,11 +120,11 @@ async def mend(request: Request, house: AHouse, me: Me, id: PathId, key: Short =
 
 
 AS_FILE = {"Content-Disposition": "attachment; filename=documents.csv"}
-DESK, OFFICE, RETURNS = "orders.steer", "erp.report", "orders.return"
+DESK, OFFICE, RETURNS, HOLDS = "orders.steer", "erp.report", "orders.return", "orders.hold"
 ACTS: dict[str, tuple[str, tuple[str, ...]]] = {
     "reschedule": (DESK, ("on", "start", "after", "version")),
-    "hold": (DESK, ("reason", "owner", "line")),
-    "release": (DESK, ("hold",)),
+    "hold": (HOLDS, ("reason", "owner", "line")),
+    "release": (HOLDS, ("hold",)),
     "cancel": (DESK, ("for_good", "version")),
     "go_live": (DESK, ()),
     "retry": (DESK, ()),
@@ -135,6 +137,7 @@ ACTS: dict[str, tuple[str, tuple[str, ...]]] = {
     "rejected": (OFFICE, ("reason", "version")),
     "shipment": (OFFICE, ("lines",)),
     "delivery": (OFFICE, ("lines",)),
+    "correct": (OFFICE, ("what", "id", "lines", "on", "reason")),
     "backorder": (OFFICE, ("lines", "expected")),
 }
 """For each click who may make it, and which of the form's fields it carries."""
@@ -222,10 +225,8 @@ async def steer(request: Request, house: AHouse, me: Me, id: PathId, verb: str) 
     back = form.get("back", "") if BACK.fullmatch(form.get("back", "")) else f"/orders/{id}"
     try:
         if "lines" in fields:
-            payload |= {
-                "id": form.get("key", ""),
-                "lines": await _quantities(request, me, keep_zero=verb == "backorder"),
-            }
+            payload["lines"] = await _quantities(request, me, keep_zero=verb in ("backorder", "correct"))
+            payload["id"] = form.get("id" if verb == "correct" else "key", "")
         if "version" in fields:
             payload["version"] = _version(form)
         if "for_good" in fields:

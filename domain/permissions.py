@@ -55,6 +55,7 @@ TABLE: dict[str, dict[Role, Reach]] = {
         R.ADMIN: Reach.ALL,
     },
     "orders.steer": {R.ORDER_DESK: Reach.ALL},
+    "orders.hold": dict.fromkeys((R.ORDER_DESK, R.BACK_OFFICE, R.FINANCE, R.ADMIN), Reach.ALL),
     "customers.read": dict.fromkeys((R.ORDER_DESK, R.BACK_OFFICE, R.FINANCE, R.OPS, R.ADMIN), Reach.ALL),
     "figures.read": dict.fromkeys((R.ORDER_DESK, R.BACK_OFFICE, R.FINANCE, R.OPS, R.ADMIN), Reach.ALL),
     "revenue.read": dict.fromkeys((R.FINANCE, R.OPS, R.ADMIN), Reach.ALL),
@@ -93,8 +94,8 @@ VERB_ACTS = {
     "delegate": "approvals.decide",
     "reassign": "approvals.reassign",
     "reschedule": "orders.steer",
-    "hold": "orders.steer",
-    "release": "orders.steer",
+    "hold": "orders.hold",
+    "release": "orders.hold",
     "cancel": "orders.steer",
     **dict.fromkeys(
         ("go_live", "retry", "amend", "undo", "close_short", "accept_excess", "dismiss", "milestone"),
@@ -102,13 +103,14 @@ VERB_ACTS = {
     ),
     "accepted": "erp.report",
     "rejected": "erp.report",
-    **dict.fromkeys(("shipment", "delivery", "backorder", "picked"), "erp.report"),
+    **dict.fromkeys(("shipment", "delivery", "correct", "backorder", "picked"), "erp.report"),
     **dict.fromkeys(("arrived", "decline"), "orders.return"),
 }
 """The act behind each verb of a run."""
 
 BY_RECORD_ONLY = (
     "open", "approval", "follow", "accepted", "rejected", "shipment", "delivery", "backorder", "picked", "amend",
+    "cancel", "close_short", "accept_excess", "correct", "release",
 )  # fmt: skip
 """Verbs whose commands are stored by services or the ERP's feed: no signal may bring them along."""
 

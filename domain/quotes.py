@@ -227,7 +227,7 @@ class Quote(Value):
         follows = stated is None or abs(stated - net) < minor_unit(self.currency)
         return LineSums(
             list_total=rounded(full, self.currency),
-            net_total=rounded(net, self.currency) if stated is None else stated,
+            net_total=rounded(net if stated is None else stated, self.currency),
             list_exact=full,
             net_exact=net if follows or stated is None else stated,
         )
@@ -303,6 +303,8 @@ class Quote(Value):
                 problems.append(problem(f"{where}.quantity", f"is no multiple of its step {line.step}"))
             if line.milestones is not None:
                 problems.extend(_milestones(line, where))
+            if line.acceptance_days is not None and line.recognition is not Recognition.DELIVERY:
+                problems.append(problem(f"{where}.acceptance_days", "is for what is recognised on delivery"))
             if not keep_source_figures:
                 problems.extend(self._contradictions(line, where, unit))
         problems.extend(
@@ -327,7 +329,9 @@ class Quote(Value):
             found.append(
                 problem(f"{where}.net_price", f"{line.net_price} contradicts list price and discount ({unit_net})")
             )
-        if line.net_total is not None and abs(line.net_total - expected) >= unit:
+        if line.net_total is not None and line.net_total % unit:
+            found.append(problem(f"{where}.net_total", f"{line.net_total} is finer than {self.currency} has: {unit}"))
+        elif line.net_total is not None and abs(line.net_total - expected) >= unit:
             found.append(
                 problem(
                     f"{where}.net_total",

@@ -202,6 +202,9 @@ def _acceptances(
             raise Invalid.field(f"lines.{line}", f"nothing of it was delivered with order {order.id}")
     if not delivered:
         raise Invalid.field("lines", f"nothing was delivered with order {order.id} yet")
+    for line in lines or delivered:
+        if on < delivered[line].on:
+            raise Invalid.field("on", f"is before the delivery, on {delivered[line].on}")
     return [
         delivered[line].model_copy(
             update={"id": short_id("f", key, line), "kind": Kind.ACCEPTED, "on": on, "at": at, "serials": (),

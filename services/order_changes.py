@@ -25,6 +25,9 @@ from services.planning import plan_for
 from storage import brought_about, order_record, orders, people, policies, quotes, rounds
 from storage.policies import StoredPolicy
 
+JUDGED = ("amend", "cancel", "close_short", "accept_excess")
+"""Acts that change what the customer gets or pays: the policy for changes of orders judges each."""
+
 
 class Move(Value):
     """What changes hands of one line of the quote."""
@@ -54,7 +57,7 @@ async def rehearsed(session: AsyncSession, office: Office, command: Command, ord
     """The same rules and the same policy as the real thing."""
     quote, ledger = await _around(session, order)
     payload, asked = command.payload, []
-    if command.verb == "amend":
+    if command.verb in JUDGED:
         payload = {**payload, "policy": 0}
         found = await _planned(session, office, command.model_copy(update={"payload": payload}), order, quote, ledger)
         if found:
@@ -66,7 +69,7 @@ async def rehearsed(session: AsyncSession, office: Office, command: Command, ord
         if problem := await order_record.waits_in_vain(session, done.order, awaited):
             done = Tried(problem, order, ledger)
     then = in_effect(order, command.model_copy(update={"payload": payload}), ledger, quote, office.clock())
-    net_total = then.order.net_total if command.verb == "amend" else done.order.net_total
+    net_total = then.order.net_total if command.verb in JUDGED else done.order.net_total
     before, after = claims(order), claims(done.order)
     moves = [
         Move(
@@ -94,7 +97,7 @@ class Prepared:
 async def derived(
     session: AsyncSession, office: Office, request: CommandRequest, order: Order, prepared: Prepared
 ) -> Command:
-    """The amendment's command, with the round it must wait for where the policy asks for one.
+    """The command of a change, with the round it must wait for where the policy asks for one.
 
     The policy saw one version of the order, so the command is good for that one alone."""
     asked = request.fields
@@ -105,14 +108,15 @@ async def derived(
         await brought_about.check_end(
             session, await brought_about.customer_of(session, order.id), asked["coterm"], first
         )
-    command = request.command(order_run(order.id), **{"version": order.version, **asked, "policy": 0})
+    seen = {"version": order.version} if request.verb == "amend" else {}
+    command = request.command(order_run(order.id), **{**seen, **asked, "policy": 0})
     quote, ledger = await _around(session, order)
     if found := await _planned(session, office, command, order, quote, ledger):
         policy, subject, plan = found
         if plan.approvals:
             await _prepare_round(session, office, command, order, policy, subject, plan, prepared)
         payload = {**command.payload, "policy": policy.version}
-        payload |= {"round": prepared.run} if prepared.run else {}
+        payload |= {"version": order.version, "round": prepared.run} if prepared.run else {}
         command = command.model_copy(update={"payload": payload})
     return command
 

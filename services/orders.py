@@ -7,12 +7,12 @@ from typing import Any
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.audit import Entry
-from domain.errors import CommandIdReused, Invalid, Locked, NotFound
+from domain.errors import CommandIdReused, Invalid, Locked, NotAllowed, NotFound
 from domain.orders.ledger import LineLedger
 from domain.orders.order import Order, new_order, order_run
 from domain.orders.split import Planned, Way, nothing_ordered, split
 from domain.orders.starts import check_starts
-from domain.people import Person
+from domain.people import Person, Role
 from domain.permissions import Reach
 from domain.quotes import Acceptance, QuoteStatus
 from domain.runs import Command
@@ -208,9 +208,14 @@ class Orders:
 
     async def ask(self, caller: Caller, order: str, verb: str, act: str, **fields: Any) -> CommandReceipt:
         """Carry a command to the order's run; `act` is what the caller must be allowed."""
+        if verb in order_changes.JUDGED:
+            return await self._change(caller, order, verb, act, fields)
 
         async def check(session: AsyncSession, run: RunSnapshot) -> Command:
-            await self.visible(session, await current_person(session, caller.person.id), order, act)
+            person = await current_person(session, caller.person.id)
+            found = await self.visible(session, person, order, act)
+            if verb == "release":
+                _check_owner(person, found, fields.get("hold"))
             return request.command(run.id)
 
         request = request_of(caller, order, verb, fields)
@@ -228,14 +233,18 @@ class Orders:
             )
 
     async def amend(self, caller: Caller, order: str, **fields: Any) -> CommandReceipt:
-        """Change what was agreed. What the policy for changes of orders wants approved waits until it is.
+        """Change what was agreed. Raises NotFound, Unresolved, CommandIdReused."""
+        return await self._change(caller, order, "amend", "orders.steer", fields)
 
-        Raises NotFound, Unresolved, CommandIdReused."""
+    async def _change(
+        self, caller: Caller, order: str, verb: str, act: str, fields: Mapping[str, Any]
+    ) -> CommandReceipt:
+        """What the policy for changes of orders wants approved waits until it is."""
         office, prepared = self._office, order_changes.Prepared()
 
         async def check(session: AsyncSession, run: RunSnapshot) -> Command:
             person = await current_person(session, caller.person.id)
-            found = await self.visible(session, person, order, "orders.steer")
+            found = await self.visible(session, person, order, act)
             return await order_changes.derived(session, office, request, found, prepared)
 
         async def then(session: AsyncSession, applied: Applied) -> None:
@@ -243,8 +252,25 @@ class Orders:
             if outcome is None or outcome.applied:
                 await order_changes.insert_prepared(session, prepared, office.clock())
 
-        request = request_of(caller, order, "amend", fields)
+        request = request_of(caller, order, verb, fields)
         return await office.path.execute(request, check, then)
+
+
+HOLD_ROLES = {"desk": Role.ORDER_DESK, "finance": Role.FINANCE, "quality": Role.BACK_OFFICE}
+"""To whom a hold belongs."""
+
+
+def releases(person: Person, owner: str) -> bool:
+    """Whether somebody may end a hold of this owner; an approval's ends with its round alone."""
+    return owner in HOLD_ROLES and (person.has(HOLD_ROLES[owner]) or person.has(Role.ADMIN))
+
+
+def _check_owner(person: Person, order: Order, hold: object) -> None:
+    """Raises NotAllowed for a hold that belongs to others."""
+    for each in order.holds:
+        if each.id == hold and each.owner in HOLD_ROLES and not releases(person, each.owner):
+            owner = HOLD_ROLES[each.owner].value.replace("_", " ")
+            raise NotAllowed(f"This hold belongs to {owner}; ask them to release it.")
 
 
 def _owner(person: Person) -> str | None:

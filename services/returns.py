@@ -1,13 +1,15 @@
 """Goods that come back, and what is sent in their place."""
 
 from collections.abc import Mapping
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from domain.customers.facts import Kind
 from domain.customers.holdings import check_serials
 from domain.errors import Invalid, Locked, NotFound
-from domain.orders.order import Order, new_order
+from domain.orders.order import Order, day_at, new_order
 from domain.orders.returned import ReturnStatus, check_returned, new_return, replacement, return_run
 from domain.orders.split import Slot, order_id
 from domain.people import Person
@@ -19,6 +21,16 @@ from services.orders import Orders, opening
 from storage import facts, orders, quotes, returns, runs
 from storage.returns import ReturnSummary
 from storage.runs import RunSnapshot
+
+
+async def _check_day(session: AsyncSession, order: Order, on: date, now: datetime) -> None:
+    """Goods come back after they were delivered, and tomorrow at the latest. Raises Invalid."""
+    today = day_at(now, order.slot.ship_to)
+    delivered = [f.on for f in await facts.of_orders(session, [order.id]) if f.kind is Kind.DELIVERED]
+    if today and on > today + timedelta(days=1):
+        raise Invalid.field("on", "is a day to come")
+    if delivered and on < min(delivered):
+        raise Invalid.field("on", f"is before the first delivery, on {min(delivered)}")
 
 
 class Returns:
@@ -40,6 +52,7 @@ class Returns:
         reason: str,
         arrived: bool,
         serials: Mapping[str, tuple[str, ...]] | None = None,
+        on: date | None = None,
     ) -> tuple[int, CommandReceipt]:
         """Announce a return, or report one that has arrived; its number. The same reference is the same return.
 
@@ -50,6 +63,8 @@ class Returns:
             await self._orders.visible(session, caller.person, order, "orders.return")
             found = await orders.load(session, order, lock=True)
             assert found is not None
+            if on is not None:
+                await _check_day(session, found, on, office.clock())
             earlier = await returns.of_order(session, order)
             known = next((one for one in earlier if one.reference == reference), None)
             if known and known.lines != dict(lines):
@@ -62,11 +77,21 @@ class Returns:
                 new = new_return(found, number, lines, reason, caller.person.id, serials or {})
                 await returns.add(session, new, reference, office.clock())
                 command = Command(id=f"{run}:open", run=run, actor=caller.person.id, verb="open",
-                                  channel=caller.channel, payload={"arrived": arrived})  # fmt: skip
+                                  channel=caller.channel,
+                                  payload={"arrived": arrived, "on": on.isoformat() if on else None})  # fmt: skip
                 await runs.enqueue_followup(session, command, office.clock())
             followups = runs.take_followups(session)
         await office.path.after_commit(None, followups)
         return number, CommandReceipt(command=f"{run}:open", outcome=await office.path.outcome(f"{run}:open"))
+
+    async def arrived(self, caller: Caller, order: str, number: int, on: date | None) -> CommandReceipt:
+        """Announced goods are here. Raises NotFound, Invalid."""
+        if on is not None:
+            async with self._office.database.reading() as session:
+                found = await self._orders.visible(session, caller.person, order, "orders.return")
+                await _check_day(session, found, on, self._office.clock())
+        fields = {"on": on.isoformat()} if on else {}
+        return await self.ask(caller, order, number, "arrived", "orders.return", **fields)
 
     async def ask(
         self, caller: Caller, order: str, number: int, verb: str, act: str, **fields: object

@@ -7,12 +7,12 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.customers.contracts import Ending, Grouping, check_coterm, contracts_of, cotermed, endings
 from domain.customers.facts import Fact, Kind, happened, needs_terms, replaced, terms_of
-from domain.customers.holdings import subscriptions, terms_by_line
+from domain.customers.holdings import assets, subscriptions, terms_by_line
 from domain.orders.acts import apply
 from domain.orders.order import Order, Phase, day_at
 from domain.orders.returned import Return, ReturnStatus
 from domain.orders.split import Coterm
-from domain.runs import Command
+from domain.runs import Command, RejectedByRecord, refused
 from domain.values import short_id
 from storage import facts, orders, quotes
 from storage.tables import OrderRow
@@ -32,10 +32,27 @@ async def by_order(session: AsyncSession, was: Order, now: Order, at: datetime, 
     assert today is not None
     original = await paid_order(session, now)
     found = happened(was, now, terms, await customer_of(session, now.id), today, at, original)
+    await _check_serials(session, now, found)
     if ordered:
         found = await _contracted(session, now, found, at, grouping)
     await facts.append(session, found)
     return now.model_copy(update={"news": ()})
+
+
+async def _check_serials(session: AsyncSession, order: Order, found: list[Fact]) -> None:
+    """A unit is delivered once, until it comes back. Raises RejectedByRecord."""
+    named = [fact for fact in found if fact.kind is Kind.DELIVERED and fact.serials and fact.quantity > 0]
+    if not named:
+        return
+    there = {
+        (asset.product, serial)
+        for asset in assets(await facts.of_customer(session, named[0].customer)) for serial in asset.serials
+    }  # fmt: skip
+    for fact in named:
+        for serial in fact.serials:
+            if (fact.product, serial) in there:
+                sentence = f"{serial} was delivered already and did not come back."
+                raise RejectedByRecord(refused("invalid", sentence, field=f"serials.{fact.line}"))
 
 
 async def paid_order(session: AsyncSession, order: Order) -> str | None:
@@ -106,8 +123,9 @@ async def by_return(session: AsyncSession, was: Return, now: Return, at: datetim
         found.append(
             Fact(
                 id=short_id("f", now.order, "return", now.number, name), customer=customer, order=order.id, line=name,
-                product=line.product, name=line.name, currency=order.currency, kind=Kind.RETURNED, on=today, at=at,
-                quantity=quantity, source=f"return {now.number}", serials=now.serials.get(name, ()),
+                product=line.product, name=line.name, currency=order.currency, kind=Kind.RETURNED,
+                on=now.arrived_on or today, at=at, quantity=quantity, source=f"return {now.number}",
+                serials=now.serials.get(name, ()),
             )
         )  # fmt: skip
         if original:

@@ -109,6 +109,18 @@ def states(round: Round) -> dict[str, str]:
     return {a.rule: a.status.value for a in round.approvals}
 
 
+GROWING_ALONE = """
+kind: order_change
+rules:
+- name: grows
+  title: Deal desk
+  step: 10
+  conditions: [{index: 1, field: net_change_percent, operator: greater_than, value: 10}]
+  ask: {group: deal-desk}
+"""
+"""A policy under which orders may become smaller, and be cancelled, without asking anybody."""
+
+
 class Clock:
     """A clock that tests move."""
 

@@ -108,6 +108,10 @@ class OrderFulfilment(CommandedRun):
     def delivery(self, *command: Any) -> None:
         self.receive("delivery", command)
 
+    @workflow.signal(description='{"actor", "what", "id", "lines", "on", "reason"}: it was reported wrongly.')
+    def correct(self, *command: Any) -> None:
+        self.receive("correct", command)
+
     @workflow.signal(description='{"actor", "name", "on"}: a step of a service is reached.')
     def milestone(self, *command: Any) -> None:
         self.receive("milestone", command)

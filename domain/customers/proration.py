@@ -22,39 +22,49 @@ def measure(span: Span, policy: ProrationPolicy, cycle_day: int) -> Decimal:
     """How long a span is: in days for `actual_days`, in months otherwise.
 
     Billing months begin on `cycle_day`, 1 to 28."""
-    return MEASURES[policy](span, cycle_day)
+    return MEASURES[policy](span, _cycle(span[0], cycle_day))
 
 
 def prorated(net: Decimal, whole: Span, part: Span, policy: ProrationPolicy, currency: str) -> Decimal:
     """What a part is worth of a net for the whole, rounded once, half up; more than the net where it is longer.
 
-    Billing months are those that the whole begins with."""
-    cycle_day = min(whole[0].day, 28)
-    return rounded(net * measure(part, policy, cycle_day) / measure(whole, policy, cycle_day), currency)
+    Months are those that begin on the first day of the whole."""
+    measured, of = (MEASURES[policy](span, whole[0]) for span in (part, whole))
+    return rounded(net * measured / of, currency)
 
 
-def _days(span: Span, cycle_day: int) -> Decimal:
+def _days(span: Span, anchor: date) -> Decimal:
     return Decimal((span[1] - span[0]).days)
 
 
-def _billing_months(span: Span, cycle_day: int) -> Decimal:
+def _billing_months(span: Span, anchor: date) -> Decimal:
     """Whole billing months, and of those at the ends as many days as they share, of as many as each has."""
-    total, begins = Decimal(0), _cycle(span[0], cycle_day)
-    while begins < span[1]:
-        ends = months_after(begins, 1)
+    total, n = Decimal(0), _months_until(anchor, span[0])
+    while (begins := months_after(anchor, n)) < span[1]:
+        ends = months_after(anchor, n + 1)
         shared = (min(ends, span[1]) - max(begins, span[0])).days
-        total += Decimal(shared) / (ends - begins).days
-        begins = ends
+        total, n = total + Decimal(shared) / (ends - begins).days, n + 1
     return total
 
 
-def _thirtieths(span: Span, cycle_day: int) -> Decimal:
-    """Whole months from the first day on, and each day that is left as a thirtieth, thirty at most."""
+def _thirtieths(span: Span, anchor: date) -> Decimal:
+    """Whole months from the first day on, and each day that is left as a thirtieth, thirty at most.
+
+    A span that begins with a month of the anchor keeps its day: from 28 February to 31 August are six months, where
+    months end on the 31st."""
+    first = _months_until(anchor, span[0])
+    start, n = (anchor, first) if months_after(anchor, first) == span[0] else (span[0], 0)
     months = 0
-    while months_after(span[0], months + 1) <= span[1]:
+    while months_after(start, n + months + 1) <= span[1]:
         months += 1
-    left = (span[1] - months_after(span[0], months)).days
+    left = (span[1] - months_after(start, n + months)).days
     return months + Decimal(min(left, 30)) / 30
+
+
+def _months_until(anchor: date, day: date) -> int:
+    """How many months of the anchor have begun by a day."""
+    months = (day.year - anchor.year) * 12 + day.month - anchor.month
+    return months if months_after(anchor, months) <= day else months - 1
 
 
 def _cycle(day: date, cycle_day: int) -> date:
@@ -63,7 +73,7 @@ def _cycle(day: date, cycle_day: int) -> date:
     return this if this <= day else (this.replace(day=1) - timedelta(days=1)).replace(day=cycle_day)
 
 
-MEASURES: dict[ProrationPolicy, Callable[[Span, int], Decimal]] = {
+MEASURES: dict[ProrationPolicy, Callable[[Span, date], Decimal]] = {
     "actual_days": _days,
     "months_and_days_of_billing_month": _billing_months,
     "months_and_thirtieths": _thirtieths,

@@ -44,6 +44,12 @@ def amend(order: Order, command: Command, at: Instant) -> Decided:
 def cancel(order: Order, command: Command, at: Instant) -> Decided:
     """What was not sent off can be ordered again, or never more, as whoever cancels says."""
     for_good = command.payload.get("for_good") is True
+    if order.phase in BEFORE and (round := _round(command)):
+        change = Change(
+            id=f"v{order.version + 1}", version=order.version, verb="cancel", for_good=for_good, by=command.actor,
+            at=at, lines={line.line: ZERO for line in order.lines}, round=round, reason=_reason(command),
+        )  # fmt: skip
+        return propose(order if order.change is None else _without_change(order), change, command, at)
     if order.phase in BEFORE:
         free = _without_change(order)
         gone = agreed(free, command, phase=Phase.CANCELLED, for_good=for_good, tasks=(), previous=None)
@@ -72,7 +78,7 @@ def _end_rest(order: Order, command: Command, at: Instant, verb: Any, for_good: 
         return order, refused("nothing_open", "Nothing of it is open.", state=order.status)
     change = Change(
         id=f"v{order.version + 1}", version=order.version, verb=verb, lines=lines, for_good=for_good, by=command.actor,
-        at=at, reason=text_of(command.payload.get("reason"), 1_000),
+        at=at, reason=_reason(command), round=_round(command),
     )  # fmt: skip
     return propose(dropped, change, command, at)
 
@@ -82,7 +88,7 @@ def _proposal(order: Order, command: Command, at: Instant) -> Change | Outcome:
     lines = amounts(payload.get("lines"), least=ZERO)
     if lines is None or len(lines) > MOST_LINES:
         return refused("invalid", "Say in `lines` how much of which line it shall be.", field="lines")
-    slot = _slot(order, payload)
+    slot = _slot(order, payload, at)
     if isinstance(slot, Outcome):
         return slot
     effective = day_of(payload.get("effective"))
@@ -98,9 +104,17 @@ def _proposal(order: Order, command: Command, at: Instant) -> Change | Outcome:
         return refused("nothing_left", "Nothing would be left of it. Cancel it instead.", field="lines")
     return Change(
         id=f"v{order.version + 1}", version=order.version, verb="amend", lines=lines, slot=slot, by=command.actor,
-        at=at, effective=effective, reason=text_of(payload.get("reason"), 1_000),
-        round=text_of(payload.get("round"), 200) or None,
+        at=at, effective=effective, reason=_reason(command), round=_round(command),
     )  # fmt: skip
+
+
+def _round(command: Command) -> str | None:
+    """The approvals that the policy wants before the change takes effect."""
+    return text_of(command.payload.get("round"), 200) or None
+
+
+def _reason(command: Command) -> str:
+    return text_of(command.payload.get("reason"), 1_000)
 
 
 def _quantity(order: Order, name: str) -> Decimal:
@@ -108,9 +122,12 @@ def _quantity(order: Order, name: str) -> Decimal:
     return line.share.quantity if line else ZERO
 
 
-def _slot(order: Order, payload: Mapping[str, Any]) -> Slot | Outcome | None:
+def _slot(order: Order, payload: Mapping[str, Any], at: Instant) -> Slot | Outcome | None:
     """The slot with what the payload says of it; None where that is nothing new."""
     told = {name: payload[name] for name in SLOT_FIELDS if name in payload}
+    promised = day_of(told.get("promised"))
+    if promised and promised != order.slot.promised and is_past(promised, at):
+        return refused("invalid", f"{promised} is over: promise a day to come.", field="promised")
     try:
         slot = Slot.model_validate({**order.slot.model_dump(mode="json"), **told})
     except ValidationError as error:
@@ -165,11 +182,14 @@ def take_effect(order: Order, change: Change) -> tuple[Order, str]:
     if order.phase not in BEFORE:
         sent = change.model_copy(update={"sent": True, "round": None})
         return order.model_copy(update={"change": sent, "version": order.version + 1, "unsettled": True}), "sent"
+    if change.verb == "cancel":
+        gone = _without_change(order).model_copy(update={"version": order.version + 1, "previous": None, "tasks": ()})
+        return gone.model_copy(update={"phase": Phase.CANCELLED, "for_good": change.for_good}), "cancelled"
     was = {line.line for line in order.lines}
     before = Agreed(
         version=order.version, slot=order.slot, starts_at=order.starts_at,
         lines=tuple(line for line in order.lines if line.line in change.lines),
-        added=tuple(name for name in change.lines if name not in was),
+        added=tuple(name for name in change.lines if name not in was), places=tuple(n.line for n in order.lines),
     )  # fmt: skip
     moved = change.slot is not None and change.slot.ship_to != order.slot.ship_to
     update = {"previous": before, "version": order.version + 1, "change": None, "unsettled": True}
@@ -282,7 +302,9 @@ def undo(order: Order, command: Command, at: Instant) -> Decided:
         return order, refused("nothing_to_undo", "Nothing can be undone.", state=order.status)
     old = {line.line: line for line in before.lines}
     lines = tuple(old.pop(line.line, line) for line in order.lines if line.line not in before.added)
-    after = agreed(order, command, slot=before.slot, starts_at=before.starts_at, lines=(*lines, *old.values()),
+    found = {line.line: line for line in (*lines, *old.values())}
+    places = dict.fromkeys((*(name for name in before.places if name in found), *found))
+    after = agreed(order, command, slot=before.slot, starts_at=before.starts_at, lines=tuple(found[n] for n in places),
                    previous=None, unsettled=True)  # fmt: skip
     return after, done("undone", version=order.version)
 

@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Any, Literal
 
 from domain.delegation import zone_of
+from domain.money import formatted
 from domain.orders.ledger import NOTHING, ZERO, Share
 from domain.orders.split import PlannedOrder, Slot, Trigger
 from domain.quotes import Billing, Place, Quote, QuoteLine, Recognition
@@ -198,6 +199,8 @@ class Agreed(Value):
     lines: tuple[Line, ...] = ()
     """The lines that it changed, as they were."""
     added: tuple[Id, ...] = ()
+    places: tuple[Id, ...] = ()
+    """All lines in their order."""
 
 
 class Order(RunState):
@@ -374,13 +377,18 @@ def new_order(planned: PlannedOrder, quote: Quote, number: int) -> Order:
     """The order at sequence number 0: nothing happens until it is opened."""
     quoted = {line.id: line for line in quote.lines}
     lines = tuple(new_line(quoted[line.line], line.share) for line in planned.lines)
-    place = planned.slot.ship_to.city if planned.slot.ship_to and planned.slot.ship_to.city else ""
-    total = f"{planned.net_total:,.2f} {quote.currency}"
-    title = " · ".join(part for part in (f"Order {planned.id}", quote.customer.name, place, total) if part)
-    return Order(
-        id=planned.id, quote=quote.id, number=number, customer=quote.customer.name, title=title, owner=quote.owner,
+    made = Order(
+        id=planned.id, quote=quote.id, number=number, customer=quote.customer.name, title="", owner=quote.owner,
         currency=quote.currency, slot=planned.slot, lines=lines,
     )  # fmt: skip
+    return made.model_copy(update={"title": title_of(made)})
+
+
+def title_of(order: Order) -> str:
+    """`Order Q-1-2 · Acme · Porto · €85.00`."""
+    place = order.slot.ship_to.city if order.slot.ship_to else ""
+    total = formatted(order.net_total, order.currency)
+    return " · ".join(part for part in (f"Order {order.id}", order.customer, place, total) if part)
 
 
 def _manner(line: QuoteLine) -> dict[str, Any]:
@@ -421,7 +429,7 @@ def day_begins(day: date, zone: tzinfo) -> datetime:
 
 
 def with_instants(now: Order, at: datetime) -> Order:
-    """The order with the instants that its days mean, where those are new; and when time acts on it next."""
+    """The order with the instants that its days mean, where those are new; its title, and when time acts on it next."""
     update: dict[str, Any] = {}
     if now.starts_at is None and now.phase is Phase.WAITING:
         update["starts_at"] = start_of(now.slot.trigger, now.slot.ship_to, at)
@@ -430,7 +438,7 @@ def with_instants(now: Order, at: datetime) -> Order:
         begins = start_of(Trigger(start="date", on=change.effective), now.slot.ship_to, at)
         update["change"] = change.model_copy(update={"effective_at": begins})
     known = now.model_copy(update=update)
-    return known.model_copy(update={"due": known.next_due})
+    return known.model_copy(update={"due": known.next_due, "title": title_of(known)})
 
 
 def is_to_come(day: date, at: datetime) -> bool:

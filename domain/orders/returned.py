@@ -1,12 +1,14 @@
 """Goods that come back: announced, then received or declined. What comes back frees nothing of the quote."""
 
 from collections.abc import Mapping
+from datetime import date
 from decimal import Decimal
 from enum import StrEnum
 
 from domain.errors import Invalid
 from domain.orders.ledger import ZERO, Share
 from domain.orders.order import Order
+from domain.orders.payload import day_of
 from domain.orders.split import OrderLine, PlannedOrder, Slot
 from domain.quotes import Quantity
 from domain.runs import Command, Outcome, RunState, Visible, done, refused, text_of
@@ -32,6 +34,8 @@ class Return(RunState):
     status: ReturnStatus = ReturnStatus.NEW
     words: StorableText = ""
     """Why it was declined."""
+    arrived_on: date | None = None
+    """The day on which it came back, where that was told."""
     closed_at: Instant | None = None
 
     @property
@@ -94,17 +98,19 @@ def _apply(state: Return, command: Command, at: Instant) -> tuple[Return, Outcom
     if command.verb == "open" and state.status is ReturnStatus.NEW:
         arrived = command.payload.get("arrived") is True
         opened = ReturnStatus.RECEIVED if arrived else ReturnStatus.ANNOUNCED
-        return state.model_copy(update={"status": opened}), done(opened.value, state=opened)
+        update = {"status": opened, "arrived_on": day_of(command.payload.get("on"))}
+        return state.model_copy(update=update), done(opened.value, state=opened)
     if state.status is not ReturnStatus.ANNOUNCED:
         return state, refused("return_closed", f"This return is {state.status}.", state=state.status)
     if command.verb == "arrived":
-        return state.model_copy(update={"status": ReturnStatus.RECEIVED}), done("received", state=ReturnStatus.RECEIVED)
+        update = {"status": ReturnStatus.RECEIVED, "arrived_on": day_of(command.payload.get("on"))}
+        return state.model_copy(update=update), done("received", state=ReturnStatus.RECEIVED)
     if command.verb == "decline":
         words = text_of(command.payload.get("reason"), 1_000).strip()
         if not words:
             return state, refused("comment_required", "Say why it is declined.", field="reason")
-        update = {"status": ReturnStatus.DECLINED, "words": words}
-        return state.model_copy(update=update), done("declined", state=ReturnStatus.DECLINED, reason=words)
+        declined: dict[str, object] = {"status": ReturnStatus.DECLINED, "words": words}
+        return state.model_copy(update=declined), done("declined", state=ReturnStatus.DECLINED, reason=words)
     return state, refused("unknown_verb", "A return does not know that act.")
 
 

@@ -162,5 +162,7 @@ def _check(was: Order, now: Order, quote: Quote, today: date) -> None:
     if now.phase in (Phase.WAITING, Phase.FALLOUT) or changed:
         check_bundles(lines, [after])
     check_whole(lines, {name: q for name, q in after.items() if q != before.get(name)})
-    if quote.order_by and quote.order_by < today and any(q > before.get(name, ZERO) for name, q in after.items()):
+    undone = was.previous.lines if was.previous and now.previous is None else ()
+    allowed = before | {line.line: max(line.share.quantity, before.get(line.line, ZERO)) for line in undone}
+    if quote.order_by and quote.order_by < today and any(q > allowed.get(name, ZERO) for name, q in after.items()):
         raise Invalid.field("lines", f"more could be ordered until {quote.order_by}")

@@ -8,7 +8,7 @@ from domain.approvals.card import Card, Say
 from domain.approvals.subject import Subject
 from domain.money import converted, formatted
 from domain.orders.ledger import NOTHING
-from domain.orders.order import Order
+from domain.orders.order import Order, Phase
 from domain.orders.payload import day_of
 from domain.values import digest, plain_number
 
@@ -18,6 +18,7 @@ def change_subject(
     say: Say = Say(),
 ) -> Subject:  # fmt: skip
     """`was` and `now` are the order before and with the change; amounts are in the company's currency."""
+    now = _as_it_counts(now)
     before, after = (converted(order.net_total, was.currency, rates) for order in (was, now))
     rate = converted(Decimal(1), was.currency, rates)
     shares = {line.line: line for line in (*now.lines, *was.lines)}
@@ -48,6 +49,14 @@ def change_subject(
     )  # fmt: skip
 
 
+def _as_it_counts(order: Order) -> Order:
+    """Nothing of a cancelled order is delivered or owed."""
+    if order.phase is not Phase.CANCELLED:
+        return order
+    lines = tuple(line.model_copy(update={"share": NOTHING}) for line in order.lines)
+    return order.model_copy(update={"lines": lines})
+
+
 def change_card(was: Order, now: Order) -> Card:
     """`Order Q-1-2 · Acme · 473.46 → 568.20 EUR`, in figures."""
     amounts = (was.net_total, now.net_total)
@@ -60,7 +69,7 @@ def _money(was: Order, now: Order) -> str:
 
 def in_words(was: Order, now: Order) -> str:
     """What is different, for whoever decides: `Order Q-1-2: Cooler 10 → 12; to Faro`."""
-    parts = []
+    parts, now = [], _as_it_counts(now)
     for line in {line.line: line for line in (*now.lines, *was.lines)}.values():
         old, new = ((found.share.quantity if (found := order.line(line.line)) else Decimal(0)) for order in (was, now))
         if old != new:

@@ -312,3 +312,60 @@ async def test_days_at_the_edges_of_the_calendar_are_refused_by_field(api: Api, 
     ):
         answer = await api.call(who, "POST", f"/v1/{path}", json=body)
         assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, field)
+
+
+async def test_a_wrong_report_is_corrected_and_everything_that_followed_in_the_open_period(api: Api) -> None:
+    id = await active(api, PUMPS)
+    await done(api, "bruno", f"orders/{id}/deliveries", id="D-1", lines={"1": "10"}, serials={"1": ["A1", "A2"]})
+    assert (await months(api))["2026-03"] == ("284.33", "0.00")
+    api.bench.clock.forward(days=31)
+    await done(api, "freyja", "periods/2026-03/close")
+    wrong = {"what": "delivery", "id": "D-1", "lines": {"1": "4"}}
+    await done(api, "bruno", f"orders/{id}/corrections", 422, **wrong)
+    await done(api, "bruno", f"orders/{id}/corrections", **wrong, reason="the carrier miscounted")
+    found = await months(api)
+    assert (found["2026-03"], found["2026-04"]) == (("284.33", "0.00"), ("-170.60", "170.60"))
+    seen = await get(api, "customers/C-1")
+    assert [(a["quantity"], a["price"]) for a in seen["assets"]] == [("4", "113.73")]
+    assert [e["quantity"] for e in await get(api, "customers/C-1/entitlements", "dina")] == ["4"]
+    await done(api, "bruno", f"orders/{id}/deliveries", id="D-2", lines={"1": "6"})
+    assert (await months(api))["2026-04"] == ("0.00", "0.00")
+    assert [e["verb"] for e in (await get(api, f"orders/{id}/audit"))["items"]].count("correct") == 1
+
+
+async def test_a_serial_number_is_delivered_once_until_it_comes_back(api: Api) -> None:
+    id = await active(api, PUMPS)
+    await done(api, "bruno", f"orders/{id}/deliveries", id="D-1", lines={"1": "2"}, serials={"1": ["A1", "A2"]})
+    again = {"id": "D-2", "lines": {"1": "1"}, "serials": {"1": ["A1"]}}
+    wrong = await done(api, "bruno", f"orders/{id}/deliveries", 409, **again)
+    assert wrong["field"] == "serials.1"
+    await done(api, "bruno", f"orders/{id}/returns", id="R", lines={"1": "1"}, reason="broken", arrived=True,
+               serials={"1": ["A1"]}, on="2026-03-02")  # fmt: skip
+    await done(api, "bruno", f"orders/{id}/deliveries", **{**again, "id": "D-3"})
+
+
+async def test_a_return_counts_on_its_own_day_and_not_before_the_delivery(api: Api) -> None:
+    id = await active(api, PUMPS)
+    await done(api, "bruno", f"orders/{id}/deliveries", id="D-1", lines={"1": "10"})
+    api.bench.clock.forward(days=60)
+    body = {"id": "R", "lines": {"1": "1"}, "reason": "broken", "arrived": True}
+    for wrong in ("2026-03-01", "2026-06-30"):
+        assert (await done(api, "bruno", f"orders/{id}/returns", 422, **body, on=wrong))["errors"][0]["field"] == "on"
+    await done(api, "bruno", f"orders/{id}/returns", **body, on="2026-03-20")
+    assert (await months(api))["2026-03"] == ("255.90", "0.00")
+
+
+async def test_nobody_accepts_before_the_delivery(api: Api) -> None:
+    id = await active(api, {**PUMPS, "acceptance_days": 60})
+    await done(api, "bruno", f"orders/{id}/deliveries", id="D-1", lines={"1": "10"})
+    wrong = await done(api, "dina", f"orders/{id}/customer-acceptance", 422, on="2026-03-01")
+    assert wrong["errors"][0]["field"] == "on"
+
+
+@pytest.mark.parametrize("currency", ["ISK", "EUR"])
+async def test_a_total_finer_than_the_currency_is_refused(api: Api, currency: str) -> None:
+    line = a_line("1", quantity="3", list_price="33.333" if currency == "EUR" else "399.6",
+                  net_total="99.999" if currency == "EUR" else "1198.8")  # fmt: skip
+    answer = await api.call("rita", "PUT", "/v1/quotes/Q-9", json={
+        "customer": {"id": "C-1", "name": "Acme"}, "currency": currency, "owner": "rita", "lines": [line]})  # fmt: skip
+    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "lines[0].net_total")

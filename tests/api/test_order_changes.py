@@ -6,6 +6,7 @@ import pytest
 
 from tests.api.test_orders import accepted, ordered
 from tests.apiclient import Api
+from tests.support import GROWING_ALONE
 
 MANUAL = {"trigger": {"start": "manual"}}
 SIX = {"way": "hand", "groups": [{"slot": MANUAL, "lines": {"1": "6", "2": "4"}}]}
@@ -13,6 +14,7 @@ SIX = {"way": "hand", "groups": [{"slot": MANUAL, "lines": {"1": "6", "2": "4"}}
 
 async def an_order(api: Api, active: bool = False, **quote: Any) -> str:
     """Six of ten pieces of line 1 and all of line 2, waiting for somebody's word; or with the back office."""
+    await api.bench.publish(GROWING_ALONE)
     await accepted(api, **quote)
     (id,) = await ordered(api, **SIX)
     if active:
@@ -235,6 +237,7 @@ async def test_an_order_follows_another_and_no_circle_is_made(api: Api) -> None:
 
 async def test_a_cancelled_predecessor_holds_who_waits_for_it(api: Api) -> None:
     await accepted(api)
+    await api.bench.publish(GROWING_ALONE)
     after = {"trigger": {"start": "after", "after": "Q-1-1"}}
     one, two = await ordered(
         api, way="hand", groups=[{"slot": MANUAL, "lines": {"1": "4"}}, {"slot": after, "lines": {"2": "4"}}]
@@ -299,3 +302,83 @@ async def test_a_version_that_the_page_cannot_have_shown_is_refused_and_not_pass
             answer = await api.client.post(f"/orders/{id}/{act}", data=typed, headers=signed_in)
             assert answer.status_code == 422, (act, version)
     assert await order(api, id) == before
+
+
+SHRINKING = """
+kind: order_change
+rules:
+- name: shrinks
+  title: Finance director
+  step: 10
+  conditions: [{index: 1, field: net_change_percent, operator: less_than, value: -50}]
+  ask: {user: fabio}
+"""
+
+
+@pytest.mark.parametrize(("verb", "active"), [("cancel", False), ("cancel", True), ("close-short", True)])
+@pytest.mark.parametrize("decision", ["approve", "reject"])
+async def test_whatever_changes_what_the_customer_gets_is_judged_by_the_policy(
+    api: Api, active: bool, verb: str, decision: str
+) -> None:
+    id = await an_order(api, active=active)
+    await api.bench.publish(SHRINKING)
+    asked = await done(api, "dina", f"orders/{id}/{verb}", reason="the shop closes")
+    assert asked["outcome"]["code"] == "needs_approval"
+    assert [each["status"] for each in (await api.call("bruno", "GET", "/v1/erp/documents")).json()["items"]] == [
+        "accepted"
+    ] * active
+    (item,) = (await api.call("fabio", "GET", "/v1/inbox")).json()["items"]
+    assert "P-1 6 → 0" in item["reasons"][0]
+    await done(api, "fabio", f"approvals/{item['approval']}/{decision}", digest=item["digest"], comment="so")
+    shown = await order(api, id)
+    if decision == "reject":
+        assert (shown["status"], shown["order"].get("change")) == ("active" if active else "scheduled", None)
+        return
+    if active:
+        await done(api, "bruno", f"erp/documents/{id}/accept", version=shown["order"]["version"])
+    assert (await order(api, id))["status"] == "cancelled"
+
+
+async def test_a_hold_is_released_by_whom_it_belongs_to_or_an_admin(api: Api) -> None:
+    id = await an_order(api)
+    for owner, wrong, right in (
+        ("finance", "dina", "freyja"),
+        ("desk", "freyja", "dina"),
+        ("quality", "dina", "bruno"),
+        ("finance", "bruno", "root"),
+    ):
+        held = await done(api, "dina", f"orders/{id}/hold", reason="look first", owner=owner)
+        hold = held["outcome"]["facts"]["hold"]
+        refused = await done(api, wrong, f"orders/{id}/release", 403, hold=hold)
+        assert "belongs to" in refused["detail"]
+        await done(api, right, f"orders/{id}/release", hold=hold)
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("amend", {"lines": {"1": "5"}, "quantity": "7"}), ("cancel", {"forgood": True}), ("hold", {"reason": "x", "until": "y"}),
+        ("reschedule", {"on": "2026-05-01", "at": "noon"}), ("deliveries", {"id": "D", "lines": {"1": "1"}, "date": "2026-03-02"}),
+        ("returns", {"id": "R", "lines": {"1": "1"}, "reason": "x", "day": "2026-03-02"}),
+    ],
+)  # fmt: skip
+async def test_a_member_that_nobody_knows_is_refused_by_its_name(api: Api, path: str, body: dict[str, Any]) -> None:
+    id = await an_order(api)
+    who = "bruno" if path in ("deliveries", "returns") else "dina"
+    wrong = await done(api, who, f"orders/{id}/{path}", 422, **body)
+    assert wrong["errors"][0]["field"] == next(
+        name for name in body if name in ("quantity", "forgood", "until", "at", "date", "day")
+    )
+
+
+async def test_a_promise_for_a_day_that_is_over_is_refused(api: Api) -> None:
+    wrong = await done(api, "dina", f"orders/{await an_order(api)}/amend", 409, promised="2026-01-01")
+    assert wrong["field"] == "promised"
+
+
+async def test_the_title_of_an_order_follows_its_place_and_amount(api: Api) -> None:
+    id = await an_order(api)
+    await done(api, "dina", f"orders/{id}/amend", lines={"1": "5"}, ship_to={"city": "Porto"})
+    assert (await order(api, id))["order"]["title"] == f"Order {id} · Acme · Porto · €176.14"
+    await done(api, "dina", f"orders/{id}/undo")
+    assert (await order(api, id))["order"]["title"] == f"Order {id} · Acme · €204.57"

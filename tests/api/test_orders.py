@@ -7,7 +7,7 @@ import pytest
 
 from tests.api.test_quotes import submitted
 from tests.apiclient import Api
-from tests.support import a_line
+from tests.support import GROWING_ALONE, a_line
 
 LINES = [
     a_line("1", quantity="10", list_price="33.45", ship_to={"city": "Porto", "time_zone": "Europe/Lisbon"}),
@@ -116,6 +116,7 @@ async def test_what_is_left_is_ordered_later_until_the_last_day(api: Api) -> Non
 
 async def test_a_cancelled_order_gives_its_goods_back_or_ends_them_for_good(api: Api) -> None:
     await accepted(api)
+    await api.bench.publish(GROWING_ALONE)
     manual = {"trigger": {"start": "manual"}}
     one, two = await ordered(
         api, way="hand", groups=[{"slot": manual, "lines": {"1": "4"}}, {"slot": manual, "lines": {"1": "6"}}]

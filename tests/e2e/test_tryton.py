@@ -14,16 +14,17 @@ from typing import Any
 import pytest
 
 from doctor import Doctor
+from domain.approvals.exchange import read_policy
 from erp.tryton.install import DATABASE, HOST, Server
 from erp.tryton.rpc import quantity_of
-from services.samples import load
+from services.samples import SYSTEM, load
 from stack import Ports, Stack
 from tests.conftest import ROOT, Live, house_of
 from tests.e2e.conftest import LIMITS, SOAK, until
 from tests.e2e.test_stack import BIN
 from tests.erp.proxy import Proxy, bad_line
 from tests.erp.tryton import TrytonProcess, needs_tryton, tryton_process
-from tests.support import a_line, a_quote
+from tests.support import GROWING_ALONE, a_line, a_quote
 
 pytestmark = [pytest.mark.e2e, needs_tryton]
 WAVES, EACH = (200 if SOAK else 100), 4
@@ -56,6 +57,7 @@ async def land(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Land]:
         house = house_of(stack)
         try:
             await load(house.office, house.access)
+            await house.policies.publish_policy(SYSTEM, read_policy(GROWING_ALONE))
             yield Land(Live(stack, house), process, line)
         finally:
             await house.close()

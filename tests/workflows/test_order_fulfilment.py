@@ -19,7 +19,7 @@ from domain.quotes import Acceptance, Place
 from services.commands import CommandReceipt
 from storage import orders
 from storage.tables import ErpDocumentRow, EventRow
-from tests.support import a_line
+from tests.support import GROWING_ALONE, a_line
 from tests.workflows.conftest import Office
 
 PORTO = Place(city="Porto", time_zone="Europe/Lisbon")
@@ -28,6 +28,7 @@ PORTO = Place(city="Porto", time_zone="Europe/Lisbon")
 @pytest.fixture
 async def desk(office: Office) -> AsyncIterator[Office]:
     """An office whose orders are worked on too."""
+    await office.publish(GROWING_ALONE)
     async with office.orders_worker():
         yield office
 

@@ -22,7 +22,7 @@ from erp.port import Answer, Blind, Outcome, Refused, Unavailable, Unknown
 from replaying import replayer
 from storage.tables import ErpDocumentRow
 from tests.conftest import CHEAP, SECRET, some_settings
-from tests.support import Clock
+from tests.support import GROWING_ALONE, Clock
 from tests.workflows.conftest import Office
 from tests.workflows.test_order_fulfilment import agreed, an_order, ask, recorded, until_status
 from workflows.contracts import ERP_QUEUE
@@ -73,6 +73,7 @@ async def connected(skipping: WorkflowEnvironment, sqlite_company: Path, tmp_pat
     office = Office(house, skipping.client, skipping, clock)
     sending = SendToErp(house.path, ErpSender(house.path, erp, 1_000))
     sender = Worker(skipping.client, task_queue=ERP_QUEUE, activities=[sending.send_to_erp])
+    await office.publish(GROWING_ALONE)
     async with office.worker(), office.orders_worker(), sender:
         yield Connected(office, erp)
     await house.close()

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.customers.proration import MEASURES, measure, prorated
+from domain.customers.proration import MEASURES, measure, months_after, prorated
 from domain.money import rounded
 from tests.domain.customers.makers import day
 
@@ -53,3 +53,12 @@ def test_days_and_billing_months_add_up_wherever_a_span_is_cut(cycle: int, first
     for policy in ("actual_days", "months_and_days_of_billing_month"):
         parts = measure((first, middle), policy, cycle) + measure((middle, last), policy, cycle)  # type: ignore[arg-type]
         assert abs(parts - measure((first, last), policy, cycle)) < Decimal("1e-20")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("policy", ["months_and_days_of_billing_month", "months_and_thirtieths"])
+@pytest.mark.parametrize("first", [date(2025, 8, 29), date(2025, 8, 30), date(2025, 8, 31)])
+def test_whole_months_are_whole_whatever_the_day_and_keep_their_day_when_they_go_on(policy: str, first: date) -> None:
+    half, year = months_after(first, 6), months_after(first, 12)
+    assert prorated(Decimal(600), (first, half), (first, half), policy, "EUR") == 600
+    assert prorated(Decimal(600), (first, half), (half, year), policy, "EUR") == 600
+    assert prorated(Decimal(1200), (first, year), (first, half), policy, "EUR") == 600
