@@ -145,7 +145,7 @@ def build(
     path = CommandPath(database, temporal, clock, Applier(types, audit_key, clock))
     office = Office(
         database, path, clock, audit_key, settings.company_currency, tuple(settings.chat_schemes.split(",")),
-        settings.chat_to_private_addresses, say_of(settings), settings.sla_hours,
+        settings.chat_to_private_addresses, say_of(settings), settings.sla_hours, settings.company_zone,
     )  # fmt: skip
     links = Links(settings.secret.get_secret_value(), settings.base_url, settings.reply_domain)
     approvals, orders = Approvals(office), Orders(office, settings.acceptance_required)

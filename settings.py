@@ -61,6 +61,8 @@ class Settings(BaseSettings):
     company_language: Language = Language.ENGLISH
     """What ops read in the Temporal UI."""
     company_currency: str = Field(default="EUR", pattern=r"^[A-Z]{3}$")
+    company_zone: str = "UTC"
+    """By whose calendar policies have days and the books have months."""
     smtp_host: str = "127.0.0.1"
     smtp_port: int = 1025
     smtp_username: str = ""

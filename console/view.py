@@ -8,7 +8,7 @@ from secrets import token_hex
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from babel.dates import format_date, format_datetime, format_timedelta
+from babel.dates import format_date, format_time, format_timedelta
 from babel.numbers import NumberFormatError, format_decimal, get_decimal_symbol, get_group_symbol, parse_decimal
 from fastapi import Request
 from fastapi.responses import HTMLResponse
@@ -19,6 +19,7 @@ from domain.approvals.card import percent_in_words
 from domain.approvals.round import Round, explained
 from domain.errors import Invalid
 from domain.money import formatted
+from domain.orders.order import Order
 from domain.people import Person, Role
 from domain.permissions import Reach, allows, reaches
 from domain.values import plain_number
@@ -100,7 +101,16 @@ class Reader:
         return "–" if value is None else percent_in_words(value, self.locale)
 
     def when(self, at: datetime | None) -> str:
-        return format_datetime(at.astimezone(self.zone), "medium", locale=self.locale) if at else ""
+        """An instant on the reader's clock, to the minute."""
+        if at is None:
+            return ""
+        there = at.astimezone(self.zone)
+        return f"{format_date(there, 'medium', locale=self.locale)}, {format_time(there, 'short', locale=self.locale)}"
+
+    def starts(self, order: Order) -> str:
+        """When an order starts: a day is that of its place, whoever reads it; an instant is on the reader's clock."""
+        on = order.slot.trigger.on
+        return self.day(on) if on else self.when(order.starts_at)
 
     def day(self, day: date) -> str:
         return format_date(day, "medium", locale=self.locale)

@@ -12,7 +12,7 @@ from domain.customers.holdings import Asset, Subscription, assets, subscriptions
 from domain.customers.proration import months_after
 from domain.customers.revenue import month_of
 from domain.errors import Invalid, NotFound
-from domain.orders.order import Order, Phase, is_to_come
+from domain.orders.order import Order, Phase
 from domain.orders.split import Coterm
 from domain.people import Person
 from domain.permissions import allows
@@ -74,7 +74,7 @@ class Customers:
 
         Orders and approvals are those of now; it takes the same few queries however many there are."""
         authorise(person, "customers.read")
-        day = on or self._office.clock().date()
+        day = on or self._office.today_of(person)
         async with self._office.database.reading() as session:
             name = await self._name(session, id)
             known = await facts.of_customer(session, id, known_at)
@@ -109,7 +109,7 @@ class Customers:
         async with self._office.database.reading() as session:
             await self._name(session, id)
             known = await facts.of_customer(session, id, known_at)
-        return entitlements(known, on or self._office.clock().date(), known_at, self._office.sla_hours)
+        return entitlements(known, on or self._office.today_of(person), known_at, self._office.sla_hours)
 
     async def check(self, person: Person, id: str) -> None:
         """Raises NotFound."""
@@ -124,7 +124,7 @@ class Customers:
         return name
 
     async def _revenue(self, session: AsyncSession, id: str, known_at: datetime | None) -> list[RevenueMonth]:
-        this = month_of(self._office.clock().date())
+        this = month_of(self._office.company_day())
         first, last = months_after(this, -SHOWN_MONTHS), months_after(this, SHOWN_MONTHS)
         return list(with_remaining(await revenue.by_month(session, "company", last, known_at, id, first)))
 
@@ -160,12 +160,12 @@ class Customers:
         Raises NotFound, Invalid."""
         authorise(caller.person, "orders.steer")
         office, now = self._office, self._office.clock()
-        if on and is_to_come(on, now):
+        if on and on > office.today_of(caller.person):
             raise Invalid.field("on", "is a day to come; write down an acceptance that was given")
         async with office.database.writing() as session:
             state = await _order(session, order, lock=True)
             known = await facts.of_orders(session, [order])
-            accepted = _acceptances(state, known, lines, on or now.date(), now, caller.command_id)
+            accepted = _acceptances(state, known, lines, on or office.today_of(caller.person), now, caller.command_id)
             if any(fact.id == accepted[0].id for fact in known):
                 return accepted
             await facts.append(session, accepted)

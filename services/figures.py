@@ -41,7 +41,7 @@ class Figures:
     async def orders(self, person: Person, first: date | None, last: date | None) -> OrderFigures:
         """On time between two days, the last ninety unless told; the rest as of now. Raises Invalid."""
         authorise(person, "figures.read")
-        today = self._office.clock().date()
+        today = self._office.today_of(person)
         last = last or today
         first = first or last - timedelta(days=USUAL_DAYS)
         if not first <= last <= first + timedelta(days=MOST_DAYS):

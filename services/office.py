@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.approvals.card import Say
 from domain.audit import Entry
+from domain.delegation import zone_of
 from domain.errors import NotAllowed
 from domain.people import Person
 from domain.permissions import Reach, reaches
@@ -30,6 +31,15 @@ class Office:
     """The company's language: what ops read in Temporal."""
     sla_hours: Mapping[str, int] = field(default_factory=dict)
     """Within how many hours each level of service answers."""
+    company_zone: str = "UTC"
+
+    def today_of(self, person: Person) -> date:
+        """The day it is for somebody, on their own calendar."""
+        return self.clock().astimezone(zone_of(person.time_zone)).date()
+
+    def company_day(self) -> date:
+        """The day of policies and of the books."""
+        return self.clock().astimezone(zone_of(self.company_zone)).date()
 
     async def note(
         self, session: AsyncSession, caller: Caller, subject: str, verb: str, digest: str = "", **facts: Any

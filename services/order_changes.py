@@ -104,7 +104,7 @@ async def derived(
     if "ship_to" in asked:
         check_zone(Place.model_validate(asked["ship_to"]), "ship_to")
     if "coterm" in asked:
-        first = day_at(order.starts_at, order.slot.ship_to) or office.clock().date()
+        first = day_at(order.starts_at, order.slot.ship_to) or office.company_day()
         await brought_about.check_end(
             session, await brought_about.customer_of(session, order.id), asked["coterm"], first
         )
@@ -148,10 +148,10 @@ async def _planned(
     then = in_effect(order, command, ledger, quote, now)
     if not then.outcome.applied:
         return None
-    rates = (await people.rates(session, office.company_currency)).on(now.date())
+    rates = (await people.rates(session, office.company_currency)).on(office.company_day())
     owner = await people.load_person(session, order.owner)
     subject = change_subject(order, then.order, command.payload, rates, owner.unit if owner else "", office.say)
-    plan, _ = await plan_for(session, stored.policy, subject, command.actor, order.status.value, now)
+    plan, _ = await plan_for(session, office, stored.policy, subject, command.actor, order.status.value)
     if plan.unresolved:
         nobody = plan.unresolved[0]
         raise Unresolved(

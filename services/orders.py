@@ -71,7 +71,7 @@ class Orders:
         office, now, id = self._office, self._office.clock(), stored.quote.id
         if stored.valid_until and stored.valid_until <= now:
             raise Locked("The approval has ended. Submit the quote again.", state="lapsed")
-        if acceptance.on > now.date():
+        if acceptance.on > office.today_of(caller.person):
             raise Invalid.field("on", "is a day to come; write down a yes that was given")
         update = {"status": QuoteStatus.ACCEPTED, "acceptance": acceptance, "valid_until": None, "changed_at": now}
         accepted = stored.model_copy(update=update)
@@ -109,7 +109,7 @@ class Orders:
             if known := await self._placed_before(session, caller, id, way):
                 return known
             if not self._acceptance_required and stored.status is QuoteStatus.APPROVED:
-                stored = await self._accepted(session, caller, stored, Acceptance(on=office.clock().date()))
+                stored = await self._accepted(session, caller, stored, Acceptance(on=office.today_of(caller.person)))
             planned, number = await self._planned(session, stored, way)
             before, now = await orders.ledger(session, id), office.clock()
             await orders.move(session, id, before, planned.ledger)
@@ -150,14 +150,14 @@ class Orders:
         if not self.orderable(stored):
             state = stored.status.value
             raise Locked(f"The customer has not accepted this quote yet; it is {state}.", state=state)
-        if stored.quote.order_by and stored.quote.order_by < self._office.clock().date():
+        if stored.quote.order_by and stored.quote.order_by < self._office.company_day():
             raise Locked(f"It could be ordered until {stored.quote.order_by}.", state="too_late")
         number = await orders.next_number(session, stored.quote.id)
         planned = split(stored.quote, await self._ledger(session, stored), way, number)
         named = {order.slot.trigger.after for order in planned.orders if order.slot.trigger.after}
         others = await orders.waited_for(session, named, stored.quote.customer.id) if named else set()
         for order in planned.orders:
-            first = order.slot.trigger.on or self._office.clock().date()
+            first = order.slot.trigger.on or self._office.company_day()
             await brought_about.check_end(session, stored.quote.customer.id, order.slot.coterm, first)
         check_starts(planned.orders, others, self._office.clock(), stored.quote.order_by, chosen=way.way != "fields")
         return planned, number

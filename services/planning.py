@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from decimal import Decimal
 
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -45,8 +44,8 @@ async def planned(session: AsyncSession, office: Office, drafted: Drafted, submi
     stored = await policies.current(session, "quote")
     if stored is None:
         raise NotFound("No approval policy for quotes is published yet. An approvals admin must publish one.")
-    policy, quote, now = stored.policy, drafted.quote, office.clock()
-    rates = (await people.rates(session, office.company_currency)).on(now.date())
+    policy, quote = stored.policy, drafted.quote
+    rates = (await people.rates(session, office.company_currency)).on(office.company_day())
     owner = await people.load_person(session, quote.owner)
 
     def as_subject(other: Quote, rates: Mapping[str, Decimal] = rates) -> Subject:
@@ -58,15 +57,16 @@ async def planned(session: AsyncSession, office: Office, drafted: Drafted, submi
     subject = as_subject(quote)
     earlier = await rounds.rounds_of(session, f"quote:{quote.id}") if drafted.round else []
     past = Past(past_decisions(earlier), added_approvals(earlier), at_rate)
-    found, judgements = await plan_for(session, policy, subject, submitter, drafted.status.value, now, past)
+    found, judgements = await plan_for(session, office, policy, subject, submitter, drafted.status.value, past)
     return Planned(stored, subject, found, judgements, as_subject)
 
 
 async def plan_for(
-    session: AsyncSession, policy: Policy, subject: Subject, submitter: str, status: str, now: datetime,
+    session: AsyncSession, office: Office, policy: Policy, subject: Subject, submitter: str, status: str,
     past: Past = NO_PAST,
 ) -> tuple[Plan, list[Judgement]]:  # fmt: skip
     """The plan of any subject, with everybody whom its policy may ask looked up, and who stands in for them."""
+    now = office.clock()
     named = [who for _, who in policy.people_named()]
     asked = {str(subject.fields.get(who.field)) for who in named if who.field} | {submitter}
     asked |= {who.user for who in named if who.user}
@@ -78,4 +78,4 @@ async def plan_for(
     asked |= {who for given in past.decisions if isinstance(given, Given) for who in (*given.by, *given.seats)}
     directory = await people.directory(session, asked, groups)
     directory = directory.model_copy(update={"delegations": tuple(standing), "at": now})
-    return plan(policy, subject, directory, submitter, status, now.date(), past)
+    return plan(policy, subject, directory, submitter, status, office.company_day(), past)

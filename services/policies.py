@@ -93,7 +93,7 @@ class Policies:
 
     async def suspicious(self, policy: Policy) -> list[dict[str, str]]:
         """What may be published and yet deserves a second look."""
-        return warnings(policy, await self._directory(policy), self._office.clock().date())
+        return warnings(policy, await self._directory(policy), self._office.company_day())
 
     async def _directory(self, policy: Policy) -> Directory:
         named = [who for _, who in policy.people_named()]

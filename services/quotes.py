@@ -196,7 +196,7 @@ class Quotes:
             past = await rounds.past_hours(session, found.plan)
         policy, needed = found.policy, found.plan
         open_ones = {a.rule for a in needed.approvals if a.carried is None} | {u.rule for u in needed.unresolved}
-        status, today = drafted.status.value, now.date()
+        status, today = drafted.status.value, office.company_day()
         return Preview(
             quote=quote, policy_version=policy.version, plan=needed, names=names, stand_ins=stand_ins,
             findings=[judged.finding() for judged in found.judgements], expected_hours=expected_hours(needed, past),

@@ -1,7 +1,7 @@
 """Finance's questions: what is recognised and what remains, by month, as known when; and closing months."""
 
 from collections.abc import Iterable
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 
 from domain.customers.proration import months_after
 from domain.customers.revenue import check_closing, month_of
@@ -16,6 +16,8 @@ from storage import facts, revenue
 from storage.revenue import Booked, By, Sums
 
 MOST_MONTHS = 240
+WEST = timedelta(hours=12)
+"""A day ends last where clocks are so far behind UTC: a month closes once it is over everywhere."""
 
 
 class RevenueMonth(Value):
@@ -62,7 +64,7 @@ class Revenue:
         async with self._office.database.reading() as session:
             entries = await revenue.of_order(session, order)
         price = revenue.total(entries, "price")
-        recognised = revenue.total(entries, "earned", self._office.clock().date())
+        recognised = revenue.total(entries, "earned", self._office.company_day())
         return OrderRevenue(price=price, recognised=recognised, remaining=price - recognised, entries=entries)
 
     async def closed_through(self, person: Person) -> date | None:
@@ -76,7 +78,7 @@ class Revenue:
         office = self._office
         async with office.database.writing() as session:
             closed = await facts.closed_through(session, closing=True)
-            check_closing(month, closed, office.clock().date())
+            check_closing(month, closed, min(office.company_day(), (office.clock() - WEST).date()))
             await facts.close(session, month)
             await office.note(session, caller, "books", "close_period", month=f"{month:%Y-%m}")
 

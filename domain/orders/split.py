@@ -54,10 +54,12 @@ class Slot(Value):
 
 
 class Whole(Value):
-    """Everything that is left, as one order."""
+    """Everything that is left, as one order for each place that its lines name."""
 
     way: Literal["whole"] = "whole"
     slot: Slot = Slot()
+    together: bool = False
+    """One order for lines of several places, too."""
 
 
 class ByFields(Value):
@@ -89,6 +91,7 @@ class Even(Value):
     first: Day | None = None
     every: Literal["day", "week", "month", "quarter", "year"] = "month"
     slot: Slot = Slot()
+    together: bool = False
 
 
 Way = Annotated[Whole | ByFields | ByHand | Even, Field(discriminator="way")]
@@ -168,11 +171,33 @@ def order_id(quote: str, number: int) -> str:
 
 
 def _parts(quote: Quote, left: Mapping[str, Decimal], way: Way) -> Iterable[Part]:
-    if isinstance(way, Whole):
-        return [(way.slot, dict(left))]
+    if isinstance(way, ByFields):
+        return _by_fields(quote, left, way)
+    parts: Iterable[Part]
     if isinstance(way, ByHand):
-        return [(group.slot, dict(group.lines)) for group in way.groups]
-    return _evenly(quote, left, way) if isinstance(way, Even) else _by_fields(quote, left, way)
+        parts, together = [(group.slot, dict(group.lines)) for group in way.groups], True
+    else:
+        parts = [(way.slot, dict(left))] if isinstance(way, Whole) else _evenly(quote, left, way)
+        together = way.together
+    return [one for part in parts for one in _by_place(quote, part, together)]
+
+
+def _by_place(quote: Quote, part: Part, together: bool) -> Iterable[Part]:
+    """One part for each place that the lines name, unless a place is given: an order goes to one.
+
+    With `together` it stays one part, which goes to their place where they name only one."""
+    slot, some = part
+    if slot.ship_to is not None:
+        return [part]
+    lines = {line.id: line for line in quote.lines}
+    places = {id: _head(lines[id], lines).ship_to for id in some if id in lines}
+    groups = _distinct(places.get(id) for id in some)
+    if together and len(groups) > 1:
+        return [part]
+    return [
+        (slot.model_copy(update={"ship_to": place}), {id: q for id, q in some.items() if places.get(id) == place})
+        for place in groups
+    ]
 
 
 def _check_fields(quote: Quote, fields: Iterable[str]) -> None:

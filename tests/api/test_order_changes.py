@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.api.test_orders import accepted, ordered
+from tests.api.test_orders import accepted, approved, ordered
 from tests.apiclient import Api
 from tests.support import GROWING_ALONE
 
@@ -382,3 +382,25 @@ async def test_the_title_of_an_order_follows_its_place_and_amount(api: Api) -> N
     assert (await order(api, id))["order"]["title"] == f"Order {id} · Acme · Porto · €176.14"
     await done(api, "dina", f"orders/{id}/undo")
     assert (await order(api, id))["order"]["title"] == f"Order {id} · Acme · €204.57"
+
+
+async def test_a_day_is_shown_as_the_day_of_its_place_whoever_reads_it(api: Api) -> None:
+    await accepted(api)
+    berlin = {
+        "ship_to": {"city": "Berlin", "time_zone": "Europe/Berlin"},
+        "trigger": {"start": "date", "on": "2026-03-28"},
+    }
+    (id,) = await ordered(api, way="whole", slot=berlin)
+    signed_in = {"Cookie": f"dealwright={await api.token('dina')}"}
+    for page in (f"/orders/{id}", "/orders", "/quotes/Q-1"):
+        shown = (await api.client.get(page, headers=signed_in)).text
+        assert ("Mar 28, 2026" in shown, "Mar 27, 2026" in shown) == (True, False), page
+
+
+async def test_todays_yes_is_recorded_by_the_day_of_who_records_it(api: Api) -> None:
+    await approved(api)
+    api.bench.clock.at = api.bench.clock.at.replace(hour=20)
+    await api.bench.store_person("rita", time_zone="Asia/Tokyo")
+    early = await api.call("rita", "POST", "/v1/quotes/Q-1/accept", json={"on": "2026-03-04"})
+    assert (early.status_code, early.json()["errors"][0]["field"]) == (422, "on")
+    assert (await api.call("rita", "POST", "/v1/quotes/Q-1/accept", json={"on": "2026-03-03"})).status_code == 200

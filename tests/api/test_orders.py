@@ -18,17 +18,21 @@ YES = {"on": "2026-03-02", "po_number": "PO 4711"}
 
 async def accepted(api: Api, **quote: Any) -> None:
     """Q-1, approved and accepted."""
+    await approved(api, **quote)
+    answer = await api.call("rita", "POST", "/v1/quotes/Q-1/accept", json=YES)
+    assert (answer.status_code, answer.json()["status"]) == (200, "accepted")
+
+
+async def approved(api: Api, **quote: Any) -> None:
     await api.call("root", "GET", "/v1/me")
     body = {"lines": [{**line, "discount_percent": "15"} for line in LINES], **quote}
     item = await submitted(api, **body)
     way = f"/v1/approvals/{item['approval']}/approve"
     assert (await api.call("dora", "POST", way, json={"digest": item["digest"]})).status_code == 200
-    answer = await api.call("rita", "POST", "/v1/quotes/Q-1/accept", json=YES)
-    assert (answer.status_code, answer.json()["status"]) == (200, "accepted")
 
 
 async def ordered(api: Api, **way: Any) -> list[str]:
-    answer = await api.call("rita", "POST", "/v1/quotes/Q-1/orders", json=way or {"way": "whole"})
+    answer = await api.call("rita", "POST", "/v1/quotes/Q-1/orders", json=way or {"way": "whole", "together": True})
     assert answer.status_code == 201, answer.text
     return [order["id"] for order in answer.json()["orders"]]
 
@@ -132,7 +136,7 @@ async def test_a_cancelled_order_gives_its_goods_back_or_ends_them_for_good(api:
 async def test_the_same_key_orders_once(api: Api) -> None:
     await accepted(api)
     key = {"Idempotency-Key": "split-1"}
-    way = {"way": "even", "waves": 2}
+    way = {"way": "even", "waves": 2, "together": True}
     first = await api.call("rita", "POST", "/v1/quotes/Q-1/orders", json=way, headers=key)
     again = await api.call("rita", "POST", "/v1/quotes/Q-1/orders", json=way, headers=key)
     assert [o["id"] for o in again.json()["orders"]] == [o["id"] for o in first.json()["orders"]] == ["Q-1-1", "Q-1-2"]
@@ -155,7 +159,7 @@ async def test_many_who_split_one_quote_at_once_never_order_more_than_there_is(a
 
 async def test_who_may_do_what_with_orders(api: Api) -> None:
     await accepted(api)
-    (id,) = await ordered(api, way="whole", slot={"trigger": {"start": "manual"}})
+    (id,) = await ordered(api, way="whole", together=True, slot={"trigger": {"start": "manual"}})
     assert (await api.call("snorri", "GET", f"/v1/orders/{id}")).status_code == 404
     assert (await api.call("snorri", "POST", "/v1/quotes/Q-1/orders", json={"way": "whole"})).status_code == 404
     assert (await api.call("rita", "POST", f"/v1/orders/{id}/go-live")).status_code == 403
@@ -179,7 +183,7 @@ async def test_a_command_that_makes_no_sense_changes_nothing(
     api: Api, verb: str, body: dict[str, Any], code: int, field: str | None
 ) -> None:
     await accepted(api)
-    (id,) = await ordered(api, way="whole", slot={"trigger": {"start": "manual"}})
+    (id,) = await ordered(api, way="whole", together=True, slot={"trigger": {"start": "manual"}})
     before = (await api.call("dina", "GET", f"/v1/orders/{id}")).json()["order"]
     answer = await api.call("dina", "POST", f"/v1/orders/{id}/{verb}", json=body)
     assert answer.status_code == code, answer.text

@@ -130,7 +130,7 @@ async def test_reports_are_read_from_where_they_were_left(api: Api, sync: Sync) 
 
 async def test_many_orders_go_at_once_and_one_in_trouble_holds_up_nobody(api: Api, sync: Sync) -> None:
     await accepted(api)
-    ids = await ordered(api, way="even", waves=2, slot=MANUAL)
+    ids = await ordered(api, way="even", waves=2, together=True, slot=MANUAL)
     for id in ids:
         await done(api, "dina", f"orders/{id}/go-live")
     sync.counterpart.moods = ["500"]

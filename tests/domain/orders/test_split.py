@@ -39,10 +39,29 @@ TWO = a_quote(
 
 
 def test_a_whole_quote_is_one_order() -> None:
-    planned = made(TWO, way="whole")
+    planned = made(TWO, way="whole", together=True)
     assert quantities(planned) == [{"1": 10, "2": 3, "3": 1}]
     assert planned.orders[0].net_total == TWO.net_total
     assert planned.orders[0].id == "Q-1-1"
+
+
+@pytest.mark.parametrize(
+    "way", [{"way": "whole"}, {"way": "even", "waves": 2}, {"way": "even", "waves": 2, "first": "2026-05-01"}]
+)
+def test_every_order_goes_to_the_one_place_of_its_lines(way: dict[str, Any]) -> None:
+    planned = made(TWO, **way)
+    for order in planned.orders:
+        cities = {line.ship_to.city for line in TWO.lines if line.ship_to and line.id in {n.line for n in order.lines}}
+        assert order.slot.ship_to
+        assert cities == {order.slot.ship_to.city}
+    assert len(made(TWO, **way, together=True).orders) < len(planned.orders)
+    elsewhere = made(TWO, **way, slot={"ship_to": {"city": "Braga"}})
+    assert {order.slot.ship_to.city for order in elsewhere.orders if order.slot.ship_to} == {"Braga"}
+
+
+def test_a_group_by_hand_stays_one_order_and_keeps_the_place_of_its_lines() -> None:
+    planned = made(TWO, way="hand", groups=[{"lines": {"1": 4, "3": 1}}, {"lines": {"1": 2, "2": 1}}])
+    assert [order.slot.ship_to and order.slot.ship_to.city for order in planned.orders] == ["Porto", None]
 
 
 def test_equal_values_share_an_order_which_goes_there_and_then() -> None:
@@ -72,11 +91,12 @@ def test_a_line_field_of_the_companys_own_splits_too() -> None:
 
 
 def test_by_hand_what_is_not_named_stays_to_be_ordered_later() -> None:
-    planned = made(TWO, way="hand", groups=[{"lines": {"1": 4}}, {"lines": {"1": 2, "2": 1}}])
+    groups = [{"lines": {"1": 4}}, {"lines": {"1": 2, "2": 1}}]
+    planned = made(TWO, way="hand", groups=groups)
     assert quantities(planned) == [{"1": 4}, {"1": 2, "2": 1}]
     left = {id: entry.unallocated.quantity for id, entry in planned.ledger.items()}
     assert left == {"1": 4, "2": 2, "3": 1}
-    rest = made(TWO, planned.ledger, 3, way="whole")
+    rest = made(TWO, planned.ledger, 3, way="whole", together=True)
     assert rest.orders[0].id == "Q-1-3"
     total = sum((o.net_total for o in (*planned.orders, *rest.orders)), Decimal(0))
     assert total == TWO.net_total
@@ -99,13 +119,13 @@ def test_more_than_there_is_is_refused_naming_the_line(groups: list[Any], field:
 
 
 def test_waves_are_even_and_the_earliest_get_what_does_not_divide() -> None:
-    assert quantities(made(TWO, way="even", waves=4)) == [
+    assert quantities(made(TWO, way="even", waves=4, together=True)) == [
         {"1": 3, "2": 1, "3": 1}, {"1": 3, "2": 1}, {"1": 2, "2": 1}, {"1": 2},
     ]  # fmt: skip
 
 
 def test_a_schedule_starts_a_wave_every_month_also_where_months_are_short() -> None:
-    planned = made(TWO, way="even", waves=3, first="2026-01-31")
+    planned = made(TWO, way="even", waves=3, first="2026-01-31", together=True)
     assert [o.slot.trigger.on for o in planned.orders] == [date(2026, 1, 31), date(2026, 2, 28), date(2026, 3, 31)]
     assert later(date(2024, 2, 29), "year", 1) == date(2025, 2, 28)
     assert later(date(2026, 11, 30), "quarter", 1) == date(2027, 2, 28)
