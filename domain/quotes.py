@@ -29,6 +29,15 @@ class Billing(StrEnum):
     RECURRING = "recurring"
 
 
+class LineKind(StrEnum):
+    GOODS = "goods"
+    """Shipped, and delivered when they arrive."""
+    SERVICE = "service"
+    """Done, and confirmed by somebody."""
+    SUBSCRIPTION = "subscription"
+    """Used over a time."""
+
+
 class Recognition(StrEnum):
     DELIVERY = "delivery"
     RATABLE = "ratable"
@@ -121,7 +130,11 @@ class QuoteLine(Value):
     product: Id
     name: StorableText = ""
     family: Word | None = None
+    kind: LineKind | None = None
+    """What billing and recognition say, unless told."""
     quantity: Quantity
+    unit: Word | None = None
+    """What it is measured in: kg, t, h; pieces without it."""
     list_price: Price
     discount_percent: Percent | None = None
     """Blank where nobody stated one: then it counts as none, and not in an average."""
@@ -168,10 +181,25 @@ class QuoteLine(Value):
 
     @property
     def milestones_agreed(self) -> tuple[Milestone, ...]:
-        """Those of a service that is recognised by them: one, unless the line says more."""
-        if self.recognition is not Recognition.MILESTONE or self.billing is not Billing.ONE_TIME:
+        """Those of a service that is recognised by them, or confirmed once it is done: one, unless told."""
+        done = self.sold_as is LineKind.SERVICE and self.recognition is Recognition.DELIVERY
+        if self.billing is not Billing.ONE_TIME or not (done or self.recognition is Recognition.MILESTONE):
             return ()
         return self.milestones or (Milestone(name="done", percent=HUNDRED),)
+
+    @property
+    def sold_as(self) -> LineKind:
+        """Goods, a service or a subscription."""
+        if self.kind:
+            return self.kind
+        if self.billing is Billing.RECURRING:
+            return LineKind.SUBSCRIPTION
+        return LineKind.GOODS if self.recognition is Recognition.DELIVERY else LineKind.SERVICE
+
+    @property
+    def earned_by(self) -> Recognition:
+        """What earns its price; a service that is recognised on delivery is earned when it is confirmed."""
+        return Recognition.MILESTONE if self.milestones_agreed else self.recognition
 
     def given(self, name: str) -> Any:
         """What somebody wrote into one of the company's own fields."""
@@ -303,6 +331,7 @@ class Quote(Value):
                 problems.append(problem(f"{where}.quantity", f"is no multiple of its step {line.step}"))
             if line.milestones is not None:
                 problems.extend(_milestones(line, where))
+            problems.extend(_kind(line, where))
             if line.acceptance_days is not None and line.recognition is not Recognition.DELIVERY:
                 problems.append(problem(f"{where}.acceptance_days", "is for what is recognised on delivery"))
             if not keep_source_figures:
@@ -384,6 +413,8 @@ class Quote(Value):
                 "billing": line.billing.value,
                 "term_months": None if line.term_months is None else Decimal(line.term_months),
                 "recognition": line.recognition.value,
+                "kind": line.sold_as.value,
+                "unit": line.unit,
                 "requires": line.requires,
                 "group": line.group,
                 "requested_date": line.requested_date,
@@ -393,9 +424,19 @@ class Quote(Value):
         ]
 
 
-UNSAID = ("step", "over_percent", "under_percent", "milestones", "acceptance_days", "proration")
+UNSAID = ("kind", "unit", "step", "over_percent", "under_percent", "milestones", "acceptance_days", "proration")
 """What a line may leave out, and then binds nobody."""
 OWN_FIELDS = ("order_by", "term_months", "payment_terms", "partner")
+
+
+def _kind(line: QuoteLine, where: str) -> list[dict[str, str]]:
+    """Only subscriptions are billed again and again, and only goods are recognised because they arrive."""
+    recurring, subscription = line.billing is Billing.RECURRING, line.sold_as is LineKind.SUBSCRIPTION
+    if recurring is not subscription:
+        return [problem(f"{where}.kind", "is a subscription exactly where its billing is recurring")]
+    if line.sold_as is LineKind.GOODS and line.recognition is not Recognition.DELIVERY:
+        return [problem(f"{where}.kind", "is goods only where it is recognised on delivery")]
+    return []
 
 
 def _milestones(line: QuoteLine, where: str) -> list[dict[str, str]]:

@@ -217,20 +217,32 @@ def _reassign(round: Round, command: Command, at: Instant) -> Decided:
 
 def _joins(approval: Approval, holder: str, to: str) -> bool:
     """Whether `to` is asked already, and enough people are left without the holder."""
-    seat, left = approval.seat_of(to), len(approval.seats) - 1
-    return seat is not None and to != holder and (approval.everybody or left >= approval.needed) and left > 0
+    if approval.seat_of(to) is None or to == holder:
+        return False
+    left = len([seat for seat in _joined(approval, holder, to) if not seat.escalated])
+    return left > 0 and (approval.everybody or left >= approval.needed)
+
+
+def _joined(approval: Approval, holder: str, to: str) -> tuple[Seat, ...]:
+    """The seats without the holder's; who was only asked late takes an ordinary place over."""
+    gone = approval.seat_of(holder)
+    ordinary = gone is not None and not gone.escalated
+    left = [seat for seat in approval.seats if seat.holder != holder]
+    return tuple(s.model_copy(update={"escalated": False}) if s.holder == to and ordinary else s for s in left)
 
 
 def _join(round: Round, approval: Approval, holder: str, command: Command, at: Instant) -> Decided:
     """Who takes over holds a place of their own: the leaver's place goes, and nobody votes twice."""
-    seats = tuple(seat for seat in approval.seats if seat.holder != holder)
-    needed = min(approval.needed, len(seats)) if approval.everybody else approval.needed
+    to = text_of(command.payload.get("to"), 64)
+    seats = _joined(approval, holder, to)
+    ordinary = len([seat for seat in seats if not seat.escalated])
+    needed = min(approval.needed, ordinary) if approval.everybody else approval.needed
     after = _settle(approval.model_copy(update={"seats": seats, "needed": needed}), at)
     round = with_approval(round, after)
     if after.status is not approval.status:
         round = onwards(round, at)
-    facts = {"from": holder, "to": text_of(command.payload.get("to"), 64), "approval": approval.id}
-    return round, done("reassigned", f"{facts['to']} is asked already; {holder} is asked no more.", **facts)
+    facts = {"from": holder, "to": to, "approval": approval.id}
+    return round, done("reassigned", f"{to} is asked already; {holder} is asked no more.", **facts)
 
 
 def _move_escalation(round: Round, approval: Approval, old: str, command: Command, at: Instant) -> Decided:

@@ -10,7 +10,7 @@ from enum import StrEnum
 from domain.customers.proration import USUAL, Span, months_after
 from domain.orders.ledger import NOTHING, ZERO, Share
 from domain.orders.order import Line, Order, Phase
-from domain.quotes import Billing, Milestone, ProrationPolicy, Quote, QuoteLine, Recognition
+from domain.quotes import Billing, LineKind, Milestone, ProrationPolicy, Quote, QuoteLine, Recognition
 from domain.values import Amount, Instant, Value, short_id
 
 
@@ -84,10 +84,10 @@ class Fact(Value):
 
 
 def terms_of(line: QuoteLine, quote: Quote) -> Terms:
-    goods = line.recognition is Recognition.DELIVERY and line.billing is Billing.ONE_TIME
+    goods = line.sold_as is LineKind.GOODS
     months = line.term_months or quote.term_months
     return Terms(
-        recognition=line.recognition, billing=line.billing, goods=goods, months=line.term_months if goods else months,
+        recognition=line.earned_by, billing=line.billing, goods=goods, months=line.term_months if goods else months,
         sla=line.sla, proration=line.proration or USUAL, acceptance_days=line.acceptance_days,
         milestones=line.milestones_agreed,
     )  # fmt: skip

@@ -59,7 +59,7 @@ def order_body(order: Order) -> dict[str, Any]:
         "replaces": order.replaces,
         "lines": [
             {"line": n.line, "product": n.product, "name": n.name, "quantity": str(n.share.quantity),
-             "net_total": str(n.share.net), "ships": n.shipped_goods}
+             "net_total": str(n.share.net), "ships": n.shipped_goods, "unit": n.unit}
             for n in order.lines
         ],
     }  # fmt: skip

@@ -10,9 +10,9 @@ from domain.delegation import zone_of
 from domain.money import formatted
 from domain.orders.ledger import NOTHING, ZERO, Share
 from domain.orders.split import PlannedOrder, Slot, Trigger
-from domain.quotes import Billing, Place, Quote, QuoteLine, Recognition
+from domain.quotes import LineKind, Place, Quote, QuoteLine
 from domain.runs import Command, Outcome, RunState, is_expiry, text_of
-from domain.values import Amount, Id, Instant, StorableText, Value
+from domain.values import Amount, Id, Instant, StorableText, Value, Word
 
 ERP = "erp"
 """Who acts when the ERP does."""
@@ -100,6 +100,8 @@ class Line(Value):
     share: Share
     shipped_goods: bool = True
     """Otherwise a service or subscription, delivered when the order becomes active."""
+    unit: Word = ""
+    """What it is measured in; pieces without it."""
     step: Amount = ZERO
     """What it is counted in; anything where that was not said."""
     over_percent: Amount = ZERO
@@ -393,9 +395,9 @@ def title_of(order: Order) -> str:
 
 def _manner(line: QuoteLine) -> dict[str, Any]:
     """How a line of the quote is delivered."""
-    goods = line.recognition is Recognition.DELIVERY and line.billing is Billing.ONE_TIME
     return {
-        "shipped_goods": goods,
+        "shipped_goods": line.sold_as is LineKind.GOODS,
+        "unit": line.unit or "",
         "step": line.counted_in,
         "over_percent": line.over_percent or ZERO,
         "under_percent": line.under_percent or ZERO,

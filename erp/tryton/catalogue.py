@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import timedelta
 from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Any
@@ -12,6 +13,25 @@ from erp.tryton.rpc import Rpc
 
 PARTY, ADDRESS, PRODUCT = "party.party", "party.address", "product.product"
 UNIT = "u"
+SPELLINGS = {
+    "": UNIT, **dict.fromkeys(("pc", "pcs", "piece", "pieces", "each", "ea", "unit", "units", "un", "stk"), UNIT),
+    "l": "l", "litre": "l", "liter": "l", "hr": "h", "hrs": "h", "hour": "h", "hours": "h", "day": "d", "days": "d",
+    "m2": "m²", "m3": "m³", "cm2": "cm²", "cm3": "cm³", "kwh": "kW⋅h", "mwh": "MW⋅h", "ton": "t", "tonne": "t",
+}  # fmt: skip
+"""How our units are spelt in Tryton, by their small letters; others are looked up as they are."""
+
+
+@dataclass(frozen=True)
+class AddedUnit:
+    """A unit that Tryton does not bring along: so many of another one."""
+
+    name: str
+    like: str
+    factor: float
+    digits: int
+
+
+ADDED_UNITS = {"t": AddedUnit("Tonne", "kg", 1000.0, 3)}
 MOST_KNOWN = 20_000
 
 
@@ -34,11 +54,12 @@ class Catalogue:
         self._price_digits = 4
         self._known_parties: dict[str, dict[str, Any]] = {}
         self._known_products: dict[str, tuple[int, int]] = {}
+        self._known_units: dict[str, tuple[int, int]] = {}
         self._known_addresses: dict[tuple[int, str], int] = {}
 
     def forget(self) -> None:
         """What was looked up may be otherwise by now."""
-        for known in (self._known_parties, self._known_products, self._known_addresses):
+        for known in (self._known_parties, self._known_products, self._known_addresses, self._known_units):
             known.clear()
 
     async def sales(self, documents: Sequence[Document]) -> list[dict[str, Any]]:
@@ -47,7 +68,9 @@ class Catalogue:
             self.forget()
         await self._basics()
         parties = await self._parties({document.customer: document.customer_name for document in documents})
-        products = await self._products([line for document in documents for line in document.body["lines"]])
+        lines = [line for document in documents for line in document.body["lines"]]
+        await self._units({symbol_of(line) for line in lines} | {UNIT})
+        products = await self._products(lines)
         return [
             self._sale(document, parties[document.customer], address, products)
             for document, address in zip(documents, await self._addresses(documents, parties), strict=True)
@@ -71,7 +94,7 @@ class Catalogue:
         currency, minor = self._currencies[body["currency"]]
         lines = [
             {"type": "line", "sequence": n, "note": line["line"], "description": line["name"],
-             "product": products[line["product"]][0], "unit": products[line["product"]][1],
+             "product": products[line["product"]][0], "unit": self._unit(line, products),
              "quantity": float(line["quantity"]), "unit_price": self._price(line, minor)}
             for n, line in enumerate(body["lines"], 1) if Decimal(line["quantity"])
         ]  # fmt: skip
@@ -80,6 +103,16 @@ class Catalogue:
             "description": described(document.version), "currency": currency, "comment": body.get("note") or "",
             "party": party, "invoice_address": address, "shipment_address": address, "lines": [["create", lines]],
         }  # fmt: skip
+
+    def _unit(self, line: Mapping[str, Any], products: Mapping[str, tuple[int, int]]) -> int:
+        """The line's own unit; what its product is sold in where the line says none. Raises Refused."""
+        if not line.get("unit"):
+            return products[line["product"]][1]
+        id, digits = self._known_units[symbol_of(line)]
+        quantity = Decimal(line["quantity"])
+        if quantity != round(quantity, digits):
+            raise Refused(f"Tryton counts {line['unit']} with {digits} decimals, not {line['quantity']}")
+        return id
 
     def _price(self, line: Mapping[str, Any], minor: Decimal) -> Decimal:
         return unit_price(Decimal(line["net_total"]), Decimal(line["quantity"]), self._price_digits, minor)
@@ -163,22 +196,51 @@ class Catalogue:
             found.setdefault(one["code"], (one["id"], one["sale_uom"]))
         return found
 
+    async def _units(self, symbols: set[str]) -> None:
+        """Look up what is not known yet. Raises Refused naming a unit that Tryton does not have."""
+        known = self._known_units
+        if not (asked := symbols - known.keys()):
+            return
+        for symbol in asked & ADDED_UNITS.keys():
+            await self._add_unit(symbol)
+        found = await self._rpc.search("product.uom", [["symbol", "in", sorted(asked)]], ["symbol", "digits"])
+        known |= {one["symbol"]: (one["id"], one["digits"]) for one in found}
+        if unknown := sorted(asked - known.keys()):
+            raise Refused(f"Tryton has no unit of measure {unknown[0]!r}")
+
+    async def _add_unit(self, symbol: str) -> None:
+        if await self._rpc.model("product.uom", "search", [["symbol", "=", symbol]]):
+            return
+        told = ADDED_UNITS[symbol]
+        (like,) = await self._rpc.search("product.uom", [["symbol", "=", told.like]], ["category", "factor"], 1)
+        factor = like["factor"] * told.factor
+        await self._rpc.create("product.uom", {
+            "name": told.name, "symbol": symbol, "category": like["category"], "factor": factor,
+            "rate": 1 / factor, "digits": told.digits, "rounding": 10.0 ** -told.digits,
+        })  # fmt: skip
+
     async def _new_products(self, lines: Sequence[Mapping[str, Any]]) -> None:
-        units = await self._rpc.search("product.uom", [["symbol", "=", UNIT]], ["symbol"], 1)
         accounting = [["accounting", "=", True]]
         known = await self._rpc.search("product.category", accounting, ["account_revenue"], order=[["id", "ASC"]])
         categories = [one["id"] for one in known if one["account_revenue"]]
-        if not units or not categories:
-            raise Refused("Tryton has no unit “u”, or no accounting category that knows an account for revenue")
+        if not categories:
+            raise Refused("Tryton has no accounting category that knows an account for revenue")
         shared = {
-            "default_uom": units[0]["id"], "sale_uom": units[0]["id"], "salable": True, "list_price": Decimal(0),
-            "account_category": categories[0], "lead_time": timedelta(0), "products": [["create", [{}]]],
+            "salable": True, "list_price": Decimal(0), "account_category": categories[0], "lead_time": timedelta(0),
+            "products": [["create", [{}]]],
         }  # fmt: skip
         await self._rpc.create("product.template", *(
             {"code": line["product"], "name": line["name"] or line["product"],
-             "type": "goods" if line["ships"] else "service", **shared}
+             "type": "goods" if line["ships"] else "service", "default_uom": self._known_units[symbol_of(line)][0],
+             "sale_uom": self._known_units[symbol_of(line)][0], **shared}
             for line in lines
         ))  # fmt: skip
+
+
+def symbol_of(line: Mapping[str, Any]) -> str:
+    """The symbol of a line's unit as Tryton spells it."""
+    unit = line.get("unit") or ""
+    return SPELLINGS.get(unit.lower(), unit)
 
 
 def unit_price(net: Decimal, quantity: Decimal, digits: int, minor: Decimal) -> Decimal:

@@ -369,3 +369,31 @@ async def test_a_total_finer_than_the_currency_is_refused(api: Api, currency: st
     answer = await api.call("rita", "PUT", "/v1/quotes/Q-9", json={
         "customer": {"id": "C-1", "name": "Acme"}, "currency": currency, "owner": "rita", "lines": [line]})  # fmt: skip
     assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "lines[0].net_total")
+
+
+async def test_a_service_that_is_recognised_when_it_is_done_is_confirmed_and_not_shipped(api: Api) -> None:
+    training = a_line("1", name="Training", product="P-7", quantity="2", unit="d", list_price="500", kind="service")
+    id = await active(api, training)
+    (document,) = (await api.call("bruno", "GET", "/v1/erp/documents")).json()["items"]
+    assert [(line["ships"], line["unit"]) for line in document["body"]["lines"]] == [(False, "d")]
+    assert "2026-03" not in await months(api) or (await months(api))["2026-03"][0] == "0.00"
+    wrong = await done(api, "bruno", f"orders/{id}/deliveries", 409, id="D", lines={"1": "2"})
+    assert wrong["field"] == "lines.1"
+    await done(api, "dina", f"orders/{id}/milestones/done")
+    assert (await months(api))["2026-03"] == ("850.00", "0.00")
+    assert (await get(api, f"orders/{id}", "dina"))["status"] == "fulfilled"
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"kind": "subscription"},
+        {"kind": "goods", "recognition": "milestone"},
+        {"kind": "goods", "billing": "recurring"},
+        {"kind": "magic"},
+    ],
+)
+async def test_a_kind_that_contradicts_its_line_is_refused(api: Api, wrong: dict[str, Any]) -> None:
+    answer = await api.call("rita", "PUT", "/v1/quotes/Q-9", json={
+        "customer": {"id": "C-1", "name": "Acme"}, "currency": "EUR", "owner": "rita", "lines": [a_line("1", **wrong)]})  # fmt: skip
+    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "lines[0].kind")

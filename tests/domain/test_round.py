@@ -534,3 +534,16 @@ def test_who_follows_a_colleague_of_the_same_group_keeps_one_place(
         assert outcome.code == "already_an_approver"
     else:
         assert (states(round)["g"], [s.holder for s in round.approvals[0].seats]) == (expected, ["bob"])
+
+
+def test_who_was_asked_late_takes_over_the_ordinary_place_of_somebody_who_leaves() -> None:
+    directory = with_group(people("ana", "bob", "eve"), "g", "ana", "bob")
+    rule = a_rule("r", Who(group="g", quorum=2), escalate_after_hours=1, escalate_to=Who(user="eve"))
+    round = a_round(a_policy(rule), directory)
+    late = round.requested[0].model_copy(update={"escalate_to": ("eve",)})
+    round, _ = tick(round.model_copy(update={"approvals": (late,)}), hours=1)
+    round, _ = tell(round, "approve", "ana", "r")
+    command = {"to": "eve", "from": "bob", "authority": "approvals_admin"}
+    round, outcome = tell(round, "reassign", "adam", "r", **command)
+    assert (outcome.applied, round.status, round.waiting_on) == (True, RoundStatus.PENDING, ["eve"])
+    assert tell(round, "approve", "eve", "r")[0].status is RoundStatus.APPROVED

@@ -149,7 +149,8 @@ class Rounds(RuleBasedStateMachine):
             return False
         if approval.seat_of(to) is None:
             return to not in approval.voters
-        left = len(approval.seats) - 1
+        ordinary = {seat.holder for seat in approval.seats if not seat.escalated}
+        left = len((ordinary - {old}) | ({to} if old in ordinary else set()))
         return left > 0 and (approval.everybody or left >= approval.needed)
 
     def seat_moves(self, command: Command) -> None:

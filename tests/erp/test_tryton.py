@@ -100,6 +100,33 @@ async def test_a_refusal_has_trytons_words_and_leaves_nothing_there(
 
 
 @needs_tryton
+@pytest.mark.parametrize(
+    ("unit", "quantity", "symbol"), [("t", "4.25", "t"), ("kg", "2.5", "kg"), ("h", "1.5", "h"), ("pcs", "3", "u")]
+)
+async def test_a_line_is_sold_in_its_unit_of_measure(shop: Shop, unit: str, quantity: str, symbol: str) -> None:
+    document = shop.document(lines=[{**lines(quantity)[0], "product": f"U-{unit}", "unit": unit}])
+    assert isinstance(await put(shop.adapter, document), Answer)
+    fields = ["lines.quantity", "lines.unit.symbol"]
+    (sale,) = await shop.server.rpc().search("sale.sale", [["web_id", "=", document.order]], fields)
+    (line,) = sale["lines."]
+    assert (str(line["quantity"]), line["unit."]["symbol"]) == (str(float(quantity)), symbol)
+    await put(shop.adapter, changed(document, 2, lines=[{"line": "1", "quantity": "2"}]))
+    assert (await shop.adapter.find([document.order]))[document.order].quantities == {"1": Decimal(2)}
+
+
+@needs_tryton
+@pytest.mark.parametrize(
+    ("unit", "quantity", "words"), [("fathom", "2", "no unit of measure 'fathom'"), ("t", "0.0001", "3 decimals")]
+)
+async def test_a_unit_that_tryton_cannot_count_is_refused_by_name(
+    shop: Shop, unit: str, quantity: str, words: str
+) -> None:
+    document = shop.document(lines=[{**lines(quantity)[0], "product": f"V-{unit}", "unit": unit}])
+    with pytest.raises(Refused, match=words):
+        await put(shop.adapter, document)
+
+
+@needs_tryton
 async def test_a_draft_that_an_attempt_before_left_is_finished(shop: Shop) -> None:
     document, rpc = shop.document(), shop.server.rpc()
     drafts = await shop.adapter._catalogue.sales([document])
