@@ -5,10 +5,19 @@ from datetime import date, datetime
 from sqlmodel import select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from domain.customers.contracts import Ending, Grouping, check_coterm, contracts_of, cotermed, endings
+from domain.customers.contracts import (
+    Ending,
+    Grouping,
+    check_coterm,
+    common_end,
+    contracts_of,
+    cotermed,
+    endings,
+)
 from domain.customers.facts import Fact, Kind, happened, needs_terms, replaced, terms_of
 from domain.customers.holdings import assets, subscriptions, terms_by_line
 from domain.orders.acts import apply
+from domain.orders.coterm import coterminated
 from domain.orders.order import Order, Phase, day_at
 from domain.orders.returned import Return, ReturnStatus
 from domain.orders.split import Coterm
@@ -75,13 +84,27 @@ async def _contracted(
     by_itself = cotermed(found, "own", [], {}, grouping, today, at).facts
     await facts.make_contracts(session, contracts_of(by_itself, grouping))
     await facts.contracts(session, customer, lock=True)
-    if coterm == "own":
+    if coterm != "extend":  # with the contract: the order's lines have their ends and prices already
         return by_itself
     known = await facts.of_customer(session, customer)
     made = cotermed(found, coterm, subscriptions(known), terms_by_line(known), grouping, today, at)
     everything = [*made.facts, *made.extended]
     await facts.make_contracts(session, contracts_of(everything, grouping))
     return everything
+
+
+async def coterminate(session: AsyncSession, order: Order, at: datetime) -> Order:
+    """An order that goes to the back office, with the prices of what ends with the customer's contract."""
+    if order.slot.coterm != "contract":
+        return order
+    stored = await quotes.load(session, order.quote)
+    first = day_at(at, order.slot.ship_to)
+    assert stored is not None
+    assert first is not None
+    terms = {line.id: terms_of(line, stored.quote) for line in stored.quote.lines}
+    known = subscriptions(await facts.of_customer(session, await customer_of(session, order.id)))
+    running = [one for one in known if one.ends and one.ends > first and one.recurring]
+    return coterminated(order, common_end(running), first, terms)
 
 
 async def ways_to_end(session: AsyncSession, order: Order, at: datetime) -> dict[Coterm, list[Ending]]:

@@ -11,7 +11,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from domain.customers.contracts import Grouping
 from domain.orders.documents import Message, answered, messages
 from domain.orders.order import Hold, Order, OrderStatus, Phase, day_at, order_run, with_instants
-from domain.orders.settle import claims, settle
+from domain.orders.settle import claims, not_charged, settle
 from domain.runs import CLOCK, PARKED, AppliedCommand, Command, Outcome, RejectedByRecord, refused
 from storage import brought_about, quotes, rounds
 from storage.database import execute
@@ -32,6 +32,8 @@ async def complete_order(
 
     Raises RejectedByRecord, before anything is written, when another order or the ledger forbids it."""
     now = await _awaiting(session, was, now, at)
+    if now.phase is Phase.ACTIVATING and was.phase is not Phase.ACTIVATING:
+        now = await brought_about.coterminate(session, now, at)
     now = await _settled(session, was, now, at)  # last of what may refuse: it updates the ledger
     return await brought_about.by_order(session, was, with_instants(now, at), at, grouping)
 
@@ -70,7 +72,7 @@ def _for_figures(was: Order, now: Order, at: datetime) -> dict[str, Any]:
 
 
 async def _settled(session: AsyncSession, was: Order, now: Order, at: datetime) -> Order:
-    if not now.unsettled and claims(was) == claims(now):
+    if not now.unsettled and claims(was) == claims(now) and not_charged(was) == not_charged(now):
         return now
     before = await ledger(session, now.quote, lock=True)
     quote = await quotes.load(session, now.quote)

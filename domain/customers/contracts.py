@@ -66,7 +66,8 @@ def cotermed(
     `running` are the customer's subscriptions before, `terms` those of their lines."""
     before = [s for s in running if s.ends and s.ends > today and s.recurring]
     end = common_end(before)
-    found = [_with_end(fact, end) if coterm == "contract" and end else fact for fact in facts]
+    shortens = coterm == "contract" and end is not None
+    found = [_with_end(fact, end) if shortens and end and fact.ends and end < fact.ends else fact for fact in facts]
     extended: list[Fact] = []
     if coterm == "extend":
         new_ends = [fact.ends for fact in found if fact.ends and fact.terms and fact.terms.subscribed]

@@ -52,6 +52,8 @@ class LineLedger(Value):
     cancelled: Share = NOTHING
     excess: Share = NOTHING
     """What arrived beyond the orders and the customer keeps: beside what was quoted."""
+    not_charged: Amount = ZERO
+    """Of what was accepted, what the customer does not owe: subscriptions that end with a contract cost less."""
     moves: int = 0
     """How often something was moved: two who read the same may not both write."""
 
@@ -60,7 +62,8 @@ class LineLedger(Value):
         left, held, ended, quoted = self.unallocated, self.allocated, self.cancelled, self.quoted
         return (
             left.quantity + held.quantity + ended.quantity == quoted.quantity
-            and left.net + held.net + ended.net == quoted.net
+            and left.net + held.net + ended.net + self.not_charged == quoted.net
+            and self.not_charged >= 0
             and left.full + held.full + ended.full == quoted.full
             and left.sound and held.sound and ended.sound
         )  # fmt: skip

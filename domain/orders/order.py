@@ -120,6 +120,10 @@ class Line(Value):
     """Of its share, what arrived beyond what was ordered and the customer keeps: it is not of the quote."""
     cancelled: Share = NOTHING
     """Ended for good; nobody can order it any more."""
+    not_charged: Amount = ZERO
+    """Of its price, what is not charged because it ends with the customer's contract."""
+    ends: date | None = None
+    """The day on which it runs no more, where it ends with the contract."""
     milestones: tuple[Id, ...] = ()
     """Steps that are not reached yet; with the last of them it is delivered."""
     unpriced: bool = False

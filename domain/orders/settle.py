@@ -21,7 +21,8 @@ def settle(was: Order, now: Order, ledger: Mapping[str, LineLedger], quote: Quot
     try:
         settled, after = _priced(now, was, dict(ledger), quote)
         if settled.replaces is None:
-            after = _with_excess(was, settled, _moved(claims(was), claims(settled), dict(ledger)))
+            after = _moved(claims(was), claims(settled), _with_not_charged(was, settled, dict(ledger)))
+            after = _with_excess(was, settled, after)
         if settled.version != was.version and settled.phase is not Phase.CANCELLED:
             _check(was, settled, quote, today)
     except Invalid as error:
@@ -56,6 +57,26 @@ def _moved(
         (held, ended), (holds, ends) = before.get(name, (NOTHING,) * 2), after.get(name, (NOTHING,) * 2)
         if (held, ended) != (holds, ends):
             ledger[name] = ledger[name].shifted(holds.minus(held), ends.minus(ended))
+    return ledger
+
+
+def not_charged(order: Order) -> dict[str, Decimal]:
+    """For each line what of its accepted price is not charged."""
+    if order.phase is Phase.CANCELLED and not order.for_good:
+        return {}
+    return {line.line: line.not_charged for line in order.lines if line.not_charged}
+
+
+def _with_not_charged(was: Order, now: Order, ledger: Ledger) -> Ledger:
+    """It comes from the price that was allocated with the line; it goes back to what can be ordered with it."""
+    before, after = not_charged(was), not_charged(now)
+    for name in {**before, **after}:
+        if more := after.get(name, ZERO) - before.get(name, ZERO):
+            entry = ledger[name]
+            left = entry.unallocated.model_copy(update={"net": entry.unallocated.net - more})
+            ledger[name] = entry.model_copy(
+                update={"not_charged": entry.not_charged + more, "unallocated": left, "moves": entry.moves + 1}
+            )
     return ledger
 
 
