@@ -232,6 +232,22 @@ async def close_short(house: AHouse, caller: Desk, id: PathId, body: CloseShort,
     return await steered(house, caller, id, "close_short", dry_run, **told(body))
 
 
+class EndSubscription(RequestBody):
+    line: Id | None = None
+    """Which of them; every one that goes on from month to month without it."""
+    on: Day | None = None
+    """No month begins on or after this day; today without it. What is paid for runs on."""
+    reason: Annotated[Text, Field(max_length=1_000)] = ""
+
+
+@router.post("/orders/{id}/end-subscription", **STEERS)
+async def end_subscription(
+    house: AHouse, caller: Desk, id: PathId, body: EndSubscription | None = None, dry_run: DryRun = False
+) -> Response:
+    """End what goes on from month to month, with the month that runs or a later one."""
+    return await steered(house, caller, id, "end_subscription", dry_run, **told(body or EndSubscription()))
+
+
 @router.post("/orders/{id}/go-live", **STEERS)
 async def go_live(house: AHouse, caller: Desk, id: PathId, dry_run: DryRun = False) -> Response:
     """Start an order now, whatever it waits for but a hold."""

@@ -131,6 +131,7 @@ ACTS: dict[str, tuple[str, tuple[str, ...]]] = {
     "undo": (DESK, ("version",)),
     "close_short": (DESK, ("reason", "version")),
     "accept_excess": (DESK, ("task",)),
+    "end_subscription": (DESK, ("line", "on", "reason")),
     "dismiss": (DESK, ("task",)),
     "milestone": (DESK, ("name", "line", "on")),
     "accepted": (OFFICE, ("reference", "version")),

@@ -98,7 +98,17 @@ VERB_ACTS = {
     "release": "orders.hold",
     "cancel": "orders.steer",
     **dict.fromkeys(
-        ("go_live", "retry", "amend", "undo", "close_short", "accept_excess", "dismiss", "milestone"),
+        (
+            "go_live",
+            "retry",
+            "amend",
+            "undo",
+            "close_short",
+            "accept_excess",
+            "dismiss",
+            "milestone",
+            "end_subscription",
+        ),
         "orders.steer",
     ),
     "accepted": "erp.report",

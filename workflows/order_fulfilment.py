@@ -136,6 +136,10 @@ class OrderFulfilment(CommandedRun):
     def picked(self, *command: Any) -> None:
         self.receive("picked", command)
 
+    @workflow.signal(description='{"actor", "line", "on", "reason"}: it does not go on from month to month.')
+    def end_subscription(self, *command: Any) -> None:
+        self.receive("end_subscription", command)
+
     @workflow.signal(description='{"actor", "task"}: what arrived beyond the order is ordered too.')
     def accept_excess(self, *command: Any) -> None:
         self.receive("accept_excess", command)

@@ -26,6 +26,8 @@ class Kind(StrEnum):
     """Something else was delivered for what came back; less where that came back too."""
     EXTENDED = "extended"
     """A subscription runs longer, or ends with others."""
+    ENDED = "ended"
+    """A subscription that went on from month to month does not go on any more."""
 
 
 class Terms(Value):
@@ -120,7 +122,9 @@ def awaits_acceptance(facts: Iterable[Fact]) -> bool:
 
 def held(order: Order) -> dict[str, Share]:
     """What is with the back office of each line."""
-    return {line.line: line.share for line in order.lines} if order.phase is Phase.ACTIVE else {}
+    if order.phase is not Phase.ACTIVE:
+        return {}
+    return {line.line: line.share.minus(line.renewed) for line in order.lines}
 
 
 def needs_terms(was: Order, now: Order) -> bool:
@@ -150,8 +154,9 @@ def happened(
         line = now.line(news.line)
         assert line is not None
         kind = Kind(news.kind)
+        starts = news.on if kind is Kind.EXTENDED else None
         facts.append(_of(now, line, kind, customer, news.on or today, at, quantity=news.quantity, source=news.source,
-                         serials=news.serials))  # fmt: skip
+                         serials=news.serials, net=news.net, starts=starts, ends=news.ends))  # fmt: skip
         if kind is Kind.DELIVERED and original:
             facts.append(replaced(facts[-1], original, news.quantity))
     return [

@@ -122,7 +122,8 @@ def subscriptions(facts: Iterable[Fact]) -> list[Subscription]:
         if not tranches or terms is None:
             continue
         first = tranches[0]
-        segments = _segments(tranches)
+        ended = next((fact.ends for fact in some if fact.kind is Kind.ENDED), None)
+        segments = _segments(tranches, ended)
         found.append(
             Subscription(
                 id=f"{order}.{line}", order=order, line=line, product=first.product, name=first.name,
@@ -133,8 +134,10 @@ def subscriptions(facts: Iterable[Fact]) -> list[Subscription]:
     return found
 
 
-def _segments(tranches: list[Fact]) -> tuple[Segment, ...]:
-    """Each tranche cut where another begins or ends; its money by the day, to the minor unit."""
+def _segments(tranches: list[Fact], ended: date | None = None) -> tuple[Segment, ...]:
+    """Each tranche cut where another begins or ends; its money by the day, to the minor unit.
+
+    What goes on from month to month has no end before `ended`."""
     days = sorted({day for fact in tranches for day in (fact.span or ())})
     pieces = list(pairwise(days))
     quantity, price = dict.fromkeys(pieces, ZERO), dict.fromkeys(pieces, ZERO)
@@ -154,5 +157,5 @@ def _segments(tranches: list[Fact]) -> tuple[Segment, ...]:
         else:
             found.append(Segment(starts=piece[0], ends=piece[1], quantity=quantity[piece], price=price[piece]))
     if endless:
-        found[-1] = found[-1].model_copy(update={"ends": None})
+        found[-1] = found[-1].model_copy(update={"ends": ended})
     return tuple(found)

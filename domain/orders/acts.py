@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any
 
-from domain.orders import changes, correcting, shipping
+from domain.orders import changes, correcting, renewing, shipping
 from domain.orders.changes import agreed
 from domain.orders.order import ERP, Agreed, Hold, Line, Order, Phase, is_past
 from domain.orders.payload import Decided, day_of, too_late
@@ -163,8 +163,8 @@ def _follow(order: Order, command: Command, at: Instant) -> Decided:
 def _expire(order: Order, command: Command, at: Instant) -> Decided:
     """A day has come: that of a change, or its own."""
     clock = clock_of(command, at)
-    if changed := changes.dated(order, clock):
-        return changed
+    if happened := changes.dated(order, clock) or renewing.renewed(order, clock):
+        return happened
     if not order.waits_for_its_day or order.starts_at is None or order.starts_at > clock:
         return order, refused("not_due", "It does not start yet.")
     return _activating(order), done("activating")
@@ -245,6 +245,7 @@ HANDLERS: dict[str, Callable[[Order, Command, Instant], Decided]] = {
     "milestone": shipping.milestone,
     "backorder": shipping.backorder,
     "picked": shipping.picked,
+    "end_subscription": renewing.end_subscription,
     "accept_excess": shipping.accept_excess,
     "dismiss": shipping.dismiss,
     "expire": _expire,

@@ -68,11 +68,21 @@ def next_sentence(order: Order) -> str:
         Phase.NEW: "It is about to be opened.",
         Phase.ACTIVATING: "Waits for the back office to take it over.",
         Phase.FALLOUT: f"The back office refused it: {order.erp_words}",
-        Phase.ACTIVE: "Waits for its goods to be delivered." if order.running else "Everything was delivered.",
+        Phase.ACTIVE: _active_sentence(order),
         Phase.CANCELLED: "Cancelled.",
     }
     return sentences[order.phase]
 
 
+def _active_sentence(order: Order) -> str:
+    if not order.running:
+        return "Everything was delivered."
+    if order.status is OrderStatus.FULFILLED and order.renewal_due:
+        return f"Renews its subscriptions at {order.renewal_due:%Y-%m-%d %H:%M} UTC."
+    return "Waits for its goods to be delivered."
+
+
 def timer_summary(order: Order) -> str:
+    if order.phase is Phase.ACTIVE and order.due == order.renewal_due:
+        return f"renews the subscriptions of {order.id}"
     return f"starts {order.id}"

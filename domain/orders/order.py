@@ -9,7 +9,7 @@ from typing import Any, Literal
 from domain.delegation import zone_of
 from domain.money import formatted
 from domain.orders.ledger import NOTHING, ZERO, Share
-from domain.orders.split import PlannedOrder, Slot, Trigger
+from domain.orders.split import PlannedOrder, Slot, Trigger, later
 from domain.quotes import LineKind, Place, Quote, QuoteLine
 from domain.runs import Command, Outcome, RunState, is_expiry, text_of
 from domain.values import Amount, Id, Instant, StorableText, Value, Word
@@ -72,9 +72,12 @@ class News(Value):
     """Something that happened to a line, which the record has yet to write down as a fact."""
 
     line: Id
-    kind: Literal["delivered", "milestone"]
+    kind: Literal["delivered", "milestone", "extended", "ended"]
     quantity: Amount = ZERO
+    net: Amount = ZERO
     on: date | None = None
+    ends: date | None = None
+    """The first day on which a subscription runs no more."""
     source: str
     """The shipment, task or milestone."""
     serials: tuple[str, ...] = ()
@@ -89,6 +92,29 @@ class Reported(Value):
     given: dict[Id, Amount] = {}
     """The lines that were reported first, where somebody corrected them."""
     on: date | None = None
+
+
+class Renewal(Value):
+    """A subscription that is paid month by month until somebody ends it."""
+
+    first: date | None = None
+    """The day on which it began; each month begins on that day, or on the last of a shorter month."""
+    months: int = 1
+    """So many are paid for."""
+    month: Share = NOTHING
+    """What a month costs."""
+    due_at: Instant | None = None
+    """When the next month begins at the ship-to."""
+    ends_on: date | None = None
+    """The first day of the month that is not begun any more."""
+
+    @property
+    def paid_until(self) -> date:
+        return later(self.first, "month", self.months) if self.first else date.max
+
+    @property
+    def goes_on(self) -> bool:
+        return self.ends_on is None or self.paid_until < self.ends_on
 
 
 class Line(Value):
@@ -124,6 +150,8 @@ class Line(Value):
     """Of its price, what is not charged because it ends with the customer's contract."""
     ends: date | None = None
     """The day on which it runs no more, where it ends with the contract."""
+    renewal: Renewal | None = None
+    """How a subscription without a term goes on from month to month."""
     milestones: tuple[Id, ...] = ()
     """Steps that are not reached yet; with the last of them it is delivered."""
     unpriced: bool = False
@@ -133,6 +161,14 @@ class Line(Value):
     def open(self) -> Decimal:
         """What was not sent off yet."""
         return max(ZERO, self.share.quantity - self.shipped)
+
+    @property
+    def renewed(self) -> Share:
+        """What its months after the first cost: it is not of the quote."""
+        if self.renewal is None:
+            return NOTHING
+        times = self.renewal.months - 1
+        return Share(quantity=ZERO, net=self.renewal.month.net * times, full=self.renewal.month.full * times)
 
     @property
     def can_end(self) -> bool:
@@ -272,7 +308,8 @@ class Order(RunState):
             return bool(self.tasks)
         if self.status is not OrderStatus.FULFILLED or self.tasks or self.change is not None:
             return True
-        return any(line.travelling > 0 for line in self.lines if line.shipped_goods)
+        goes_on = any(line.renewal and line.renewal.goes_on for line in self.lines)
+        return goes_on or any(line.travelling > 0 for line in self.lines if line.shipped_goods)
 
     @property
     def asks_back_office(self) -> bool:
@@ -314,7 +351,16 @@ class Order(RunState):
     def binding_due(self) -> Instant | None:
         """The day of a change that was agreed: it is in effect for whatever is asked after it."""
         waits = self.change is not None and self.change.waits_for_its_day and not self.busy
-        return self.change.effective_at if self.change and waits and self.running else None
+        change = self.change.effective_at if self.change and waits and self.running else None
+        return min((instant for instant in (change, self.renewal_due) if instant), default=None)
+
+    @property
+    def renewal_due(self) -> Instant | None:
+        """When the next month of a subscription begins."""
+        if self.phase is not Phase.ACTIVE:
+            return None
+        going = (line.renewal for line in self.lines if line.renewal and line.renewal.goes_on)
+        return min((renewal.due_at for renewal in going if renewal.due_at), default=None)
 
     def with_task(self, kind: str, words: str, at: Instant, line: str | None = None) -> "Order":
         """With one more task for the order desk."""
@@ -382,7 +428,7 @@ def order_run(id: str) -> str:
 def new_order(planned: PlannedOrder, quote: Quote, number: int) -> Order:
     """The order at sequence number 0: nothing happens until it is opened."""
     quoted = {line.id: line for line in quote.lines}
-    lines = tuple(new_line(quoted[line.line], line.share) for line in planned.lines)
+    lines = tuple(new_line(quoted[line.line], line.share, quote.term_months) for line in planned.lines)
     made = Order(
         id=planned.id, quote=quote.id, number=number, customer=quote.customer.name, title="", owner=quote.owner,
         currency=quote.currency, slot=planned.slot, lines=lines,
@@ -409,8 +455,10 @@ def _manner(line: QuoteLine) -> dict[str, Any]:
     }
 
 
-def new_line(line: QuoteLine, share: Share) -> Line:
-    return Line(line=line.id, product=line.product, name=line.name, share=share, **_manner(line))
+def new_line(line: QuoteLine, share: Share, quote_term: int | None) -> Line:
+    monthly = line.sold_as is LineKind.SUBSCRIPTION and not (line.term_months or quote_term)
+    renewal = Renewal() if monthly else None
+    return Line(line=line.id, product=line.product, name=line.name, share=share, renewal=renewal, **_manner(line))
 
 
 def start_of(trigger: Trigger, ship_to: Place | None, now: datetime) -> datetime | None:
@@ -443,8 +491,23 @@ def with_instants(now: Order, at: datetime) -> Order:
     if change and change.effective and change.effective_at is None:
         begins = start_of(Trigger(start="date", on=change.effective), now.slot.ship_to, at)
         update["change"] = change.model_copy(update={"effective_at": begins})
+    if now.phase is Phase.ACTIVE and any(line.renewal for line in now.lines):
+        update["lines"] = tuple(_with_renewal(line, now, at) for line in now.lines)
     known = now.model_copy(update=update)
     return known.model_copy(update={"due": known.next_due, "title": title_of(known)})
+
+
+def _with_renewal(line: Line, order: Order, at: datetime) -> Line:
+    """With the day on which its first month began, and the instant at which the next one does."""
+    if line.renewal is None or not line.share.quantity:
+        return line
+    renewal = line.renewal
+    if renewal.first is None:
+        month = line.share.model_copy(update={"quantity": ZERO})
+        renewal = renewal.model_copy(update={"first": day_at(at, order.slot.ship_to), "month": month})
+    zone = zone_of(order.slot.ship_to.time_zone if order.slot.ship_to else "")
+    due = day_begins(renewal.paid_until, zone)
+    return line.model_copy(update={"renewal": renewal.model_copy(update={"due_at": due})})
 
 
 def is_to_come(day: date, at: datetime) -> bool:

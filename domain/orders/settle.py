@@ -43,7 +43,7 @@ def claims(order: Order) -> dict[str, tuple[Share, Share]]:
     gone = order.phase is Phase.CANCELLED
     for line in order.lines:
         cancelled = line.cancelled.plus(line.share) if gone and order.for_good else line.cancelled
-        found[line.line] = (NOTHING if gone else line.share.minus(line.kept), cancelled)
+        found[line.line] = (NOTHING if gone else line.share.minus(line.kept).minus(line.renewed), cancelled)
     for name, reserved in (order.change.reserved if order.change and not gone else {}).items():
         held, cancelled = found.get(name, (NOTHING, NOTHING))
         found[name] = (held.plus(reserved), cancelled)
@@ -81,13 +81,14 @@ def _with_not_charged(was: Order, now: Order, ledger: Ledger) -> Ledger:
 
 
 def _with_excess(was: Order, now: Order, ledger: Ledger) -> Ledger:
-    """What the customer keeps beyond the order stands in a column of its own."""
+    """What the customer keeps or renews beyond the quote stands in a column of its own."""
     for line in now.lines:
         old = was.line(line.line)
-        if more := line.kept.quantity - (old.kept.quantity if old else ZERO):
-            entry, before = ledger[line.line], old.kept if old else NOTHING
-            update = {"excess": entry.excess.plus(line.kept.minus(before)), "moves": entry.moves + 1}
-            ledger[line.line] = entry.model_copy(update=update) if more else entry
+        before = old.kept.plus(old.renewed) if old else NOTHING
+        if (after := line.kept.plus(line.renewed)) != before:
+            entry = ledger[line.line]
+            update = {"excess": entry.excess.plus(after.minus(before)), "moves": entry.moves + 1}
+            ledger[line.line] = entry.model_copy(update=update)
     return ledger
 
 
@@ -99,7 +100,7 @@ def _priced(now: Order, was: Order, ledger: Ledger, quote: Quote) -> tuple[Order
         if old is None and line.line not in quoted:
             raise Invalid.field(f"lines.{line.line}", "is no line of this quote")
         if old is None:
-            line = _come_later(now, new_line(quoted[line.line], line.share)).model_copy(
+            line = _come_later(now, new_line(quoted[line.line], line.share, quote.term_months)).model_copy(
                 update={"unpriced": line.unpriced}
             )
         lines.append(_line(line, old, ledger, unit, now.replaces is not None) if line.unpriced else line)

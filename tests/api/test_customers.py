@@ -429,3 +429,43 @@ async def test_what_ends_with_the_contract_has_one_price_everywhere(api: Api, ca
     (contract,) = await get(api, "customers/C-1/contracts")
     assert (contract["contract"]["ends"], contract["value"]) == ("2027-03-02", {"EUR": "945.62"})
     assert (await months(api))["2027-03"][1] == "0.00"
+
+
+MONTHLY = a_line("1", name="Hosting", product="P-9", quantity="3", list_price="10", billing="recurring",
+                 recognition="ratable")  # fmt: skip
+
+
+async def test_what_runs_from_month_to_month_is_renewed_by_the_clock_until_it_is_ended(api: Api) -> None:
+    id = await active(api, MONTHLY)
+    assert (await months(api))["2026-03"][0] != "0.00"
+    api.bench.clock.forward(days=65)
+    await api.bench.advance(f"order:{id}", "order_fulfilment")
+    shown = await get(api, f"orders/{id}", "dina")
+    assert (shown["status"], shown["net_total"], shown["order"]["title"].endswith("€76.50")) == (
+        "fulfilled",
+        "76.50",
+        True,
+    )
+    (contract,) = await get(api, "customers/C-1/contracts")
+    assert (contract["contract"]["kind"], contract["value"]) == ("evergreen", {"EUR": "76.50"})
+    (entry,) = (await api.call("dina", "GET", "/v1/quotes/Q-1/ledger")).json()
+    assert (entry["allocated"]["net"], entry["excess"]["net"]) == ("25.50", "51.00")
+    ended = await done(api, "dina", f"orders/{id}/end-subscription", reason="they move", on="2026-06-10")
+    assert ended["outcome"]["facts"]["ends"] == {"1": "2026-07-02"}
+    assert [e["ends"] for e in await get(api, "customers/C-1/entitlements", "dina")] == ["2026-07-02"]
+    api.bench.clock.forward(days=100)
+    await api.bench.advance(f"order:{id}", "order_fulfilment")
+    shown = await get(api, f"orders/{id}", "dina")
+    assert (shown["net_total"], shown["order"]["closed_at"] is not None) == ("102.00", True)
+    assert sum(Decimal(recognised) for recognised, _ in (await months(api)).values()) == Decimal("102.00")
+    assert (await months(api))["2026-07"][1] == "0.00"
+    assert await get(api, "customers/C-1/entitlements", "dina") == []
+    again = await done(api, "dina", f"orders/{id}/end-subscription", 409)
+    assert again["code"] == "order_closed"
+
+
+async def test_a_subscription_is_not_ended_in_the_past(api: Api) -> None:
+    id = await active(api, MONTHLY)
+    api.bench.clock.forward(days=10)
+    wrong = await done(api, "dina", f"orders/{id}/end-subscription", 409, on="2026-03-01")
+    assert wrong["field"] == "on"
