@@ -17,6 +17,8 @@ import typer
 from pydantic import ValidationError
 from rich.panel import Panel
 from rich.table import Table
+from sqlalchemy.exc import SQLAlchemyError
+from temporalio.service import RPCError
 
 import logs
 from cli_erp import ErpPort, erp, installed, prepared
@@ -37,7 +39,7 @@ from settings import Settings, settings
 from stack import CannotStart, Ports, Stack
 from storage import migrate as migrations_
 from storage import trail
-from terminal import DEFAULT_HOME, HomeOption, Json, errors, fail, progress, screen
+from terminal import AWAY, DEFAULT_HOME, HomeOption, Json, errors, fail, progress, screen
 from workflows.search import register_attributes
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Approvals, orders and deals on durable workflows.")
@@ -90,6 +92,20 @@ def refusing() -> Iterator[None]:
         for item in refusal.facts.get("errors", [])[:20]:
             errors.print(f"  [red]{item['field']}[/]: {item['problem']}", highlight=False, soft_wrap=True)
         raise fail(refusal.sentence) from None
+    except (RPCError, SQLAlchemyError, OSError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "connect" not in str(error):
+            raise
+        raise fail(away_sentence(error), AWAY) from None
+
+
+def away_sentence(error: Exception) -> str:
+    """What does not answer, in one line."""
+    words = next(iter(str(error).strip().splitlines()), "") or type(error).__name__
+    if isinstance(error, SQLAlchemyError):
+        return f"The database does not answer: {words}"
+    if isinstance(error, RPCError | RuntimeError):
+        return f"Temporal does not answer: {words}"
+    return f"Something that is needed does not answer: {words}"
 
 
 class WhichErp(StrEnum):
@@ -529,7 +545,7 @@ def doctor(
     mend: Annotated[bool, typer.Option("--mend", help="Mend what a program can mend")] = False,
     as_json: Json = False,
 ) -> None:
-    """Compare database, engine and ERP: after a backup was restored, what differs? Exit 0 only if nothing does."""
+    """Compare database, Temporal and ERP: what differs? Exit 0: nothing; 1: something; 2: it could not look."""
     from doctor import BY_HAND, Doctor
 
     async def visit(house: House) -> tuple[list[Any], list[Any], list[Any]]:

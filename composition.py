@@ -167,7 +167,7 @@ def build(
         returns=Returns(office, orders),
         documents=Documents(office),
         unsent=unsent,
-        drifts=Drifts(office, engine.client, settings.erp_compares),
+        drifts=Drifts(office, engine.client, settings.erp, settings.erp_compares),
         callbacks=Callbacks(office, settings.erp_secret.get_secret_value() if settings.erp == "webhook" else ""),
         customers=Customers(office),
         revenue=Revenue(office),

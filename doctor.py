@@ -21,7 +21,7 @@ from domain.runs import Advanced, Command, ToldCommand, is_expiry
 from domain.values import Value
 from services.apply import NewCommand
 from storage import drift as drifts
-from storage import orders, runs, trail
+from storage import heartbeats, orders, runs, trail
 from storage.runs import RunSnapshot, RunStanding
 from worker import ensure_standing_runs, ensure_sync
 from workflows import ids
@@ -36,7 +36,7 @@ FOLLOW_SECONDS = 60
 Kind = Literal[
     "engine_lost", "engine_behind", "engine_runs_on", "foreign", "database_behind", "database_forked", "orphan",
     "standing", "unanswered", "forged", "closed", "audit", "ledger", "erp",
-    "missing", "stray", "overdue",
+    "missing", "stray", "overdue", "erp_away", "workers",
 ]  # fmt: skip
 WORDS: dict[Kind, str] = {
     "engine_lost": "Temporal does not run it",
@@ -53,11 +53,13 @@ WORDS: dict[Kind, str] = {
     "audit": "the audit trail was altered",
     "ledger": "the quote's ledger does not add up",
     "erp": "the ERP has the order otherwise",
+    "erp_away": "the ERP does not answer",
+    "workers": "no worker lives for its task queue",
     "missing": "it waits for the back office, and nobody asks",
     "stray": "the back office is asked, and nobody waits for the answer",
     "overdue": "it should have been sent to the ERP by now",
 }
-BY_HAND: tuple[Kind, ...] = ("audit", "ledger")
+BY_HAND: tuple[Kind, ...] = ("audit", "ledger", "erp_away", "workers")
 """What no program mends: people must look at it."""
 Say = Callable[[str], None]
 
@@ -98,6 +100,11 @@ class Doctor:
 
     async def _standing(self) -> AsyncIterator[Finding]:
         settings = self._house.settings
+        async with self._house.database.reading() as session:
+            living = await heartbeats.living_queues(session, self._house.office.clock())
+        for queue in settings.queues:
+            if queue not in living:
+                yield Finding(kind="workers", of=queue)
         for id in (ids.SWEEP, ids.DELIVERY, *([ids.ERP_SYNC] if settings.erp_carries else [])):
             if not await self._is_running(id):
                 yield Finding(kind="standing", of=id)
@@ -248,6 +255,8 @@ class Doctor:
 
     async def _erp(self) -> list[Finding]:
         """Compared now, where the ERP can tell what it has."""
+        if trouble := await self._house.drifts.trouble():
+            return [Finding(kind="erp_away", of="erp", detail=trouble)]
         if self._house.settings.erp_compares:
             self._say("the ERP")
             await self._client.execute_workflow(

@@ -122,6 +122,11 @@ class Settings(BaseSettings):
         return self.erp != "outbox"
 
     @property
+    def queues(self) -> tuple[str, ...]:
+        """The task queues that this deployment needs workers for."""
+        return ("approvals", "orders", "notify", *(["erp"] if self.erp_carries else []))
+
+    @property
     def erp_compares(self) -> bool:
         """Whether the ERP can tell what it has."""
         return self.erp == "tryton"

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 WIDE = 400
@@ -19,10 +20,14 @@ HomeOption = Annotated[Path, typer.Option(help="Where everything is kept.")]
 DEFAULT_HOME = Path(".home")
 
 
-def fail(sentence: str) -> typer.Exit:
+AWAY = 2
+"""The exit code where something that is needed does not answer."""
+
+
+def fail(sentence: str, code: int = 1) -> typer.Exit:
     """One clear line, and an exit code that is not 0."""
-    errors.print(f"[bold red]error[/] {sentence}", highlight=False, soft_wrap=True)
-    return typer.Exit(1)
+    errors.print(f"[bold red]error[/] {escape(sentence)}", highlight=False, soft_wrap=True)
+    return typer.Exit(code)
 
 
 @contextmanager

@@ -1,7 +1,9 @@
 """The worker's composition root: `python worker.py [--queue approvals|orders|notify|erp|all]`."""
 
 import asyncio
+import os
 import signal
+import socket
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack, suppress
 from datetime import timedelta
@@ -44,6 +46,7 @@ from notify.chat import Chat
 from notify.mail import Mail, SmtpServer
 from services.engine import ensure_sweep
 from settings import Settings, settings
+from storage import heartbeats
 from workflows import ids
 from workflows.approval_round import ApprovalRound
 from workflows.approver_replacement import ApproverReplacement
@@ -225,6 +228,19 @@ async def ensure_sync(client: Client, house: House) -> None:
         await client.create_schedule(ids.RECONCILIATION, schedule)
 
 
+async def beat(house: House, queues: Sequence[str], stop: asyncio.Event) -> None:
+    """Write that this process lives, until told to stop: readiness reads it."""
+    process = f"{socket.gethostname()}:{os.getpid()}"
+    while not stop.is_set():
+        try:
+            async with house.database.writing() as session:
+                await heartbeats.write_heartbeat(session, queues, process[:128], now())
+        except Exception as error:
+            log.warning("heartbeat_not_written", error=type(error).__name__)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), heartbeats.EVERY.total_seconds())
+
+
 async def keep_standing(client: Client, house: House, stop: asyncio.Event) -> None:
     """Until told to stop. An engine that lost its data comes back empty: what always runs is started again."""
     while not stop.is_set():
@@ -269,7 +285,9 @@ async def serve(queues: list[str], stop: asyncio.Event) -> None:
             await stack.enter_async_context(WORKERS[queue](client, house))
         ready()
         log.info("worker_up", queues=queues)
+        beating = asyncio.create_task(beat(house, [name for name in queues if name in house.settings.queues], stop))
         await keep_standing(client, house, stop)
+        await beating
     log.info("worker_down", queues=queues)
 
 

@@ -47,11 +47,21 @@ class Syncing:
             found = await self._erp.reports(cursor)
         except Trouble as error:
             log.warning("erp_away", error=str(error))
+            await self._note_trouble(str(error) or type(error).__name__)
             return Synced(failed=1)
+        await self._note_trouble("")
         if found.cursor == cursor and not found.reports:
             return Synced()
         await store_reports(self._path, found.reports, self._adapter, found.cursor)
         return Synced(read=len(found.reports))
+
+    async def _note_trouble(self, error: str) -> None:
+        """Kept where readiness, pages and the doctor see it; written when it changes."""
+        async with self._path.database.reading() as session:
+            known = await documents.last_trouble(session, self._adapter)
+        if known != error[:1_000]:
+            async with self._path.database.writing() as session:
+                await documents.note_trouble(session, self._adapter, error, self._path.clock())
 
     async def _store(self, reports: Iterable[Report]) -> int:
         return await store_reports(self._path, reports)

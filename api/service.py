@@ -6,14 +6,11 @@ import structlog
 from fastapi import APIRouter, Response
 from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
-from temporalio.api.enums.v1 import TaskQueueType
-from temporalio.api.taskqueue.v1 import TaskQueue
-from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
+from temporalio.api.workflowservice.v1 import GetSystemInfoRequest
 
 from api.requests import AHouse
 from composition import House
-from storage import runs
-from workflows.contracts import APPROVALS_QUEUE
+from storage import erp, heartbeats, runs
 
 router = APIRouter(tags=["service"])
 log = structlog.get_logger()
@@ -29,40 +26,41 @@ async def health() -> dict[str, str]:
 
 @router.get("/readyz", responses={503: {"description": "A part is missing"}})
 async def ready(house: AHouse) -> Response:
-    """Whether Temporal, database and worker are there, and the last sweep is recent. Decisions need the database."""
-    database, closed = await _database(house)
-    parts = {**database, **await _engine(house)}
-    body = {"ready": all(parts.values()), **parts, **({"closed_for_restore": closed} if closed else {})}
+    """Whether Temporal and database are there, each task queue has a worker, and the last sweep is recent.
+
+    Decisions need the database alone; an ERP that does not answer is told, and makes nobody unready."""
+    database, words = await _database(house)
+    parts = {**database, "engine": await _answers(house)}
+    body = {"ready": all(parts.values()), **parts, **words}
     return JSONResponse(body, 200 if body["ready"] else 503)
 
 
-async def _database(house: House) -> tuple[dict[str, bool], str]:
-    """Whether it answers and the last sweep is recent; and why it takes no commands, if it takes none."""
+async def _database(house: House) -> tuple[dict[str, bool], dict[str, str]]:
+    """Whether it answers, who lives by it, and the last sweep is recent; what there is to say besides."""
+    needed, now = house.settings.queues, house.office.clock()
     try:
         async with house.database.reading() as session:
             sweep = await runs.get_sweep(session)
+            living = await heartbeats.living_queues(session, now)
+            trouble = await erp.last_trouble(session, house.settings.erp)
     except Exception:
         log.exception("database_away")
-        return {"database": False, "sweep": False}, ""
-    recent = sweep is not None and house.office.clock() - sweep.swept_at < SWEPT_WITHIN
-    return {"database": True, "sweep": recent}, sweep.closed_because if sweep else ""
+        return {"database": False, "sweep": False, **{f"worker_{queue}": False for queue in needed}}, {}
+    recent = sweep is not None and now - sweep.swept_at < SWEPT_WITHIN
+    words = {"closed_for_restore": sweep.closed_because if sweep else "", "erp": trouble}
+    parts = {"database": True, "sweep": recent, **{f"worker_{queue}": queue in living for queue in needed}}
+    return parts, {name: text for name, text in words.items() if text}
 
 
-async def _engine(house: House) -> dict[str, bool]:
+async def _answers(house: House) -> bool:
+    """Whether Temporal does."""
     try:
         client = await house.engine.client()
-        described = await client.workflow_service.describe_task_queue(
-            DescribeTaskQueueRequest(
-                namespace=client.namespace,
-                task_queue=TaskQueue(name=APPROVALS_QUEUE),
-                task_queue_type=TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW,
-            ),
-            timeout=LIMIT,
-        )
+        await client.workflow_service.get_system_info(GetSystemInfoRequest(), timeout=LIMIT)
     except Exception as error:
         log.warning("engine_away", error=type(error).__name__)
-        return {"engine": False, "worker": False}
-    return {"engine": True, "worker": bool(described.pollers)}
+        return False
+    return True
 
 
 @router.get("/metrics", response_class=Response)

@@ -11,14 +11,16 @@ from domain.people import Person
 from services.commands import Caller
 from services.office import Office, authorise
 from storage import drift as drifts
+from storage import erp
 from storage.drift import DriftFound
 from workflows import ids
 
 
 class Drifts:
-    def __init__(self, office: Office, connect: Callable[[], Awaitable[Client]], compares: bool) -> None:
+    def __init__(self, office: Office, connect: Callable[[], Awaitable[Client]], adapter: str, compares: bool) -> None:
         self._office = office
         self._connect = connect
+        self._adapter = adapter
         self.compares = compares
         """Whether the ERP that is connected can tell what it has."""
 
@@ -33,11 +35,18 @@ class Drifts:
         authorise(caller.person, "erp.mend")
         if not self.compares:
             raise Locked("The ERP that is connected cannot tell what it has.")
+        if trouble := await self.trouble():
+            raise Locked(f"The ERP does not answer: {trouble}", state="erp_away")
         try:
             client = await self._connect()
             await client.get_schedule_handle(ids.RECONCILIATION).trigger()
         except (RPCError, RuntimeError):
             raise Locked("The engine did not take it. Try again in a moment.") from None
+
+    async def trouble(self) -> str:
+        """Why the ERP does not answer now; empty where it does."""
+        async with self._office.database.reading() as session:
+            return await erp.last_trouble(session, self._adapter)
 
     async def mend(self, caller: Caller, order: str) -> list[Drift]:
         """Have one order made equal: what the ERP lacks is sent again, what it knows better is told again. What was

@@ -104,3 +104,17 @@ async def cursor(session: AsyncSession, adapter: str) -> str:
 
 async def move_cursor(session: AsyncSession, adapter: str, cursor: str) -> None:
     await session.merge(ErpCursorRow(adapter=adapter, cursor=cursor))
+
+
+async def note_trouble(session: AsyncSession, adapter: str, error: str, at: datetime) -> None:
+    """The ERP did not answer, or does again where `error` is empty."""
+    row = await session.get(ErpCursorRow, adapter) or ErpCursorRow(adapter=adapter)
+    row.failed_at = None if not error else row.failed_at or at
+    row.error = error[:1_000]
+    session.add(row)
+
+
+async def last_trouble(session: AsyncSession, adapter: str) -> str:
+    """Why the ERP does not answer now; empty where it does."""
+    row = await session.get(ErpCursorRow, adapter)
+    return row.error if row else ""

@@ -236,6 +236,20 @@ class ErpCursorRow(SQLModel, table=True):
 
     adapter: str = Field(primary_key=True, max_length=32)
     cursor: str = Field(default="", sa_type=Text)
+    error: str = Field(default="", sa_type=Text, sa_column_kwargs={"server_default": ""})
+    """Why the ERP did not answer the last time; empty where it did."""
+    failed_at: datetime | None = moment(null=True)
+    """Since when."""
+
+
+class WorkerHeartbeatRow(SQLModel, table=True):
+    """A worker process that lives, for each task queue that it works on."""
+
+    __tablename__ = "worker_heartbeat"
+
+    queue: str = Field(primary_key=True, max_length=32)
+    process: str = Field(primary_key=True, max_length=128)
+    at: datetime = moment()
 
 
 class ErpDriftRow(SQLModel, table=True):

@@ -6,6 +6,8 @@ import pytest
 
 from api.limits import MAX_BODY
 from services.samples import SYSTEM
+from storage.erp import note_trouble
+from storage.heartbeats import write_heartbeat
 from tests.apiclient import Api
 from tests.support import a_line, a_quote
 
@@ -100,8 +102,30 @@ async def test_health_needs_nothing_and_readiness_names_what_is_missing(api: Api
     ready = await api.client.get("/readyz")
     assert (ready.status_code, ready.json()) == (
         503,
-        {"ready": False, "database": True, "sweep": False, "engine": False, "worker": False},
-    )
+        {"ready": False, "database": True, "sweep": False, "engine": False, "worker_approvals": False,
+         "worker_orders": False, "worker_notify": False},
+    )  # fmt: skip
+
+
+async def test_a_queue_is_ready_while_a_worker_writes_that_it_lives(api: Api) -> None:
+    database, clock = api.bench.house.database, api.bench.clock
+    async with database.writing() as session:
+        await write_heartbeat(session, ["approvals", "orders"], "one:1", clock())
+        await write_heartbeat(session, ["orders"], "two:2", clock())
+    clock.forward(seconds=9)
+    async with database.writing() as session:
+        await write_heartbeat(session, ["orders"], "two:2", clock())
+    clock.forward(seconds=2)
+    parts = (await api.client.get("/readyz")).json()
+    assert [parts[f"worker_{queue}"] for queue in ("approvals", "orders", "notify")] == [False, True, False]
+
+
+async def test_readiness_says_why_the_erp_does_not_answer(api: Api) -> None:
+    house = api.bench.house
+    for error in ("Tryton does not let dealwright in", ""):
+        async with house.database.writing() as session:
+            await note_trouble(session, house.settings.erp, error, api.bench.clock())
+        assert (await api.client.get("/readyz")).json().get("erp", "") == error
 
 
 async def test_metrics_count_requests_by_route(api: Api) -> None:
