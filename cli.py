@@ -29,7 +29,7 @@ from domain.approvals.evaluation import evaluate
 from domain.approvals.exchange import invalid_fields, read_policy, write_policy
 from domain.approvals.policy import Policy
 from domain.audit import HeadMark, flaws
-from domain.errors import Refusal
+from domain.errors import Refusal, Unavailable
 from domain.people import Person, Role
 from services.importing import ImportReport, Imports
 from services.records import records, spreadsheet_safe
@@ -91,7 +91,7 @@ def refusing() -> Iterator[None]:
     except Refusal as refusal:
         for item in refusal.facts.get("errors", [])[:20]:
             errors.print(f"  [red]{item['field']}[/]: {item['problem']}", highlight=False, soft_wrap=True)
-        raise fail(refusal.sentence) from None
+        raise fail(refusal.sentence, AWAY if isinstance(refusal, Unavailable) else 1) from None
     except (RPCError, SQLAlchemyError, OSError, RuntimeError) as error:
         if isinstance(error, RuntimeError) and "connect" not in str(error):
             raise
