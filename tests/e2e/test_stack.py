@@ -231,7 +231,7 @@ async def test_the_production_shape_runs_on_postgresql(pg: Postgres | None, tmp_
     running = []
     log = (tmp_path / "services.log").open("wb")
     try:
-        for service in ("api", "worker-approvals", "worker-erp", "worker-notify"):
+        for service in ("api", "worker-approvals", "worker-orders", "worker-erp", "worker-notify"):
             running.append(
                 subprocess.Popen(command(service), env=environment(service), cwd=ROOT, stdout=log, stderr=log)
             )
