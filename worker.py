@@ -228,7 +228,7 @@ async def ensure_sync(client: Client, house: House) -> None:
         await client.create_schedule(ids.RECONCILIATION, schedule)
 
 
-async def beat(house: House, queues: Sequence[str], stop: asyncio.Event) -> None:
+async def write_heartbeats(house: House, queues: Sequence[str], stop: asyncio.Event) -> None:
     """Write that this process lives, until told to stop: readiness reads it."""
     process = f"{socket.gethostname()}:{os.getpid()}"
     while not stop.is_set():
@@ -285,9 +285,10 @@ async def serve(queues: list[str], stop: asyncio.Event) -> None:
             await stack.enter_async_context(WORKERS[queue](client, house))
         ready()
         log.info("worker_up", queues=queues)
-        beating = asyncio.create_task(beat(house, [name for name in queues if name in house.settings.queues], stop))
+        needed = [name for name in queues if name in house.settings.queues]
+        heartbeats_written = asyncio.create_task(write_heartbeats(house, needed, stop))
         await keep_standing(client, house, stop)
-        await beating
+        await heartbeats_written
     log.info("worker_down", queues=queues)
 
 

@@ -97,7 +97,7 @@ class SendToErp:
             document = await documents.load_waiting(session, message)
         if document is None:
             return Sent.NOT_WAITING
-        outcome = await self._beating(document)
+        outcome = await self._send_with_heartbeats(document)
         if isinstance(outcome, Answer) and outcome.later:
             await self._note(document, LATER)
             return Sent.LATER
@@ -108,7 +108,7 @@ class SendToErp:
         await self._note(document, ERP_RETRIES.pause(attempt), attempt, str(outcome))
         raise ApplicationError(str(outcome)[:1_000], type=type(outcome).__name__)
 
-    async def _beating(self, document: Document) -> Outcome:
+    async def _send_with_heartbeats(self, document: Document) -> Outcome:
         """The outcome, with a sign of life while the ERP thinks."""
         sending = asyncio.ensure_future(self._sender.send(document))
         try:

@@ -14,10 +14,10 @@ from domain.customers.contracts import (
     cotermed,
     endings,
 )
-from domain.customers.facts import Fact, Kind, happened, needs_terms, replaced, terms_of
+from domain.customers.facts import Fact, Kind, happened, needs_terms, replacement_fact, terms_of
 from domain.customers.holdings import assets, subscriptions, terms_by_line
 from domain.orders.acts import apply
-from domain.orders.coterm import coterminated
+from domain.orders.coterm import with_coterm_prices
 from domain.orders.order import Order, Phase, day_at
 from domain.orders.returned import Return, ReturnStatus
 from domain.orders.split import Coterm
@@ -104,7 +104,7 @@ async def coterminate(session: AsyncSession, order: Order, at: datetime) -> Orde
     terms = {line.id: terms_of(line, stored.quote) for line in stored.quote.lines}
     known = subscriptions(await facts.of_customer(session, await customer_of(session, order.id)))
     running = [one for one in known if one.ends and one.ends > first and one.recurring]
-    return coterminated(order, common_end(running), first, terms)
+    return with_coterm_prices(order, common_end(running), first, terms)
 
 
 async def ways_to_end(session: AsyncSession, order: Order, at: datetime) -> dict[Coterm, list[Ending]]:
@@ -153,5 +153,5 @@ async def by_return(session: AsyncSession, was: Return, now: Return, at: datetim
         )  # fmt: skip
         if original:
             id = short_id("f", now.order, "return", now.number, name, n)
-            found.append(replaced(found[-1], original, -quantity).model_copy(update={"id": id}))
+            found.append(replacement_fact(found[-1], original, -quantity).model_copy(update={"id": id}))
     await facts.append(session, found)

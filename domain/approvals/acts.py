@@ -219,11 +219,11 @@ def _joins(approval: Approval, holder: str, to: str) -> bool:
     """Whether `to` is asked already, and enough people are left without the holder."""
     if approval.seat_of(to) is None or to == holder:
         return False
-    left = len([seat for seat in _joined(approval, holder, to) if not seat.escalated])
+    left = len([seat for seat in _seats_left(approval, holder, to) if not seat.escalated])
     return left > 0 and (approval.everybody or left >= approval.needed)
 
 
-def _joined(approval: Approval, holder: str, to: str) -> tuple[Seat, ...]:
+def _seats_left(approval: Approval, holder: str, to: str) -> tuple[Seat, ...]:
     """The seats without the holder's; who was only asked late takes an ordinary place over."""
     gone = approval.seat_of(holder)
     ordinary = gone is not None and not gone.escalated
@@ -234,7 +234,7 @@ def _joined(approval: Approval, holder: str, to: str) -> tuple[Seat, ...]:
 def _join(round: Round, approval: Approval, holder: str, command: Command, at: Instant) -> Decided:
     """Who takes over holds a place of their own: the leaver's place goes, and nobody votes twice."""
     to = text_of(command.payload.get("to"), 64)
-    seats = _joined(approval, holder, to)
+    seats = _seats_left(approval, holder, to)
     ordinary = len([seat for seat in seats if not seat.escalated])
     needed = min(approval.needed, ordinary) if approval.everybody else approval.needed
     after = _settle(approval.model_copy(update={"seats": seats, "needed": needed}), at)

@@ -158,14 +158,14 @@ def happened(
         facts.append(_of(now, line, kind, customer, news.on or today, at, quantity=news.quantity, source=news.source,
                          serials=news.serials, net=news.net, starts=starts, ends=news.ends))  # fmt: skip
         if kind is Kind.DELIVERED and original:
-            facts.append(replaced(facts[-1], original, news.quantity))
+            facts.append(replacement_fact(facts[-1], original, news.quantity))
     return [
         fact.model_copy(update={"id": short_id("f", now.id, now.seq, n), "source": fact.source or "order"})
         for n, fact in enumerate(facts)
     ]  # fmt: skip
 
 
-def replaced(fact: Fact, original: str, quantity: Decimal) -> Fact:
+def replacement_fact(fact: Fact, original: str, quantity: Decimal) -> Fact:
     """What a delivery of a replacement, or its return, means for the order that was paid for."""
     update = {"kind": Kind.REPLACED, "order": original, "quantity": quantity, "serials": (), "by": fact.order}
     return fact.model_copy(update=update)

@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 from domain.customers.facts import Fact, Kind, Terms
 from domain.customers.holdings import terms_of_line
 from domain.customers.proration import months_after
-from domain.customers.units import credited, part_of
+from domain.customers.units import part_of, returned_quantity
 from domain.errors import Invalid, Locked
 from domain.money import rounded
 from domain.orders.ledger import ZERO
@@ -107,7 +107,7 @@ class _Progress:
                 self.arrived += fact.quantity
             case Kind.MILESTONE:
                 self.reached += self._percents.get(fact.source, ZERO)
-        self.back += credited([fact])
+        self.back += returned_quantity([fact])
 
     def credit(self, currency: str) -> Decimal:
         """What the customer does not owe any more, for it came back."""
@@ -129,7 +129,7 @@ def _as_it_happens(facts: list[Fact], terms: Terms) -> Iterator[Contribution]:
         owed = now
     first = min((fact.on for fact in facts if fact.kind is Kind.ORDERED), default=date.min)
     earned, progress = ZERO, _Progress(terms)
-    recognised = [(max(first, day), fact) for day, fact in _recognised(facts, terms)]
+    recognised = [(max(first, day), fact) for day, fact in _recognition_days(facts, terms)]
     for day, fact in sorted(recognised, key=lambda found: found[0]):
         progress.add(fact)
         due = progress.earned(currency)
@@ -138,24 +138,24 @@ def _as_it_happens(facts: list[Fact], terms: Terms) -> Iterator[Contribution]:
         earned = due
 
 
-def _recognised(facts: list[Fact], terms: Terms) -> Iterator[tuple[date, Fact]]:
+def _recognition_days(facts: list[Fact], terms: Terms) -> Iterator[tuple[date, Fact]]:
     """For each fact the day on which it counts for revenue.
 
     What the customer must accept counts when they do, or when they let the time for it pass; what came back before
     that is taken off on that day."""
-    deliveries = [(_accepted_on(fact, terms, facts[n:]), fact) for n, fact in enumerate(facts)
+    deliveries = [(_acceptance_day(fact, terms, facts[n:]), fact) for n, fact in enumerate(facts)
                   if fact.kind is Kind.DELIVERED]  # fmt: skip
     days, back = {fact.id: day for day, fact in deliveries}, ZERO
     deliveries.sort(key=lambda found: found[0])
     for fact in facts:
         day = days.get(fact.id, fact.on)
-        if moved := credited([fact]):
+        if moved := returned_quantity([fact]):
             back += moved
-            day = max(day, _covered_on(deliveries, back))
+            day = max(day, _day_covered(deliveries, back))
         yield day, fact
 
 
-def _covered_on(deliveries: Iterable[tuple[date, Fact]], back: Decimal) -> date:
+def _day_covered(deliveries: Iterable[tuple[date, Fact]], back: Decimal) -> date:
     """The day by which so much is recognised that no more is taken off than was. `deliveries` come by day."""
     recognised, found = ZERO, date.min
     for day, fact in deliveries:
@@ -165,7 +165,7 @@ def _covered_on(deliveries: Iterable[tuple[date, Fact]], back: Decimal) -> date:
     return found
 
 
-def _accepted_on(fact: Fact, terms: Terms, since: Iterable[Fact]) -> date:
+def _acceptance_day(fact: Fact, terms: Terms, since: Iterable[Fact]) -> date:
     if terms.acceptance_days is None:
         return fact.on
     deemed = fact.on + timedelta(days=terms.acceptance_days)

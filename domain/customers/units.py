@@ -39,7 +39,7 @@ def delivered_units(facts: Iterable[Fact], terms: dict[tuple[str, str], Terms]) 
     return [unit for line in lines.values() for unit in line.units]
 
 
-def credited(facts: Iterable[Fact]) -> Decimal:
+def returned_quantity(facts: Iterable[Fact]) -> Decimal:
     """How much of a line came back, and nothing that stayed was sent in its place."""
     moved = {Kind.RETURNED: 1, Kind.REPLACED: -1}
     return sum((fact.quantity * moved[fact.kind] for fact in facts if fact.kind in moved), ZERO)
@@ -65,7 +65,7 @@ class _Line:
         self._serials = {serial for fact in returned for serial in fact.serials}
         self._unnamed = sum((fact.quantity - len(fact.serials) for fact in returned), ZERO)
         self._returned: list[Covered] = []
-        self.units = [self._unit(fact) for fact in corrected_deliveries(facts)]
+        self.units = [self._unit(fact) for fact in net_deliveries(facts)]
         self.replaced: list[_Replaced] = []
         for fact in facts:
             if fact.kind is Kind.REPLACED:
@@ -85,21 +85,21 @@ class _Line:
     def _replace(self, fact: Fact) -> None:
         """A negative quantity is a replacement that came back itself: something else may replace it again."""
         if fact.quantity > 0:
-            covered = list(_taken(self._returned, fact.quantity))
+            covered = list(_take(self._returned, fact.quantity))
             self.replaced.append(_Replaced(fact.by or "", fact.source, fact.quantity, covered=covered))
             return
         back = -fact.quantity
         for one in self.replaced:
             if one.order == fact.by and (moved := min(back, one.quantity)):
                 one.quantity, back = one.quantity - moved, back - moved
-                self._returned = [*_taken(one.covered, moved), *self._returned]
+                self._returned = [*_take(one.covered, moved), *self._returned]
 
     def share_price(self) -> None:
         """The line's price, less what came back, by largest remainder over what stayed, replaces it or is open."""
         ordered = [fact for fact in self._facts if fact.kind is Kind.ORDERED]
         quantity, net = sum((f.quantity for f in ordered), ZERO), sum((f.net for f in ordered), ZERO)
         currency = self._facts[0].currency
-        price = net - part_of(net, credited(self._facts), quantity, currency)
+        price = net - part_of(net, returned_quantity(self._facts), quantity, currency)
         arrived = sum((fact.quantity for fact in self._facts if fact.kind is Kind.DELIVERED), ZERO)
         holders: list[Delivered | _Replaced] = [*self.units, *self.replaced]
         weights = [*(holder.quantity for holder in holders), max(ZERO, quantity - arrived)]
@@ -111,11 +111,11 @@ class _Line:
         for unit in self.units:
             if unit.fact.source == replaced.source:
                 unit.price += replaced.price
-                unit.covered = list(_taken(replaced.covered, unit.quantity)) or unit.covered
+                unit.covered = list(_take(replaced.covered, unit.quantity)) or unit.covered
                 return
 
 
-def corrected_deliveries(facts: Iterable[Fact]) -> list[Fact]:
+def net_deliveries(facts: Iterable[Fact]) -> list[Fact]:
     """Deliveries as they are after corrections: a negative one takes back what was reported by the same source."""
     found: list[Fact] = []
     for fact in facts:
@@ -132,7 +132,7 @@ def corrected_deliveries(facts: Iterable[Fact]) -> list[Fact]:
     return [fact for fact in found if fact.quantity > 0]
 
 
-def _taken(chunks: list[Covered], quantity: Decimal) -> Iterator[Covered]:
+def _take(chunks: list[Covered], quantity: Decimal) -> Iterator[Covered]:
     """So much off the oldest."""
     while chunks and quantity > 0:
         since, there = chunks.pop(0)

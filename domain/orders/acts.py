@@ -163,7 +163,7 @@ def _follow(order: Order, command: Command, at: Instant) -> Decided:
 def _expire(order: Order, command: Command, at: Instant) -> Decided:
     """A day has come: that of a change, or its own."""
     clock = clock_of(command, at)
-    if happened := changes.dated(order, clock) or renewing.renewed(order, clock):
+    if happened := changes.dated(order, clock) or renewing.renew(order, clock):
         return happened
     if not order.waits_for_its_day or order.starts_at is None or order.starts_at > clock:
         return order, refused("not_due", "It does not start yet.")
@@ -183,7 +183,7 @@ def _accepted(order: Order, command: Command, at: Instant) -> Decided:
         if command.payload.get("version") is None:
             return order, NO_VERSION
         after, outcome = changes.accepted(order, command)
-        return shipping.closed_within_tolerance(after, command.actor, at), outcome
+        return shipping.close_within_tolerance(after, command.actor, at), outcome
     if order.phase is not Phase.ACTIVATING:
         return order, refused("not_asked", f"Nothing waits for the back office: it is {order.status.words}.")
     lines = tuple(line if line.shipped_goods or line.milestones else _served(line) for line in order.lines)

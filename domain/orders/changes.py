@@ -233,7 +233,8 @@ def accepted(order: Order, command: Command) -> Decided:
     """The back office took the change over."""
     change = order.change
     assert change is not None
-    after = _absorbed(order, _altered(order, change)).model_copy(update={"change": None, "unsettled": True})
+    delivered = _with_excess_delivered(order, _altered(order, change))
+    after = delivered.model_copy(update={"change": None, "unsettled": True})
     if not any(line.share.quantity for line in after.lines):
         after = after.model_copy(update={"phase": Phase.CANCELLED, "for_good": False, "tasks": ()})
     code = CODES[change.verb]
@@ -243,7 +244,7 @@ def accepted(order: Order, command: Command) -> Decided:
 CODES = {"amend": "changed", "cancel": "cancelled", "close_short": "closed_short", "accept_excess": "excess_accepted"}
 
 
-def _absorbed(was: Order, now: Order) -> Order:
+def _with_excess_delivered(was: Order, now: Order) -> Order:
     """What arrived beyond the order is delivered as far as the order has become larger."""
     lines, news, gone = [], list(now.news), set()
     for line in now.lines:

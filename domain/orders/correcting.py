@@ -6,7 +6,7 @@ from decimal import Decimal
 from domain.orders.ledger import ZERO
 from domain.orders.order import Line, News, Order, Reported
 from domain.orders.payload import Decided, amounts
-from domain.orders.shipping import counted, reported_on
+from domain.orders.shipping import count_goods, day_reported
 from domain.runs import Command, Outcome, done, refused, text_of
 from domain.values import Instant, plain_number
 
@@ -23,7 +23,7 @@ def correct(order: Order, command: Command, at: Instant) -> Decided:
     if known is None:
         return order, refused("no_such_report", "Nothing was reported under that id.", field="id")
     wanted = known.lines if payload.get("lines") is None else amounts(payload["lines"], least=ZERO)
-    on = reported_on(order, command, at)
+    on = day_reported(order, command, at)
     if isinstance(on, Outcome):
         return order, on
     if wanted is None or not set(wanted) <= set(known.lines):
@@ -33,7 +33,7 @@ def correct(order: Order, command: Command, at: Instant) -> Decided:
         return order, refused("nothing_changed", "That is how it was reported.")
     if problem := _impossible(order, known, wanted):
         return order, problem
-    return _corrected(order, known, wanted, on, at), done("corrected", id=id, what=known.what, reason=reason)
+    return _apply_correction(order, known, wanted, on, at), done("corrected", id=id, what=known.what, reason=reason)
 
 
 def _impossible(order: Order, known: Reported, wanted: Mapping[str, Decimal]) -> Outcome | None:
@@ -47,7 +47,7 @@ def _impossible(order: Order, known: Reported, wanted: Mapping[str, Decimal]) ->
     return None
 
 
-def _corrected(order: Order, known: Reported, wanted: dict[str, Decimal], on: object, at: Instant) -> Order:
+def _apply_correction(order: Order, known: Reported, wanted: dict[str, Decimal], on: object, at: Instant) -> Order:
     day = on or known.on
     report = known.model_copy(update={"lines": wanted, "given": known.given or known.lines, "on": day})
     reports = tuple(report if each is known else each for each in order.reports)
@@ -56,7 +56,7 @@ def _corrected(order: Order, known: Reported, wanted: dict[str, Decimal], on: ob
         if line.line not in wanted:
             lines.append(line)
             continue
-        after = counted(line, known.what, wanted[line.line] - known.lines[line.line])
+        after = count_goods(line, known.what, wanted[line.line] - known.lines[line.line])
         lines.append(after)
         if known.what == "delivered":
             news += _news(known, line, after, day)

@@ -11,7 +11,7 @@ from domain.orders.ledger import ZERO
 from domain.orders.order import Line, Order
 
 
-def coterminated(order: Order, end: date | None, first: date, terms: Mapping[str, Terms]) -> Order:
+def with_coterm_prices(order: Order, end: date | None, first: date, terms: Mapping[str, Terms]) -> Order:
     """The order with the ends and prices of its subscriptions, where the contract ends on `end` and it starts on
     `first`. Asked again after a refusal, it begins with the accepted price."""
     return order.model_copy(

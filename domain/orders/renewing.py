@@ -9,7 +9,7 @@ from domain.runs import Command, done, refused, text_of
 from domain.values import Instant
 
 
-def renewed(order: Order, clock: Instant) -> Decided | None:
+def renew(order: Order, clock: Instant) -> Decided | None:
     """The next month of every subscription whose month is over; None where none is."""
     if order.phase is not Phase.ACTIVE or order.renewal_due is None or order.renewal_due > clock:
         return None
@@ -17,7 +17,7 @@ def renewed(order: Order, clock: Instant) -> Decided | None:
     for line in order.lines:
         if line.renewal and line.renewal.goes_on and line.renewal.due_at and line.renewal.due_at <= clock:
             begins = line.renewal.paid_until
-            line = _one_month_more(line)
+            line = _add_month(line)
             assert line.renewal is not None
             news.append(
                 News(line=line.line, kind="extended", quantity=line.share.quantity, net=line.renewal.month.net,
@@ -28,7 +28,7 @@ def renewed(order: Order, clock: Instant) -> Decided | None:
     return after, done("renewed", lines=[each.line for each in news])
 
 
-def _one_month_more(line: Line) -> Line:
+def _add_month(line: Line) -> Line:
     assert line.renewal is not None
     renewal = line.renewal.model_copy(update={"months": line.renewal.months + 1, "due_at": None})
     return line.model_copy(update={"renewal": renewal, "share": line.share.plus(renewal.month)})
@@ -46,7 +46,7 @@ def end_subscription(order: Order, command: Command, at: Instant) -> Decided:
     on = day_of(command.payload.get("on")) or today
     if command.payload.get("on") is not None and (day_of(command.payload["on"]) is None or on < today):
         return order, refused("invalid", "Say in `on` from which day on, not one that is over.", field="on")
-    ended = {line.line: _ended(line, on) for line in chosen}
+    ended = {line.line: _with_end(line, on) for line in chosen}
     lines = tuple(ended.get(line.line, line) for line in order.lines)
     news = tuple(
         News(line=line.line, kind="ended", on=today, ends=line.renewal.ends_on, source=f"ended by {command.actor}")
@@ -57,7 +57,7 @@ def end_subscription(order: Order, command: Command, at: Instant) -> Decided:
     return after, done("subscription_ends", ends=days, reason=text_of(command.payload.get("reason"), 1_000))
 
 
-def _ended(line: Line, on: date) -> Line:
+def _with_end(line: Line, on: date) -> Line:
     renewal = line.renewal
     assert renewal is not None
     assert renewal.first is not None

@@ -44,7 +44,7 @@ def _reported(order: Order, command: Command, least: Decimal | None = None) -> d
 
 def _moved(order: Order, command: Command, what: Literal["shipped", "delivered"], at: Instant) -> Decided:
     """Count it once. What does not fit is counted too, and the desk is told: it happened."""
-    quantities, on = _reported(order, command), reported_on(order, command, at)
+    quantities, on = _reported(order, command), day_reported(order, command, at)
     if isinstance(quantities, Outcome):
         return order, quantities
     if isinstance(on, Outcome):
@@ -56,17 +56,17 @@ def _moved(order: Order, command: Command, what: Literal["shipped", "delivered"]
     if answer := _known(order, report):
         return order, answer
     lines = tuple(
-        counted(line, what, quantities[line.line]) if line.line in quantities else line for line in order.lines
+        count_goods(line, what, quantities[line.line]) if line.line in quantities else line for line in order.lines
     )
     news = arrivals(order, lines, day, report.id, serials) if what == "delivered" else ()
     update = {"lines": lines, "reports": (*order.reports, report), "news": (*order.news, *news)}
     after = _with_tasks(order, order.model_copy(update=update), at)
     if what == "delivered":
-        after = closed_within_tolerance(after, command.actor, at)
+        after = close_within_tolerance(after, command.actor, at)
     return after, done(what, state=after.status, lines={name: plain_number(q) for name, q in quantities.items()})
 
 
-def reported_on(order: Order, command: Command, at: Instant) -> date | Outcome | None:
+def day_reported(order: Order, command: Command, at: Instant) -> date | Outcome | None:
     """The day on which it happened, where that was told: not before the order began, and tomorrow at the latest."""
     told = command.payload.get("on")
     if told is None:
@@ -120,7 +120,7 @@ def arrivals(
 
 def milestone(order: Order, command: Command, at: Instant) -> Decided:
     """A step of a service is reached; with its last one the service is delivered."""
-    name, on = text_of(command.payload.get("name"), 64), reported_on(order, command, at)
+    name, on = text_of(command.payload.get("name"), 64), day_reported(order, command, at)
     if order.phase is not Phase.ACTIVE:
         return order, refused("not_active", f"It is {order.status.words}: nothing of it is under way.")
     if isinstance(on, Outcome):
@@ -143,7 +143,7 @@ def _reached(line: Line, name: str) -> Line:
     return line.model_copy(update={"milestones": left, **moved})
 
 
-def counted(line: Line, what: str, quantity: Decimal) -> Line:
+def count_goods(line: Line, what: str, quantity: Decimal) -> Line:
     """The line after so much more was shipped or arrived; less where a report is corrected.
 
     A shipment that is reported after its goods arrived is known already."""
@@ -192,7 +192,7 @@ def _with_tasks(was: Order, now: Order, at: Instant) -> Order:
     return now.model_copy(update={"tasks": tuple(found)})
 
 
-def closed_within_tolerance(order: Order, by: str, at: Instant) -> Order:
+def close_within_tolerance(order: Order, by: str, at: Instant) -> Order:
     """Enough arrived of every line, and nothing travels: the back office is asked to end what is missing."""
     goods = [line for line in order.lines if line.shipped_goods]
     short = [line for line in goods if line.delivered < line.share.quantity]
