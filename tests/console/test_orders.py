@@ -72,7 +72,7 @@ async def test_the_back_office_takes_an_order_over_and_reports_what_arrived(visi
     assert (
         await visitor.live.call("rita", "POST", f"/v1/quotes/{id}/accept", json={"on": "2026-01-02"})
     ).status_code == 200
-    way = {"way": "whole", "slot": {"trigger": {"start": "manual"}}}
+    way = {"way": "whole", "together": True, "slot": {"trigger": {"start": "manual"}}}
     assert (await visitor.live.call("rita", "POST", f"/v1/quotes/{id}/orders", json=way)).status_code == 201
     assert (await visitor.live.call("dina", "POST", f"/v1/orders/{id}-1/go-live")).status_code == 200
     await visitor.sign_in("bruno")
@@ -162,11 +162,11 @@ async def test_the_board_fills_itself_by_place_and_in_waves(visitor: Visitor) ->
     await page.get_by_text("Em levas").click()
     await page.locator("input[name=first]").fill("2031-01-31")
     await page.get_by_role("button", name="Preencher").click()
-    await expect(page.locator("[data-column]")).to_have_count(3)
-    await expect(page.locator("input[name='g1.on']")).to_have_value("2031-02-28")
+    await expect(page.locator("[data-column]")).to_have_count(6)  # three waves for each of two places
+    await expect(page.locator("input[name='g2.on']")).to_have_value("2031-02-28")
     await expect(page.locator("input[name='q0.1']")).to_have_value("4")
     await page.get_by_role("button", name="Remover o pedido 3").click()
-    await expect(page.locator("[data-column]")).to_have_count(2)
+    await expect(page.locator("[data-column]")).to_have_count(5)
     await expect(page.locator("#left-1")).to_have_text("3")
     assert visitor.troubles == []
 
