@@ -419,6 +419,7 @@ class Quote(Value):
                 "group": line.group,
                 "requested_date": line.requested_date,
                 "sla": line.sla,
+                "_terms": digest(line.model_dump(include=LINE_TERMS)),
             }
             for line, sums in zip(self.lines, self.line_sums, strict=True)
         ]
@@ -426,6 +427,10 @@ class Quote(Value):
 
 UNSAID = ("kind", "unit", "step", "over_percent", "under_percent", "milestones", "acceptance_days", "proration")
 """What a line may leave out, and then binds nobody."""
+LINE_TERMS = {
+    "ship_to", "step", "severable", "over_percent", "under_percent", "milestones", "acceptance_days", "proration",
+}  # fmt: skip
+"""What no condition tests and all the same belongs to what somebody approves of a line."""
 OWN_FIELDS = ("order_by", "term_months", "payment_terms", "partner")
 
 

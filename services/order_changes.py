@@ -3,11 +3,12 @@
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from itertools import takewhile
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from domain.approvals.plan import Plan, barred_people
-from domain.approvals.round import Round, new_round, round_run
+from domain.approvals.plan import ADDED, Past, Plan, barred_people
+from domain.approvals.round import Round, RoundStatus, added_approvals, new_round, past_decisions, round_run
 from domain.approvals.subject import Subject
 from domain.errors import Unresolved
 from domain.orders.documents import Message, messages
@@ -151,7 +152,8 @@ async def _planned(
     rates = (await people.rates(session, office.company_currency)).on(office.company_day())
     owner = await people.load_person(session, order.owner)
     subject = change_subject(order, then.order, command.payload, rates, owner.unit if owner else "", office.say)
-    plan, _ = await plan_for(session, office, stored.policy, subject, command.actor, order.status.value)
+    past = await _added_before(session, order)
+    plan, _ = await plan_for(session, office, stored.policy, subject, command.actor, order.status.value, past)
     if plan.unresolved:
         nobody = plan.unresolved[0]
         raise Unresolved(
@@ -161,6 +163,13 @@ async def _planned(
     words = in_words(order, then.order)
     approvals = tuple(a.model_copy(update={"reasons": (words, *a.reasons)}) for a in plan.approvals)
     return stored, subject, plan.model_copy(update={"approvals": approvals})
+
+
+async def _added_before(session: AsyncSession, order: Order) -> Past:
+    """Whom somebody added to changes of the order since the last one that was approved: they stay, as on a quote."""
+    earlier = await rounds.rounds_of(session, f"order:{order.id}")
+    since = list(takewhile(lambda found: found[0].status is not RoundStatus.APPROVED, earlier))
+    return Past([d for d in past_decisions(since) if d.rule == ADDED], added_approvals(since))
 
 
 async def _prepare_round(

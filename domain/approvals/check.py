@@ -97,7 +97,7 @@ def _fields(policy: Policy) -> Problems:
     for name in policy.neutral:
         if name in looked_at:
             yield problem("neutral", f"{name!r} is looked at by a rule, so editing it must ask for a new round")
-        elif name in derived:
+        elif name in derived or name in ("lines", "fields", "custom") or name in policy.identity:
             yield problem("neutral", f"{name!r} is part of what is approved, and cannot be left out of it")
     for name in policy.routing:
         if name in derived:
@@ -199,6 +199,8 @@ def _comparison(test: Condition | Filter, tested: FieldType | None, place: str) 
         yield problem(f"{place}.value", f"{operator} needs a value to compare with")
     elif operator in operators.ORDERINGS and tested is None and not _is(value, FieldType.NUMBER, FieldType.DATE):
         yield problem(f"{place}.value", f"{operator} needs a number or a date")
+    elif operator in operators.CONTAININGS and not isinstance(value, str | tuple):
+        yield problem(f"{place}.value", f"{operator} needs a text: quote it")
     elif value is not None and tested and operator not in operators.CONTAININGS and not _is(value, tested):
         yield problem(f"{place}.value", f"must be {tested}, as the tested one is")
 

@@ -14,6 +14,8 @@ from domain.approvals.words import shown
 from domain.quotes import discount_of
 from domain.values import Testable, Value
 
+ZERO = Decimal(0)
+
 
 class Tested(Value):
     """One condition's outcome, in words a person can check."""
@@ -188,7 +190,9 @@ def aggregated(variable: Variable, column: Callable[[str], list[Testable]], rows
 
     def numbers(name: str | None) -> list[Decimal]:
         values = column(name or "")
-        return [value for n in rows if type(value := values[n]) is Decimal]
+        found = (values[n] for n in rows)
+        read = (value if type(value) is Decimal else operators.alike(value, ZERO)[0] for value in found)
+        return [value for value in read if type(value) is Decimal]
 
     def exact(name: str | None) -> list[Decimal]:
         """Amounts before they were rounded, where the subject knows them."""

@@ -91,7 +91,8 @@ class PlannedApproval(Ask):
         """Whose approval it is, whoever of a group gives it."""
         if self.added_as:
             return self.added_as
-        return self.asked if self.asked.startswith("group ") else ", ".join(self.seats)
+        group = self.asked.partition(" (")[0]  # another quorum, or another unit, asks the same group
+        return group if group.startswith("group ") else ", ".join(self.seats)
 
 
 class AddedApproval(Value):
@@ -189,6 +190,14 @@ def barred_people(subject: Subject, submitter: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys((submitter, subject.owner, *subject.editors)))
 
 
+def identity_fields(policy: Policy) -> tuple[str, ...]:
+    """What makes it the same subject. Amounts of two currencies are never compared, whatever a policy lists."""
+    usual = IDENTITY_FIELDS.get(policy.kind, ())
+    if not policy.identity:
+        return usual
+    return tuple(dict.fromkeys((*policy.identity, *(name for name in usual if name == "currency"))))
+
+
 class _Planner:
     """Plans the approvals of one submission."""
 
@@ -197,7 +206,7 @@ class _Planner:
         self.submitter, self.past = submitter, past
         self.barred = barred_people(subject, submitter)
         self.valid_for = None if policy.valid_for_days is None else timedelta(days=policy.valid_for_days)
-        names = policy.identity or IDENTITY_FIELDS.get(policy.kind, ())
+        names = identity_fields(policy)
         self.identity = {name: testable(subject.fields.get(name)) for name in names}
         self._facts: dict[Decimal, Facts] = {}
 

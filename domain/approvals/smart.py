@@ -4,7 +4,7 @@ The rule for carrying is in `docs/decisions/0007`. Values are compared with what
 was itself carried: small steps cannot creep."""
 
 from collections.abc import Callable, Iterable, Mapping
-from datetime import timedelta
+from datetime import date, timedelta
 from decimal import Decimal
 
 from pydantic import ConfigDict
@@ -180,12 +180,19 @@ def _by_condition(asked: Asked, saw: Grounds, compared: Grounds) -> Iterable[str
         then, at = saw.condition(now.index), compared.condition(now.index)
         if then is None or at is None or not then.contributes:
             yield f"{now.name} {_shown(now.tested)} is a reason now, and was none then"
-        elif not _same(then.compared, at.compared) or _got_worse(then, at):
+        elif not _same(then.compared, at.compared) or _got_worse(then, at, _compared(asked.rule, at)):
             yield _sentence(then, at)
 
 
-def _got_worse(saw: Snapshot, now: Snapshot) -> bool:
-    return worse(now.operator, saw.tested, now.tested) if now.smart else not _same(saw.tested, now.tested)
+def _got_worse(saw: Snapshot, now: Snapshot, compared: Testable) -> bool:
+    return worse(now.operator, saw.tested, now.tested, compared) if now.smart else not _same(saw.tested, now.tested)
+
+
+def _compared(rule: Rule, snapshot: Snapshot) -> Testable:
+    """What a condition compares with: a written value, or another figure."""
+    if snapshot.against:
+        return snapshot.compared
+    return next((condition.value for condition in rule.conditions if condition.index == snapshot.index), None)
 
 
 def _literally(asked: Asked, saw: Grounds, compared: Grounds) -> Iterable[str]:
@@ -198,7 +205,8 @@ def _literally(asked: Asked, saw: Grounds, compared: Grounds) -> Iterable[str]:
         now, at, then = asked.grounds.condition(index), compared.condition(index), saw.condition(index)
         if now is None or at is None:
             continue
-        further = then is None or operators.holds(condition.operator, at.tested, then.tested)
+        value = _compared(asked.rule, at)
+        further = then is None or operators.holds(condition.operator, _as(at.tested, value), _as(then.tested, value))
         outcomes[index] = now.holds and (further or not condition.smart)
         if outcomes[index]:
             sentences.append(_sentence(then, at) if then else f"{at.name} is {_shown(at.tested)}")
@@ -214,15 +222,22 @@ def holds_by(logic: str, outcomes: Mapping[int, bool]) -> bool:
     return parse(logic).holds(outcomes)
 
 
-def worse(operator: Operator, saw: Testable, now: Testable) -> bool:
-    """Whether a value moved further in the direction that its condition watches; any change where there is none."""
+def worse(operator: Operator, saw: Testable, now: Testable, compared: Testable = None) -> bool:
+    """Whether a value moved further in the direction that its condition watches; any change where there is none.
+
+    Numbers and days out of texts are read as the condition reads them: like what it compares them with."""
     if operator in operators.ORDERINGS:
-        a, b = operators.alike(saw, now)
+        a, b = operators.alike(_as(saw, compared), _as(now, compared))
         rising = operator in (Operator.GREATER_THAN, Operator.GREATER_OR_EQUALS)
         further = Operator.GREATER_THAN if rising else Operator.LESS_THAN
-        comparable = isinstance(a, Decimal) if isinstance(b, Decimal) else type(a) is type(b) and a is not None
+        comparable = type(a) is type(b) and isinstance(a, Decimal | date)
         return operators.holds(further, b, a) if comparable else not _same(a, b)
     return not _same(saw, now)
+
+
+def _as(value: Testable, compared: Testable) -> Testable:
+    """The value as a comparison with another one reads it."""
+    return value if compared is None else operators.alike(value, compared)[0]
 
 
 def _same(a: Testable, b: Testable) -> bool:

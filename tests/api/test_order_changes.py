@@ -404,3 +404,25 @@ async def test_todays_yes_is_recorded_by_the_day_of_who_records_it(api: Api) -> 
     early = await api.call("rita", "POST", "/v1/quotes/Q-1/accept", json={"on": "2026-03-04"})
     assert (early.status_code, early.json()["errors"][0]["field"]) == (422, "on")
     assert (await api.call("rita", "POST", "/v1/quotes/Q-1/accept", json={"on": "2026-03-03"})).status_code == 200
+
+
+async def test_whom_somebody_added_to_a_change_and_who_rejected_it_is_asked_when_it_is_asked_for_again(
+    api: Api,
+) -> None:
+    id = await an_order(api)
+
+    async def asked(who: str) -> list[dict[str, Any]]:
+        items = (await api.call(who, "GET", "/v1/inbox")).json()["items"]
+        return [item for item in items if item["subject"] == f"order:{id}"]
+
+    await done(api, "dina", f"orders/{id}/amend", lines={"1": "8"})
+    (item,) = await asked("dora")
+    added = await api.call("dora", "POST", f"/v1/approvals/{item['approval']}/add-approver", json={"to": "helena"})
+    assert added.status_code == 200, added.text
+    await done(api, "dora", f"approvals/{item['approval']}/approve", digest=item["digest"])
+    (theirs,) = await asked("helena")
+    await done(api, "helena", f"approvals/{theirs['approval']}/reject", digest=theirs["digest"], comment="too much")
+    await done(api, "dina", f"orders/{id}/amend", lines={"1": "8"})
+    (item,) = await asked("dora")
+    await done(api, "dora", f"approvals/{item['approval']}/approve", digest=item["digest"])
+    assert ((await order(api, id))["status"], len(await asked("helena"))) == ("held", 1)

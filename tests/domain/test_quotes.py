@@ -170,3 +170,11 @@ def test_lines_at_one_discount_make_exactly_that_discount(
 def test_a_net_total_that_does_not_follow_counts_as_it_is_stated() -> None:
     quote = a_quote(lines=[a_line(list_price="100", discount_percent="20", net_total="50")])
     assert quote.discount_percent == 50
+
+
+@pytest.mark.parametrize("written", [9, "9"])
+def test_a_number_written_as_text_counts_in_a_variable_like_a_number(written: object) -> None:
+    highest = Variable(name="highest", aggregate=Aggregate.MAX, field="risk")
+    quote = a_quote(lines=[a_line("1", fields={"risk": written}), a_line("2", fields={"risk": "unknown"})])
+    subject = quote_subject(quote, 1, {"EUR": Decimal(1)}, ())
+    assert Facts(subject, a_policy(variables=(highest,))).variable("highest") == 9

@@ -1,6 +1,6 @@
 """What was approved before need not be approved again, unless it got worse."""
 
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -518,3 +518,54 @@ def test_who_was_added_and_cannot_decide_any_more_passes_it_to_their_manager() -
     assert [a.seats for a in again(past, policy, gone, discount="20")[0][1].approvals] == [("ana",), ("bo",)]
     alone = gone.model_copy(update={"people": {"ana": gone.people["ana"]}})
     assert again(past, policy, alone, discount="20")[0][1].unresolved[0].why == "cy is unknown or has left"
+
+
+RISK = {"field": "risk", "operator": O.GREATER_THAN, "smart": True}
+
+
+@pytest.mark.parametrize(
+    ("compared", "saw", "better", "worse_value"),
+    [(Decimal(10), "20", "15", "95"), (date(2026, 3, 31), "2026-06-01", "2026-05-01", "2031-01-01")],
+)
+@pytest.mark.parametrize("mode", ["worse", "literal"])
+def test_numbers_and_days_out_of_texts_are_compared_as_the_condition_reads_them(
+    compared: Any, saw: str, better: str, worse_value: str, mode: str
+) -> None:
+    policy = a_policy(a_rule("r", "ana", Condition(index=1, value=compared, **RISK), smart_mode=mode))  # type: ignore[arg-type]
+    past = decided(again([], policy, fields={"risk": saw}), "approve", "ana")
+    assert carries(past, policy, fields={"risk": saw})
+    assert carries(past, policy, fields={"risk": better})
+    assert not carries(past, policy, fields={"risk": worse_value})
+
+
+def test_amounts_of_two_currencies_are_never_compared_whatever_makes_it_the_same_subject() -> None:
+    policy = a_policy(a_rule("r", "ana", STEEP), identity=("customer_id",))
+    past = decided(again([], policy, discount="20"), "approve", "ana")
+    assert carries(past, policy, discount="20")
+    assert not carries(past, policy, discount="20", currency="USD", rates={"EUR": Decimal(1), "USD": Decimal("0.9")})
+
+
+def test_a_rejection_counts_though_the_groups_quorum_changed_since_and_changed_back() -> None:
+    group = with_group(ANA, "g", "ana", "bo")
+    everybody, anybody = (a_policy(a_rule("r", Who(group="g", quorum=q), STEEP)) for q in ("all", "any"))  # type: ignore[arg-type]
+    past = decided(decided(again([], everybody, group, discount="20"), "approve", "ana"), "approve", "bo")
+    past = decided(again(past, anybody, group, discount="20"), "reject", "ana")
+    assert not carries(past, everybody, group, discount="20")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"ship_to": {"city": "Faro"}},
+        {"over_percent": "50"},
+        {"severable": True},
+        {"acceptance_days": 300},
+        {"step": "0.5"},
+    ],
+)
+def test_everything_that_a_named_line_says_must_be_the_same(change: dict[str, Any]) -> None:
+    policy = a_policy(a_rule("r", "ana", STEEP, excludes=("EQP", "SRV")))
+    body = [a_line("1", family="EQP", discount_percent="20"), a_line("2", family="SRV", discount_percent="20")]
+    past = decided(again([], policy, lines=body), "approve", "ana")
+    assert carries(past, policy, lines=body)
+    assert not carries(past, policy, lines=[{**body[0], **change}, body[1]])

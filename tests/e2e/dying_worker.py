@@ -16,7 +16,7 @@ from composition import build
 from domain.runs import Advanced, AdvanceRequest
 from services.advancing import Advancer
 from settings import settings
-from worker import approvals_worker, connected, notify_worker, orders_worker
+from worker import approvals_worker, connected, notify_worker, orders_worker, write_heartbeats
 
 ARM = Path(os.environ["ARM"])
 
@@ -43,7 +43,7 @@ async def main() -> None:
     house = replace(house, advancer=DyingAdvancer(house.advancer))  # type: ignore[arg-type]
     client = await connected(house)
     async with approvals_worker(client, house), orders_worker(client, house), notify_worker(client, house):
-        await asyncio.Event().wait()
+        await write_heartbeats(house, house.settings.queues, asyncio.Event())
 
 
 if __name__ == "__main__":
