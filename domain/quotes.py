@@ -419,7 +419,7 @@ class Quote(Value):
                 "group": line.group,
                 "requested_date": line.requested_date,
                 "sla": line.sla,
-                "_terms": digest(line.model_dump(include=LINE_TERMS)),
+                "~terms": digest(line.model_dump(include=LINE_TERMS)),
             }
             for line, sums in zip(self.lines, self.line_sums, strict=True)
         ]

@@ -81,7 +81,8 @@ class Subject(Value):
     editors: tuple[str, ...] = ()
     fields: dict[str, Any]
     lines: list[dict[str, Any]] = []
-    """Fields whose names begin with `_` are exact amounts, for ratios: no policy can name them."""
+    """Fields whose names begin with `_` are exact amounts, for ratios; `~terms` tells whether two lines say the same
+    in what no condition tests. No policy can name either."""
     rate: Decimal | None = None
     """Company units for one unit of its currency; amounts are converted by it."""
 
