@@ -27,7 +27,7 @@ from tests.erp.tryton import TrytonProcess, needs_tryton, tryton_process
 from tests.support import GROWING_ALONE, a_line, a_quote
 
 pytestmark = [pytest.mark.e2e, needs_tryton]
-WAVES, EACH = (200 if SOAK else 100), 4
+WAVES, EACH = (200 if SOAK else 70), 4
 LESS, GONE, LEAST = WAVES * 3 // 10, WAVES * 4 // 10, WAVES // 2
 """Up to these of the orders are amended to 3 pieces, cancelled, and amended to 2; the others stay."""
 PATIENCE = 400
@@ -47,7 +47,7 @@ class Land:
 @pytest.fixture(scope="module")
 async def land(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Land]:
     home: Path = tmp_path_factory.mktemp("tryton")
-    async with tryton_process(home / "erp" / "data") as process, bad_line(HOST, process.server.port) as line:
+    async with tryton_process(home / "erp" / "data") as process, bad_line(HOST, process.server.port, rate=0.09) as line:
         server = process.server
         url = f"http://{HOST}:{line.port}/{DATABASE}"
         settings = {**LIMITS, **server.settings, "DEALWRIGHT_ERP_URL": url, "DEALWRIGHT_ERP_PER_SECOND": "1000"}
