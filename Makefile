@@ -30,7 +30,8 @@ test: setup ## Pass the tests, several at a time: TEST_WORKERS says how many
 	$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadscope --no-loadscope-reorder
 
 soak: setup ## The fault tests at full size: 200 rounds, 500 orders
-	SOAK=1 $(BIN)/python -m pytest tests/e2e/test_kills.py tests/e2e/test_order_kills.py tests/e2e/test_forgeries.py
+	SOAK=1 $(BIN)/python -m pytest tests/e2e/test_kills.py tests/e2e/test_order_kills.py tests/e2e/test_forgeries.py \
+		tests/e2e/test_stack.py
 
 check: setup ## Format, lint, types, import layers, migrations
 	$(BIN)/ruff format --check .

@@ -21,7 +21,7 @@ from stack import HOST, Ports
 from storage import rounds
 from tests.conftest import ROOT, Live, installed
 from tests.databases import Postgres
-from tests.e2e.conftest import until
+from tests.e2e.conftest import SOAK, until
 from tests.erp.tryton import needs_tryton
 
 pytestmark = pytest.mark.e2e
@@ -135,6 +135,7 @@ def test_the_tour_holds() -> None:
 
 
 @needs_tryton
+@pytest.mark.skipif(not SOAK, reason="it is part of `make soak`: `test_tryton.py` has the real ERP here")
 def test_the_tour_holds_with_a_real_erp() -> None:
     assert "All 27 steps held" in dealwright("tour", "--erp", "tryton")
 
