@@ -4,7 +4,7 @@ Anybody can send us mail, so it is bounded before it is parsed: bytes, lines, he
 
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from email import policy
 from email.errors import MessageError
 from email.message import Message
@@ -20,9 +20,13 @@ MAX_BYTES = 2_000_000
 """What our mail server takes; attachments are not read."""
 PARSED_BYTES, PARSED_LINES, LINE_BYTES = 300_000, 8_000, 20_000
 MOST_HEADERS, HEADER_CHARACTERS, MOST_PARTS, MAX_TEXT = 200, 2_000, 20, 100_000
+MIME_HEADER_BYTES = 1_000
+"""Of a header that describes a part, with its continuation lines: the library's work on it is quadratic."""
 TO_WHOM, MOST_RECIPIENTS = ("To", "Cc", "Delivered-To", "X-Original-To"), 50
 AUTOMATIC_PRECEDENCE = ("bulk", "list", "junk", "auto_reply")
 PART = re.compile(rb"^content-type\s*:", re.IGNORECASE | re.MULTILINE)
+MIME_HEADER = re.compile(rb"content-[a-z-]{1,40}\s*:", re.IGNORECASE)
+PLAIN, HTML = "text/plain", "text/html"
 UNREADABLE = (MessageError, ValueError, LookupError, AttributeError, TypeError, RecursionError)
 
 
@@ -88,13 +92,27 @@ def read_mail(raw: bytes, envelope_sender: str | None) -> Reply:
 
 
 def _beginning(raw: bytes) -> bytes:
-    """The beginning of a mail: so many lines of such a length, and so many headers."""
-    lines = raw[:PARSED_BYTES].split(b"\n", PARSED_LINES)[:PARSED_LINES]
+    """The beginning of a mail: so many lines of such a length, so many headers, and short descriptions of parts."""
+    lines = raw[:PARSED_BYTES].splitlines()[:PARSED_LINES]
     end = next((n for n, line in enumerate(lines) if not line.strip()), len(lines))
     headers = [n for n in range(end) if not lines[n][:1].isspace()]
     if len(headers) > MOST_HEADERS:
         lines[headers[MOST_HEADERS] : end] = []
-    return b"\n".join(line[:LINE_BYTES] for line in lines)
+    return b"\n".join(_shorten(lines))
+
+
+def _shorten(lines: Iterable[bytes]) -> Iterator[bytes]:
+    """Lines of bounded length. A MIME header and its continuation lines together have one bound."""
+    left: int | None = None
+    for line in lines:
+        if MIME_HEADER.match(line):
+            left = MIME_HEADER_BYTES
+        elif left is None or line[:1] not in (b" ", b"\t"):
+            left = None
+        elif left <= 0:
+            continue
+        yield line[: LINE_BYTES if left is None else left]
+        left = None if left is None else left - len(line)
 
 
 def _header(mail: Message, name: str) -> str:
@@ -121,23 +139,45 @@ def _automatic(mail: Message, envelope_sender: str | None) -> bool:
 
 
 def _body(mail: Message) -> str:
-    """The plain text, or the HTML where there is none or it says nothing."""
-    texts: dict[str, str] = {}
-    for part in mail.walk():
-        kind = part.get_content_type()
-        if kind in ("text/plain", "text/html") and part.get_content_disposition() != "attachment" and kind not in texts:
-            text = _part_text(part)
-            if text.strip():
-                texts[kind] = text
-    if "text/plain" in texts:
-        return texts["text/plain"]
-    return text_of(texts.get("text/html", ""))
+    """The text of the body. Attached files and mails are never part of it."""
+    kind, text = _read_part(mail)
+    return text_of(text) if kind == HTML else text
+
+
+def _read_part(part: Message) -> tuple[str, str]:
+    """The kind and the text of a part: the plain text of alternatives, else their HTML, else nothing.
+
+    Elsewhere the first part that says something is the body. Apple Mail cuts a text at a picture into several parts of
+    one kind without a disposition; a disclaimer that a mail server adds has one."""
+    if part.get_content_maintype() == "multipart":
+        return _read_parts(part)
+    kind = part.get_content_type()
+    is_file = part.get_content_disposition() == "attachment" or part.get_filename() is not None
+    return (kind, _part_text(part)) if kind in (PLAIN, HTML) and not is_file else ("", "")
+
+
+def _read_parts(part: Message) -> tuple[str, str]:
+    inside = part.get_payload()
+    parts = [each for each in inside if isinstance(each, Message)] if isinstance(inside, list) else []
+    texts = [(each, *_read_part(each)) for each in parts]
+    texts = [(each, kind, text) for each, kind, text in texts if text.strip()]
+    if part.get_content_subtype() == "alternative":
+        texts = sorted(texts, key=lambda found: found[1] != PLAIN)[:1]
+    if not texts:
+        return "", ""
+    _, kind, first = texts[0]
+    more = [text for each, same, text in texts[1:] if same == kind and "Content-Disposition" not in each]
+    return kind, "\n".join([first, *more])
 
 
 def _part_text(part: Message) -> str:
+    """The text of a part, in its charset; where that is missing or wrong, in UTF-8, and else in Windows' own."""
     content = part.get_payload(decode=True)
-    charset = str(part.get_content_charset("utf-8"))
-    try:
-        return content.decode(charset, "replace")[:MAX_TEXT] if isinstance(content, bytes) else ""
-    except LookupError:
-        return content.decode("utf-8", "replace")[:MAX_TEXT] if isinstance(content, bytes) else ""
+    if not isinstance(content, bytes):
+        return ""
+    for charset in (str(part.get_content_charset("utf-8")), "utf-8"):
+        try:
+            return content.decode(charset)[:MAX_TEXT]
+        except (LookupError, ValueError):
+            continue
+    return content.decode("cp1252", "replace")[:MAX_TEXT]

@@ -9,29 +9,58 @@ ATTRIBUTION_LINES = 4
 """An attribution is wrapped over so many lines at most."""
 
 LONGEST_ATTRIBUTION = 600
-OPENING = re.compile(r"(?:-{2,}\s*)?(?:on|em|a|at|no dia|þann|þ\.|den|á)\b", re.IGNORECASE)
-VERB = re.compile(r"\b(?:wrote|escreveu|skrifaði)\b", re.IGNORECASE)
+OPENING = re.compile(r"(?:-{2,}\s*)?(?:on|em|a|at|às|no dia|þann|þ\.|den|á)\b", re.IGNORECASE)
+VERB = re.compile(
+    r"\b(?:wrote|writes|quoting|escreveu|escreve|citando|skrifaði|skrifar)\b|^\* dealwright \[", re.IGNORECASE
+)
+OUR_NAME = "dealwright"
 RULE = re.compile(
-    r"^(?:_{10,}|-{2,}\s*(?:original message|mensagem original|upprunaleg\w* (?:skilabo|póst)\S*|forwarded message"
-    r"|mensagem encaminhada|áframsent\w*.{0,20})\s*-*|begin forwarded message:|início da mensagem.{0,20}:)$",
+    r"^(?:_{20,}|-{2,}\s*(?:original (?:message|appointment)|mensagem original|forwarded message|mensagem encaminhada"
+    r"|(?:upprunaleg|upphafleg)\w* (?:skilabo|póst|skeyti|tölvupóst)\S*|áframsent\w*.{0,20})\s*-*"
+    r"|>>> .{1,200} >>>|begin forwarded message:|início da mensagem.{0,20}:)$",
     re.IGNORECASE,
 )
 HEADER = re.compile(
-    r"^\*?(?P<name>from|sent|date|to|cc|subject|de|enviad[ao](?: em)?|data|para|assunto|frá|sendandi|dagsetning|til"
-    r"|viðtakandi|efni|afrit)\s?\*?:\*?\s?(?P<value>.*)$",
+    r"^\*?(?P<name>from|sent(?: þann)?|date|to|cc|subject|de|enviad[ao]s?(?: em)?|data|para|assunto|frá|sendandi"
+    r"|dagsetning|dags\.?|til|viðtakandi|efni|afrit)\s?\*?:\*?\s?(?P<value>.*)$",
     re.IGNORECASE,
 )
 SENDER_HEADERS = ("from", "de", "frá", "sendandi")
-HEADERS_AFTER = 5
-DEVICE = re.compile(
-    r"^(?:sent|enviad[ao]|send(?:ur|a)?|get|obter|obtenha|baixe|baixar|sæktu|sækja|náðu í|fáðu|secured by)\b.*"
-    r"\b(?:iphone|ipad|ios|android|outlook|mail|e-mail|email|correio|windows|proton|galaxy|samsung|huawei|xiaomi|pixel"
-    r"|blackberry|yahoo|gmail|thunderbird|k-9|mobile|celular|telemóvel|dispositivo|síma\w*|snjallsíma\w*|tæki\w*|póst\w*)\b",
-    re.IGNORECASE,
+SUBJECT_HEADERS = ("subject", "assunto", "efni")
+MOST_HEADERS, FEWEST_HEADERS = 6, 3
+MAILBOX = re.compile(r"<[^<>\s]+@[^<>\s]+>|\[mailto:")
+
+APP = (
+    r"(?:outlook|gmail|proton ?mail|proton|yahoo(?: ?mail)?|spark|superhuman|airmail|canary|tuta(?:nota)?|fair ?email"
+    r"|blue ?mail|my ?mail|aqua ?mail|newton(?: mail)?|edison(?: mail)?|zoho(?: mail)?|thunderbird|k-9(?: mail)?"
+    r"|mailspring|windows mail|e-mail seguro \w+|samsung \w+|huawei \w+|iphone\S*|ipad\S*|android|ios|galaxy"
+    r"|blackberry|mobile|my \w+"
+    r"|(?:mail|e-?mail|correio|póst\w*) (?:for|on|para|no|do|fyrir|í) \w+)"
 )
-BREVITY = re.compile(
-    r"^(?:please excuse my brevity|(?:por favor,? )?desculpe\b.*\b(?:breve|brevidade)|afsakaðu\b)", re.IGNORECASE
+SYSTEM = r"(?:ios|ipados|android|iphone|ipad|mac(?:os)?|windows|mobile|web)"
+DEVICES = (
+    # Sent from my iPhone · Enviado a partir do meu telemóvel · Sent úr símanum mínum
+    r"sent (?:from|on|with|via|using) my\b.*",
+    r"enviad[ao] (?:a partir |através )?(?:do|da|de|pel[oa]) (?:meu|minha)\b.*",
+    r"sent (?:úr|af|frá|með) .{1,40}\bmín\w+\b.*",
+    # Sent with Proton Mail secure email · Enviado do Outlook · Sent með Proton Mail
+    rf"sent (?:securely )?(?:from|with|via|using) {APP}\b.*",
+    rf"enviad[ao] (?:a partir |através )?(?:do|da|de|com|via|pel[oa])(?: [oa])? {APP}\b.*",
+    rf"sent (?:úr|af|frá|með|í gegnum) {APP}\b.*",
+    # Get Outlook for iOS <https://…>
+    rf"get {APP} (?:for|on) {SYSTEM}\b\s*(?:[<(\[]?https?:\S*)?",
+    rf"(?:obter|obtenha|baixe|baixar)(?: o)? {APP} (?:para|no) {SYSTEM}\b\s*(?:[<(\[]?https?:\S*)?",
+    rf"(?:sækja|sæktu|fáðu|náðu í) {APP} (?:fyrir|í) {SYSTEM}\b\s*(?:[<(\[]?https?:\S*)?",
+    rf"(?:secured|encrypted) (?:by|with) {APP}\b.*",
+    r"virus-free\.? \S*(?:avast|avg)\S*",
+    r"yahoo mail: search, organize, conquer",
+    # The second sentence of a signature, in a line of its own
+    r"please (?:excuse|pardon|forgive) (?:my |any )?(?:brevity|typos).*",
+    r"(?:por favor,? )?desculpe (?:pela |a )?(?:minha )?brevidade.*",
+    r"afsakaðu (?:hve|hvað|hversu) stuttorð.*",
 )
+DEVICE = re.compile("|".join(f"(?:{device})" for device in DEVICES), re.IGNORECASE)
+ADDRESS = re.compile(r"^<?https?://\S+>?$", re.IGNORECASE)
 LONGEST_SIGNATURE = 160
 
 
@@ -43,12 +72,23 @@ def own_text(text: str) -> str:
     lines = _without_quote_above(lines[:MOST_LINES])
     own: list[str] = []
     for n, line in enumerate(lines):
-        if _begins_quote(lines, n) or line.strip() in ("--", "—"):
+        if _begins_quote(lines, n) or line.strip() == "--":
             break
         own.append(line)
-    while own and (not own[-1].strip() or _is_device(own[-1])):
-        own.pop()
-    return "\n".join(own).strip()
+    return "\n".join(_without_device(own)).strip()
+
+
+def _without_device(lines: list[str]) -> list[str]:
+    """The lines without those that a mail program adds at the end, with the address below them."""
+    end = kept = len(lines)
+    while end:
+        line = lines[end - 1].strip()
+        if line and not ADDRESS.match(line):
+            if not _is_device(line):
+                break
+            kept = end - 1
+        end -= 1
+    return lines[:kept]
 
 
 def _without_quote_above(lines: list[str]) -> list[str]:
@@ -66,43 +106,59 @@ def _without_quote_above(lines: list[str]) -> list[str]:
 
 def _begins_quote(lines: list[str], n: int) -> bool:
     line = lines[n].strip()
-    return line.startswith(">") or bool(RULE.match(line)) or bool(_attribution(lines, n)) or _is_header_block(lines, n)
+    return _is_quoted(lines, n) or bool(RULE.match(line)) or bool(_attribution(lines, n)) or _is_header_block(lines, n)
+
+
+def _is_quoted(lines: list[str], n: int) -> bool:
+    """Whether quoted lines begin here. One line alone is none: `> 20 %` is a reason."""
+    if not lines[n].lstrip().startswith(">"):
+        return False
+    after = next((line for line in lines[n + 1 :] if line.strip()), "")
+    return after.lstrip().startswith(">")
 
 
 def _attribution(lines: list[str], n: int) -> int:
     """How many lines from here on say who wrote what follows, and when; 0 where they do not.
 
-    It names a day or an hour, and an address, us, or is followed by a quote: a reason may say "wrote" as well."""
-    if n >= len(lines) or not _may_open(lines[n].strip()):
+    It names us, or a day or an hour, and an address or is followed by a quote: a reason may say "wrote" as well."""
+    if n >= len(lines):
         return 0
     joined = ""
-    for length in range(1, ATTRIBUTION_LINES + 1):
+    for length in range(1, (ATTRIBUTION_LINES if _may_wrap(lines[n].strip()) else 1) + 1):
         line = lines[n + length - 1].strip() if n + length <= len(lines) else ""
         joined = f"{joined} {line}".strip()
         if not line or len(joined) > LONGEST_ATTRIBUTION:
             return 0
-        if joined.endswith((":", "--")) and VERB.search(joined) and any(map(str.isdigit, joined)):
+        if joined.endswith((":", "--")) and VERB.search(joined):
             below = next((line for line in lines[n + length : n + length + 3] if line.strip()), "")
-            known = "@" in joined or "dealwright" in joined.lower() or below.lstrip().startswith(">")
-            return length if known else 0
+            ours = OUR_NAME in joined.lower()
+            dated = any(map(str.isdigit, joined)) and ("@" in joined or below.lstrip().startswith(">"))
+            return length if ours or dated else 0
     return 0
 
 
-def _may_open(line: str) -> bool:
-    """`On 2 March …`, or an address at once: `Dealwright <reply@…> wrote:`."""
+def _may_wrap(line: str) -> bool:
+    """`On 2 March …`, or an address at once: `Dealwright <reply@…> wrote:`. Other forms stand in one line."""
     return bool(OPENING.match(line)) or "<" in line[:80]
 
 
 def _is_header_block(lines: list[str], n: int) -> bool:
-    """Whether the headers of the mail that is answered begin here: its sender, and more headers right below."""
-    first = HEADER.match(lines[n].strip())
-    if first is None or first["name"].lower() not in SENDER_HEADERS:
+    """Whether the headers of the mail that is answered begin here: several, each once, its sender among them.
+
+    The sender has an address or our name, or there is a subject: `From: 40 %` and `To: 20 %` are a reason."""
+    block: dict[str, str] = {}
+    for line in lines[n : n + MOST_HEADERS]:
+        header = HEADER.match(line.strip())
+        if header is None or header["name"].lower() in block:
+            break
+        block[header["name"].lower()] = header["value"].lower()
+    sender = next((block[name] for name in SENDER_HEADERS if name in block), None)
+    if sender is None or len(block) < (2 if MAILBOX.search(sender) else FEWEST_HEADERS):
         return False
-    below = sum(HEADER.match(line.strip()) is not None for line in lines[n + 1 : n + 1 + HEADERS_AFTER])
-    return below >= (1 if "@" in first["value"] else 2)
+    return "@" in sender or OUR_NAME in sender or any(name in block for name in SUBJECT_HEADERS)
 
 
 def _is_device(line: str) -> bool:
     """`Sent from my iPhone`, `Get Outlook for iOS`, and what other mail programs add by themselves."""
     text = line.strip()
-    return len(text) <= LONGEST_SIGNATURE and bool(DEVICE.match(text) or BREVITY.match(text))
+    return len(text) <= LONGEST_SIGNATURE and DEVICE.fullmatch(text) is not None

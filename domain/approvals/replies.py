@@ -1,6 +1,7 @@
 """What the first line of a reply means: a whole line that is one word of the reader's language or of English."""
 
 import re
+import unicodedata
 from typing import Literal
 
 from domain.people import Language
@@ -17,8 +18,10 @@ WORDS: dict[Language, dict[Verb, tuple[str, ...]]] = {
 
 
 def meaning(first_line: str, language: Language) -> Verb | None:
-    """The decision a line stands for; None for everything else, which is asked about again and never guessed."""
-    word = re.sub(r"[^\w\s]|_", "", first_line).strip().casefold()
+    """The decision a line stands for; None for everything else, a question too: it is asked again, never guessed."""
+    if first_line.rstrip().endswith("?"):
+        return None
+    word = re.sub(r"[^\w\s]|_", "", unicodedata.normalize("NFC", first_line)).strip().casefold()
     for known in (language, Language.ENGLISH):
         for verb, words in WORDS[known].items():
             if word in words:
