@@ -24,6 +24,8 @@ from storage.messages import Message
 from workflows.contracts import DELIVER, Delivered
 
 log = structlog.get_logger()
+CODE = "code"
+"""A one-time code shows that somebody reads this mailbox, so it goes nowhere else."""
 STRETCH = timedelta(minutes=5)
 PAUSE = 0.5
 BATCH = 20
@@ -126,7 +128,7 @@ class Delivering:
             mine = await messages.claim(session, [message.id for message in handful], now, now + CLAIM)
             claimed = [message for message in handful if message.id in mine]
             for message in claimed:
-                if message.channel == "mail" and known.chats.get(message.person):
+                if message.channel == "mail" and message.template != CODE and known.chats.get(message.person):
                     await messages.also_by_chat(session, message, now)
             return claimed
 

@@ -72,6 +72,28 @@ def of_outcome(outcome: Outcome, command: str) -> JSONResponse:
     return problem(REFUSED, outcome.code, outcome.sentence, {**outcome.facts, "command": command})
 
 
+def invalid_request(error: RequestValidationError) -> errors.Invalid:
+    """What the framework could not read, by field."""
+    found = [
+        {"field": ".".join(str(p) for p in item["loc"][1:]) or str(item["loc"][0]), "problem": item["msg"]}
+        for item in error.errors()[:50]
+    ]
+    return errors.Invalid(f"{found[0]['field']}: {found[0]['problem']}", found)
+
+
+def of_unreadable(error: RequestValidationError) -> JSONResponse:
+    return of_refusal(invalid_request(error))
+
+
+def of_http(error: HTTPException) -> JSONResponse:
+    if error.status_code == HTTPStatus.BAD_REQUEST:  # the framework's word for a body it cannot decode
+        return of_refusal(errors.Invalid.field("body", "cannot be read; send JSON in UTF-8"))
+    status = HTTPStatus(error.status_code)
+    response = problem(status, status.name.lower(), str(error.detail))
+    response.headers.update(error.headers or {})
+    return response
+
+
 def install(app: FastAPI) -> None:
     @app.exception_handler(errors.Refusal)
     async def refused(_: Request, error: errors.Refusal) -> JSONResponse:
@@ -79,23 +101,11 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def unreadable(_: Request, error: RequestValidationError) -> JSONResponse:
-        found = [
-            {
-                "field": ".".join(str(p) for p in item["loc"][1:]) or str(item["loc"][0]),
-                "problem": item["msg"],
-            }
-            for item in error.errors()[:50]
-        ]
-        return problem(422, "invalid", f"{found[0]['field']}: {found[0]['problem']}", {"errors": found})
+        return of_unreadable(error)
 
     @app.exception_handler(HTTPException)
     async def plain(_: Request, error: HTTPException) -> JSONResponse:
-        if error.status_code == HTTPStatus.BAD_REQUEST:  # the framework's word for a body it cannot decode
-            return of_refusal(errors.Invalid.field("body", "cannot be read; send JSON in UTF-8"))
-        status = HTTPStatus(error.status_code)
-        response = problem(status, status.name.lower(), str(error.detail))
-        response.headers.update(error.headers or {})
-        return response
+        return of_http(error)
 
     @app.exception_handler(Exception)
     async def broken(request: Request, error: Exception) -> JSONResponse:

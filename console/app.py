@@ -3,18 +3,14 @@
 from pathlib import Path
 
 from fastapi import FastAPI, Request
-from fastapi.responses import HTMLResponse, JSONResponse, Response
-from starlette.exceptions import HTTPException
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.problems import STATUS, of_refusal, problem
+from api.problems import problem
 from composition import House
-from console import board, calendar, customers, desk, links, orders, pages, replacing
-from console.resume import ask_to_sign_in
-from console.view import page
-from domain.errors import NotFound, NotSignedIn, Refusal
+from console import board, calendar, customers, desk, errors, links, orders, pages, replacing
+from console.errors import is_api
 
 STATIC = Path(__file__).parent / "static"
 POLICY = (
@@ -26,7 +22,6 @@ HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "same-origin",
 }
-API_PATHS = ("/v1/", "/healthz", "/readyz", "/metrics", "/openapi.json", "/docs")
 
 
 class Guard:
@@ -53,10 +48,6 @@ class Guard:
         await self._app(scope, receive, with_headers)
 
 
-def is_api(path: str) -> bool:
-    return path.startswith(API_PATHS)
-
-
 def _foreign(request: Request) -> bool:
     site, origin = request.headers.get("sec-fetch-site"), request.headers.get("origin")
     if site is not None:
@@ -71,20 +62,4 @@ def mount(app: FastAPI, house: House) -> None:
     app.add_middleware(GZipMiddleware, minimum_size=600)
     app.add_middleware(Guard)
 
-    @app.exception_handler(Refusal)
-    async def refused(request: Request, error: Refusal) -> Response:
-        if is_api(request.url.path):
-            return of_refusal(error)
-        if isinstance(error, NotSignedIn):
-            return await ask_to_sign_in(request)
-        return await _error_page(request, error)
-
-    @app.exception_handler(404)
-    async def missing(request: Request, error: HTTPException) -> Response:
-        if is_api(request.url.path):
-            return problem(404, "not_found", "There is nothing at this address.")
-        return await _error_page(request, NotFound("There is nothing at this address."))
-
-
-async def _error_page(request: Request, error: Refusal) -> HTMLResponse | JSONResponse:
-    return page(request, "error.html", None, status_code=STATUS.get(error.code, 409), error=error)
+    errors.install(app)

@@ -12,7 +12,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from api.requests import AHouse, PathId
 from composition import now
-from console.pages import Me, caller
+from console.pages import caller
+from console.session import Me
 from console.view import Reader, page
 from domain.approvals.exchange import invalid_fields
 from domain.errors import Invalid, Refusal
@@ -54,6 +55,20 @@ class Column:
         return {line: plain_number(quantity) for line, quantity in typed.items() if quantity}
 
 
+@dataclass(frozen=True)
+class Waves:
+    """Over how many orders, from which day and how far apart, as it was typed."""
+
+    count: str = "3"
+    first: str = ""
+    every: str = "month"
+
+
+def _waves(form: Mapping[str, str]) -> Waves:
+    every = form.get("every", "month")
+    return Waves(form.get("waves", "3"), form.get("first", ""), every if every in EVERY else "month")
+
+
 def places_of(quote: Quote) -> list[Place]:
     """Every place a line asks for, once."""
     found = {canonical(line.ship_to): line.ship_to for line in quote.lines if line.ship_to}
@@ -75,7 +90,7 @@ async def figures(request: Request, house: AHouse, me: Me, id: PathId) -> Respon
 async def arrange(request: Request, house: AHouse, me: Me, id: PathId) -> Response:
     """Arrange the board, or order what it shows."""
     form = await _form(request)
-    columns, then = _columns(form), form.get("then", "")
+    columns, then, waves = _columns(form), form.get("then", ""), _waves(form)
     places = places_of((await house.quotes.get(me, id)).quote)
     try:
         if then == "place":
@@ -83,12 +98,11 @@ async def arrange(request: Request, house: AHouse, me: Me, id: PathId) -> Respon
             return RedirectResponse(f"/quotes/{id}", 303)
         columns = await _arranged(house, me, id, form, columns, places)
     except ValidationError as error:
-        return await _board(
-            request, house, me, id, columns, invalid_fields("this cannot be ordered so", error).sentence
-        )
+        problem = invalid_fields("this cannot be ordered so", error).sentence
+        return await _board(request, house, me, id, columns, problem, waves=waves)
     except Refusal as error:
-        return await _board(request, house, me, id, columns, error.sentence)
-    return await _board(request, house, me, id, columns, None)
+        return await _board(request, house, me, id, columns, error.sentence, waves=waves)
+    return await _board(request, house, me, id, columns, None, waves=waves)
 
 
 async def _arranged(
@@ -152,7 +166,7 @@ def _way(columns: list[Column], places: list[Place], read: Reader) -> Any:
 
 async def _board(
     request: Request, house: AHouse, me: Me, id: str, columns: list[Column], wrong: str | None,
-    template: str = "board.html",
+    template: str = "board.html", waves: Waves = Waves(),
 ) -> Response:  # fmt: skip
     stored = await house.quotes.get(me, id)
     places = places_of(stored.quote)
@@ -171,7 +185,7 @@ async def _board(
     sums = [next(filled, None) if any(column.quantities.values()) else None for column in columns]
     facts: dict[str, Any] = {
         "quote": stored.quote, "columns": columns, "sites": places, "ledger": ledger, "after": after, "sums": sums,
-        "wrong": wrong, "every": EVERY, "today": Reader(me).today(now()).isoformat(),
+        "wrong": wrong, "every": EVERY, "waves": waves, "today": Reader(me).today(now()).isoformat(),
         "left_money": sum((entry.unallocated.net for entry in after.values()), start=0),
         "ordered": await house.orders.listed(me, id, None, "", 100),
     }  # fmt: skip

@@ -11,7 +11,7 @@ from api.customers import first_day
 from api.requests import AHouse
 from composition import now
 from console.customers import Month
-from console.pages import Me
+from console.session import Me
 from console.view import Reader, page
 from domain.permissions import allows
 from storage.orders import OrderSummary

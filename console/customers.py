@@ -10,17 +10,18 @@ from babel.dates import format_date
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import RedirectResponse, Response
 from markupsafe import Markup
+from pydantic import BeforeValidator
 
 from api.customers import MONTH, first_day
 from api.requests import AHouse, PathId, cursor_of, keys_of
 from composition import now
 from console.charts import Bar, bars
-from console.pages import PAGE, Me, Short, caller, said
+from console.pages import PAGE, Short, caller
+from console.session import Me
 from console.view import Reader, page
 from domain.customers.proration import months_after
 from domain.customers.revenue import month_of
-from domain.errors import Refusal
-from domain.orders.payload import day_of
+from domain.errors import Invalid
 from domain.permissions import allows
 from services.figures import Week, as_csv
 from services.revenue import RevenueMonth
@@ -28,9 +29,7 @@ from services.revenue import as_csv as revenue_as_csv
 from storage.revenue import By
 
 router = APIRouter()
-Day = Annotated[str, Query(pattern=r"^(\d{4}-\d{2}-\d{2})?$")]
-NO_MONTH = date.max.replace(day=1)
-"""What cannot be read is refused as a month that is not over."""
+Day = Annotated[date | None, BeforeValidator(lambda text: text or None), Query()]
 Month = Annotated[str, Query(pattern=f"^$|{MONTH}")]
 
 
@@ -45,14 +44,15 @@ async def customers(
 
 
 @router.get("/customers/{id}")
-async def customer(request: Request, house: AHouse, me: Me, id: PathId, as_of: Day = "", known: Day = "") -> Response:
+async def customer(
+    request: Request, house: AHouse, me: Me, id: PathId, as_of: Day = None, known: Day = None
+) -> Response:
     """Everything of one customer on a day, as it was known at the end of another."""
     read = Reader(me)
-    on, known_on = day_of(as_of), day_of(known)
-    end = read.end_of(known_on) if known_on else None
-    whole = await house.customers.whole(me, id, on or read.today(now()), end)
+    end = read.end_of(known) if known else None
+    whole = await house.customers.whole(me, id, as_of or read.today(now()), end)
     charts = revenue_charts(read, whole.revenue or [], read.today(now()))
-    return page(request, "customer.html", me, whole=whole, charts=charts, known_on=known_on)
+    return page(request, "customer.html", me, whole=whole, charts=charts, known_on=known)
 
 
 def revenue_charts(read: Reader, months: Sequence[RevenueMonth], today: date) -> dict[str, Markup]:
@@ -70,24 +70,20 @@ def revenue_charts(read: Reader, months: Sequence[RevenueMonth], today: date) ->
 @router.get("/revenue")
 async def revenue(
     request: Request, house: AHouse, me: Me, first: Annotated[Month, Query(alias="from")] = "",
-    last: Annotated[Month, Query(alias="to")] = "", by: By = "company", known: Day = "",
+    last: Annotated[Month, Query(alias="to")] = "", by: By = "company", known: Day = None,
 ) -> Response:  # fmt: skip
     """Finance's page: by month, as known on a day, with what is closed."""
     read = Reader(me)
     today = read.today(now())
     start = first_day(first) if first else months_after(month_of(today), -6)
     end = first_day(last) if last else months_after(month_of(today), 6)
-    known_on = day_of(known)
-    try:
-        known_at = read.end_of(known_on) if known_on else None
-        months = await house.revenue.by_month(me, start, end, by, known_at)
-    except Refusal as error:
-        return said(request, me, error.sentence, "bad", "/revenue", 422)
+    known_at = read.end_of(known) if known else None
+    months = await house.revenue.by_month(me, start, end, by, known_at)
     closed = await house.revenue.closed_through(me)
     following = months_after(closed, 1) if closed else None
     facts: dict[str, Any] = {
         "months": months, "charts": revenue_charts(read, months, today) if by == "company" else {}, "by": by,
-        "first": f"{start:%Y-%m}", "last": f"{end:%Y-%m}", "known_on": known_on, "closed": closed,
+        "first": f"{start:%Y-%m}", "last": f"{end:%Y-%m}", "known_on": known, "closed": closed,
         "may_close": allows(me, "periods.close"), "next_to_close": f"{following or start:%Y-%m}",
     }  # fmt: skip
     return page(request, "revenue.html", me, **facts)
@@ -103,23 +99,19 @@ async def revenue_export(
 
 
 @router.post("/periods/close")
-async def close(request: Request, house: AHouse, me: Me, month: Short = "", key: Short = "") -> Response:
-    try:
-        await house.revenue.close(caller(me, key), first_day(month) if re.fullmatch(MONTH, month) else NO_MONTH)
-    except Refusal as error:
-        return said(request, me, error.sentence, "bad", "/revenue", 409)
+async def close(house: AHouse, me: Me, month: Short = "", key: Short = "") -> Response:
+    if not re.fullmatch(MONTH, month):
+        raise Invalid.field("month", "must be a month like 2026-12")
+    await house.revenue.close(caller(me, key), first_day(month))
     return RedirectResponse("/revenue", 303)
 
 
 @router.get("/figures")
 async def figures(
-    request: Request, house: AHouse, me: Me, first: Annotated[Day, Query(alias="from")] = "",
-    last: Annotated[Day, Query(alias="to")] = "",
+    request: Request, house: AHouse, me: Me, first: Annotated[Day, Query(alias="from")] = None,
+    last: Annotated[Day, Query(alias="to")] = None,
 ) -> Response:  # fmt: skip
-    try:
-        found = await house.figures.orders(me, day_of(first), day_of(last))
-    except Refusal as error:
-        return said(request, me, error.sentence, "bad", "/figures", 422)
+    found = await house.figures.orders(me, first, last)
     read = Reader(me)
     return page(request, "kept.html", me, found=found, charts=_weeks(read, found.weeks), now=now())
 
@@ -135,9 +127,12 @@ def _weeks(read: Reader, weeks: Sequence[Week]) -> dict[str, Markup]:
 
 @router.get("/figures.csv")
 async def figures_export(
-    house: AHouse, me: Me, first: Annotated[Day, Query(alias="from")] = "", last: Annotated[Day, Query(alias="to")] = ""
+    house: AHouse,
+    me: Me,
+    first: Annotated[Day, Query(alias="from")] = None,
+    last: Annotated[Day, Query(alias="to")] = None,
 ) -> Response:
-    return _file("figures.csv", as_csv(await house.figures.orders(me, day_of(first), day_of(last))))
+    return _file("figures.csv", as_csv(await house.figures.orders(me, first, last)))
 
 
 def _file(name: str, text: str) -> Response:

@@ -8,7 +8,8 @@ from fastapi.responses import RedirectResponse, Response
 
 from api.requests import AHouse, PathId
 from console import forms
-from console.pages import Me, Short, caller
+from console.pages import Short, caller
+from console.session import Me
 from console.view import page
 from domain.approvals.compare import when_in_words
 from domain.approvals.exchange import MAX_BYTES, read_policy, write_policy
@@ -57,7 +58,9 @@ async def desk(request: Request, house: AHouse, me: Me, kind: PathId) -> Respons
     return await _desk(request, house, me, kind)
 
 
-async def _desk(request: Request, house: Any, me: Person, kind: str, problem: str = "") -> Response:
+async def _desk(
+    request: Request, house: Any, me: Person, kind: str, problem: str = "", typed: forms.Shape | None = None
+) -> Response:
     policy, revision = await _draft(house, me, kind)
     current = await _current(house, me, kind)
     chains: dict[str, list[Rule]] = {chain.name: [] for chain in policy.chains}
@@ -66,7 +69,7 @@ async def _desk(request: Request, house: Any, me: Person, kind: str, problem: st
     facts: dict[str, Any] = {
         "kind": kind, "policy": policy, "revision": revision, "chains": chains, "problem": problem,
         "differs": current is None or current.hash != policy.hash, "when": when_in_words,
-        "settings": forms.settings_shape(policy), **await _found(house, policy),
+        "settings": typed or forms.settings_shape(policy), **await _found(house, policy),
     }  # fmt: skip
     return page(request, "policy.html", me, status_code=422 if problem else 200, **facts)
 
@@ -86,7 +89,8 @@ async def act(
         if then == "publish":
             await house.policies.publish(caller(me, key), kind)
     except Refusal as error:
-        return await _desk(request, house, me, kind, error.sentence)
+        typed = None if then in ("anew", "publish") else forms.typed_settings(await request.form())
+        return await _desk(request, house, me, kind, error.sentence, typed)
     return RedirectResponse(f"/policy/{kind}", 303)
 
 

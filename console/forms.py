@@ -257,11 +257,16 @@ def settings_shape(policy: Policy) -> Shape:
     }  # fmt: skip
 
 
+SETTINGS = ("on_rejection", "valid_for_days", "neutral", "identity", "routing")
+
+
+def typed_settings(form: FormData) -> Shape:
+    return {name: str(form.get(name, "")) for name in SETTINGS}
+
+
 def with_settings(policy: Policy, form: FormData) -> Policy:
     """The policy with what a form says of it as a whole. Raises Invalid."""
-    texts = {
-        name: str(form.get(name, "")) for name in ("on_rejection", "valid_for_days", "neutral", "identity", "routing")
-    }
+    texts = typed_settings(form)
     changed = {
         "on_rejection": texts["on_rejection"] or "end", "valid_for_days": texts["valid_for_days"].strip() or None,
         "neutral": _words(texts["neutral"]), "identity": _words(texts["identity"]), "routing": _words(texts["routing"]),

@@ -6,7 +6,8 @@ from fastapi import APIRouter, Form, Path, Request
 from fastapi.responses import RedirectResponse, Response
 
 from api.requests import AHouse
-from console.pages import COOKIE, Short, Words
+from console.pages import Short, Words
+from console.session import find_visitor
 from console.view import Reader, page
 from domain.approvals.round import ApprovalStatus
 from domain.errors import CommandIdReused, Invalid, NotSignedIn, Refusal, TooMany
@@ -16,14 +17,6 @@ from notify.links import DEVICE_SECONDS
 router = APIRouter()
 DEVICE = "dealwright_device"
 Token = Annotated[str, Path(max_length=400)]
-
-
-async def visitor(request: Request, house: Any) -> Person | None:
-    """Who is signed in here, if anybody is."""
-    try:
-        return await house.access.person(request.cookies[COOKIE]) if COOKIE in request.cookies else None
-    except NotSignedIn:
-        return None
 
 
 @router.get("/decide/{token}")
@@ -39,11 +32,11 @@ async def decide(
     verb: Annotated[Literal["approve", "reject"], Form()],
     comment: Words = "",
 ) -> Response:
-    by, device = await visitor(request, house), request.cookies.get(DEVICE, "")
+    by, device = await find_visitor(request, house), request.cookies.get(DEVICE, "")
     try:
         person, answer = await house.by_link.decide(token, verb, comment, by, device)
     except NotSignedIn:
-        return _code_page(request, token, status=401)
+        return _code_page(request, token, status=401, comment=comment)
     except CommandIdReused:
         return await _page(request, house, token, "You already answered this message.", "bad", 409, comment)
     except Refusal as refusal:
@@ -61,52 +54,65 @@ async def decide(
 
 
 @router.post("/decide/{token}/code")
-async def send_code(request: Request, house: AHouse, token: Token) -> Response:
+async def send_code(request: Request, house: AHouse, token: Token, comment: Words = "") -> Response:
     """Mail a one-time code to whom the link was sent to; whoever it was forwarded to does not get it."""
     try:
-        person = await house.by_link.send_code(token, await visitor(request, house))
+        person = await house.by_link.send_code(token, await find_visitor(request, house))
     except TooMany as error:
-        return _code_page(request, token, problem=error.sentence, status=429)
-    return _code_page(request, token, person, sent=True)
+        return _code_page(request, token, problem=error.sentence, status=429, comment=comment)
+    return _code_page(request, token, person, sent=True, comment=comment)
 
 
 @router.post("/decide/{token}/verify")
 async def verify_code(
-    request: Request, house: AHouse, token: Token, code: Short = "", remember: Annotated[bool, Form()] = False
-) -> Response:
+    request: Request, house: AHouse, token: Token, code: Short = "", remember: Annotated[bool, Form()] = False,
+    comment: Words = "",
+) -> Response:  # fmt: skip
+    """Know the browser after the right code, and show what is asked, with the comment that was typed before."""
     try:
-        device = await house.by_link.verify_code(token, code, await visitor(request, house))
+        device = await house.by_link.verify_code(token, code, await find_visitor(request, house))
     except Invalid as error:
-        return _code_page(request, token, sent=True, problem=error.facts["errors"][0]["problem"], status=422)
-    response = RedirectResponse(f"/decide/{token}", 303)
+        problem = error.facts["errors"][0]["problem"]
+        return _code_page(request, token, sent=True, problem=problem, status=422, comment=comment)
+    address = f"/decide/{token}"
+    response = (
+        await _page(request, house, token, comment=comment, device=device)
+        if comment
+        else RedirectResponse(address, 303)
+    )
     life, secure = DEVICE_SECONDS if remember else None, house.settings.in_production
     response.set_cookie(DEVICE, device, max_age=life, path="/decide", httponly=True, samesite="lax", secure=secure)
     return response
 
 
 def _code_page(
-    request: Request, token: str, person: Person | None = None, sent: bool = False, problem: str = "", status: int = 200
-) -> Response:
-    """Where a link decides only for who can show that they are whom it was sent to."""
-    facts = {"token": token, "sent": sent, "problem": Reader(person).say(problem) if problem else ""}
+    request: Request, token: str, person: Person | None = None, sent: bool = False, problem: str = "",
+    status: int = 200, comment: str = "",
+) -> Response:  # fmt: skip
+    """Where a link decides only for who can show that they are whom it was sent to. A comment is kept."""
+    facts = {
+        "token": token, "sent": sent, "problem": Reader(person).say(problem) if problem else "", "comment": comment,
+    }  # fmt: skip
     return _private(page(request, "decide_code.html", None, status_code=status, reads_as=person, **facts))
 
 
 async def _page(
-    request: Request, house: Any, token: str, said: str = "", tone: str = "", status: int = 200, comment: str = ""
-) -> Response:
+    request: Request, house: Any, token: str, said: str = "", tone: str = "", status: int = 200, comment: str = "",
+    device: str | None = None,
+) -> Response:  # fmt: skip
     try:
-        by, device = await visitor(request, house), request.cookies.get(DEVICE, "")
+        by, device = await find_visitor(request, house), device or request.cookies.get(DEVICE, "")
         person, shown = await house.by_link.shown(token, by, device)
     except NotSignedIn:
-        return _code_page(request, token)
+        return _code_page(request, token, comment=comment)
     seats = await house.approvals.holders(person)
     held = [one for one in seats if one in shown.approval.holders]
     waits = shown.approval.status is ApprovalStatus.REQUESTED and held
     said = Reader(person).say(said) if said else ""
     facts: dict[str, Any] = {
         "whose": person, "shown": shown, "said": said, "tone": tone, "open": bool(waits) and tone in ("", "bad"),
-        "comment": comment, "acts_for": held[0] if held and person.id not in held else "",
+        "comment": comment, "address": f"/decide/{token}",
+        "acts_for": held[0] if held and person.id not in held else "",
     }  # fmt: skip
     return _private(page(request, "decide.html", None, status_code=status, reads_as=person, **facts))
 

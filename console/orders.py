@@ -12,10 +12,11 @@ from pydantic import TypeAdapter, ValidationError
 from api.backoffice import Number, document_place, drift_place
 from api.requests import AHouse, PathId, cursor_of, keys_of
 from composition import now
-from console.pages import PAGE, Me, Short, Words, caller, said
+from console.pages import PAGE, Short, Words, caller, said
+from console.session import Me
 from console.view import Reader, page
 from domain.approvals.exchange import invalid_fields
-from domain.errors import Invalid, Locked, NotFound, Refusal, Unresolved
+from domain.errors import Invalid, NotFound
 from domain.orders.order import OrderStatus
 from domain.orders.payload import amounts, day_of
 from domain.orders.split import Slot, Terms, Way
@@ -27,6 +28,7 @@ from services.commands import CommandReceipt
 from services.orders import releases
 
 router = APIRouter()
+LONGEST_TEXT = 4_000
 WAYS: TypeAdapter[Any] = TypeAdapter(Way)
 
 
@@ -103,19 +105,13 @@ async def drift(
 
 @router.post("/drift/compare")
 async def compare(request: Request, house: AHouse, me: Me, key: Short = "") -> Response:
-    try:
-        await house.drifts.compare(caller(me, key))
-    except Refusal as error:
-        return said(request, me, error.sentence, "bad", "/drift", 409)
+    await house.drifts.compare(caller(me, key))
     return said(request, me, Reader(me).say("They are being compared. Look again in a moment."), "good", "/drift", 200)
 
 
 @router.post("/drift/{id}/mend")
-async def mend(request: Request, house: AHouse, me: Me, id: PathId, key: Short = "") -> Response:
-    try:
-        await house.drifts.mend(caller(me, key), id)
-    except Refusal as error:
-        return said(request, me, error.sentence, "bad", "/drift", 409)
+async def mend(house: AHouse, me: Me, id: PathId, key: Short = "") -> Response:
+    await house.drifts.mend(caller(me, key), id)
     return RedirectResponse("/drift", 303)
 
 
@@ -154,48 +150,48 @@ async def amend(request: Request, house: AHouse, me: Me, id: PathId) -> Response
         name: form.get(name) or None for name in ("reason", "effective", "promised", "terms", "coterm")
     }
     payload |= {name: form[name] for name in ("contact", "note") if name in form}
-    try:
-        payload["version"] = _version(form)
-        payload["lines"] = await _quantities(request, me, keep_zero=True)
-        if (places := {n.removeprefix("to."): v for n, v in form.items() if n.startswith("to.")}) and any(
-            places.values()
-        ):
-            payload["ship_to"] = Place.model_validate(places).model_dump(mode="json")
-        if form.get("then") == "try":
-            rehearsed = await house.orders.rehearse(me, id, "amend", **payload)
-            return page(request, "amended.html", me, order=found, tried=rehearsed, fields=list(form.items()))
-        answer = await house.orders.amend(caller(me, form.get("key", "")), id, **payload)
-    except ValidationError as error:
-        return said(request, me, invalid_fields("this cannot be read", error).sentence, "bad", f"/orders/{id}", 422)
-    except (Invalid, Unresolved) as error:
-        return said(request, me, error.sentence, "bad", f"/orders/{id}", 422)
+    payload["version"] = _version(form)
+    payload["lines"] = await _quantities(request, me, keep_zero=True)
+    if place := _place(form):
+        payload["ship_to"] = place
+    if form.get("then") == "try":
+        rehearsed = await house.orders.rehearse(me, id, "amend", **payload)
+        return page(request, "amended.html", me, order=found, tried=rehearsed, fields=list(form.items()))
+    answer = await house.orders.amend(caller(me, form.get("key", "")), id, **payload)
     return _answered(request, me, answer, f"/orders/{id}")
+
+
+def _place(form: Mapping[str, str]) -> dict[str, Any] | None:
+    """The place that was typed, if any was. Raises Invalid."""
+    typed = {name.removeprefix("to."): value for name, value in form.items() if name.startswith("to.")}
+    if not any(typed.values()):
+        return None
+    try:
+        return Place.model_validate(typed).model_dump(mode="json")
+    except ValidationError as error:
+        wrong = invalid_fields("this place cannot be read", error)
+        errors = [{**each, "field": f"to.{each['field']}"} for each in wrong.facts["errors"]]
+        raise Invalid(wrong.sentence, errors) from None
 
 
 @router.post("/orders/{id}/return")
 async def return_goods(
     request: Request, house: AHouse, me: Me, id: PathId, reason: Words = "", key: Short = "", arrived: Short = ""
 ) -> Response:
-    try:
-        lines = amounts(await _quantities(request, me))
-        if lines is None:
-            raise Invalid.field("lines", "must be quantities above 0")
-        if not lines or not reason.strip():
-            raise Invalid.field("reason" if lines else "lines", "say what comes back, and why")
-        _, answer = await house.returns.report(caller(me, key), id, key or "page", lines, reason, bool(arrived))
-    except Invalid as error:
-        return said(request, me, error.sentence, "bad", f"/orders/{id}", 422)
+    lines = amounts(await _quantities(request, me))
+    if lines is None:
+        raise Invalid.field("lines", "must be quantities above 0")
+    if not lines or not reason.strip():
+        raise Invalid.field("reason" if lines else "lines", "say what comes back, and why")
+    _, answer = await house.returns.report(caller(me, key), id, key or "page", lines, reason, bool(arrived))
     return _answered(request, me, answer, f"/orders/{id}")
 
 
 @router.post("/orders/{id}/customer_accepts")
-async def customer_accepts(
-    request: Request, house: AHouse, me: Me, id: PathId, on: Short = "", key: Short = ""
-) -> Response:
-    try:
-        await house.customers.accepts(caller(me, key), id, day_of(on), None)
-    except Invalid as error:
-        return said(request, me, error.sentence, "bad", f"/orders/{id}", 422)
+async def customer_accepts(house: AHouse, me: Me, id: PathId, on: Short = "", key: Short = "") -> Response:
+    if (day := day_of(on)) is None:
+        raise Invalid.field("on", "must be a day like 2026-12-31")
+    await house.customers.accepts(caller(me, key), id, day, None)
     return RedirectResponse(f"/orders/{id}", 303)
 
 
@@ -205,10 +201,7 @@ async def steer_return(
     reason: Words = "", key: Short = "",
 ) -> Response:  # fmt: skip
     if verb == "replace":
-        try:
-            made = await house.returns.replace(caller(me, key), id, number, Slot())
-        except Locked as error:
-            return said(request, me, error.sentence, "bad", f"/orders/{id}", 409)
+        made = await house.returns.replace(caller(me, key), id, number, Slot())
         return RedirectResponse(f"/orders/{made.id}", 303)
     given = {"reason": reason} if verb == "decline" else {}
     answer = await house.returns.ask(caller(me, key), id, number, verb, RETURNS, **given)
@@ -224,17 +217,14 @@ async def steer(request: Request, house: AHouse, me: Me, id: PathId, verb: str) 
     form = await _typed(request)
     payload: dict[str, Any] = {name: form.get(name) or None for name in fields}
     back = form.get("back", "") if BACK.fullmatch(form.get("back", "")) else f"/orders/{id}"
-    try:
-        if "lines" in fields:
-            payload["lines"] = await _quantities(request, me, keep_zero=verb in ("backorder", "correct"))
-            payload["id"] = form.get("id" if verb == "correct" else "key", "")
-        if "version" in fields:
-            payload["version"] = _version(form)
-        if "for_good" in fields:
-            payload["for_good"] = bool(form.get("for_good"))
-        answer = await house.orders.ask(caller(me, form.get("key", "")), id, verb, act, **payload)
-    except Invalid as error:
-        return said(request, me, error.sentence, "bad", f"/orders/{id}", 422)
+    if "lines" in fields:
+        payload["lines"] = await _quantities(request, me, keep_zero=verb in ("backorder", "correct"))
+        payload["id"] = form.get("id" if verb == "correct" else "key", "")
+    if "version" in fields:
+        payload["version"] = _version(form)
+    if "for_good" in fields:
+        payload["for_good"] = bool(form.get("for_good"))
+    answer = await house.orders.ask(caller(me, form.get("key", "")), id, verb, act, **payload)
     return _answered(request, me, answer, back)
 
 
@@ -248,13 +238,21 @@ def _version(form: Mapping[str, str]) -> int | None:
 
 
 async def _typed(request: Request) -> dict[str, str]:
-    return {name: str(value)[:4_000] for name, value in (await request.form()).items()}
+    """What a form says, by field. Raises Invalid where a text is too long: nothing is cut in silence."""
+    typed = {name: str(value).replace("\r\n", "\n") for name, value in (await request.form()).items()}
+    for name, text in typed.items():
+        if len(text) > LONGEST_TEXT:
+            raise Invalid.field(name[:200], f"is longer than {LONGEST_TEXT} characters")
+    return typed
 
 
 def _answered(request: Request, me: Person, answer: CommandReceipt, back: str) -> Response:
     if answer.outcome is None:
         waits = Reader(me).say("Written down. It is done as soon as the back office has answered.")
         return said(request, me, waits, "wait", back, 202)
+    if answer.outcome.code == Invalid.code:
+        field = str(answer.outcome.facts.get("field", ""))
+        raise Invalid(answer.outcome.sentence, [{"field": field, "problem": answer.outcome.sentence}])
     if not answer.outcome.applied:
         return said(request, me, answer.outcome.sentence, "bad", back, 409)
     return RedirectResponse(back, 303)
@@ -273,16 +271,13 @@ async def _quantities(request: Request, me: Person, keep_zero: bool = False) -> 
 
 @router.post("/quotes/{id}/accept")
 async def accept(
-    request: Request, house: AHouse, me: Me, id: PathId, on: Short = "", po_number: Short = "", document: Short = "",
-    key: Short = "",
-) -> Response:  # fmt: skip
+    house: AHouse, me: Me, id: PathId, on: Short = "", po_number: Short = "", document: Words = "", key: Short = ""
+) -> Response:
     try:
         yes = Acceptance.model_validate({"on": on, "po_number": po_number, "document": document})
-        await house.orders.accept(caller(me, key), id, None, yes)
     except ValidationError as error:
-        return said(request, me, invalid_fields("this cannot be saved", error).sentence, "bad", f"/quotes/{id}", 422)
-    except Refusal as error:
-        return said(request, me, error.sentence, "bad", f"/quotes/{id}", 409)
+        raise invalid_fields("this cannot be saved", error) from None
+    await house.orders.accept(caller(me, key), id, None, yes)
     return RedirectResponse(f"/quotes/{id}", 303)
 
 
@@ -293,26 +288,24 @@ async def place(
 ) -> Response:  # fmt: skip
     """Split what is left; the first press shows what that would make, the second makes it."""
     trigger = {"start": "date", "on": on} if on else {"start": start}
+    form = await request.form()
+    wanted: dict[str, Any] = {"way": way}
+    if way == "fields":
+        wanted |= {"fields": [str(v) for v in form.getlist("fields")], "otherwise": trigger}
+    elif way == "even":
+        wanted |= {"waves": waves, "first": first or None, "every": every, "slot": {"trigger": trigger}}
+    elif way == "hand":
+        wanted |= {"groups": [{"slot": {"trigger": trigger}, "lines": await _quantities(request, me)}]}
+    else:
+        wanted |= {"slot": {"trigger": trigger}}
     try:
-        form = await request.form()
-        wanted: dict[str, Any] = {"way": way}
-        if way == "fields":
-            wanted |= {"fields": [str(v) for v in form.getlist("fields")], "otherwise": trigger}
-        elif way == "even":
-            wanted |= {"waves": waves, "first": first or None, "every": every, "slot": {"trigger": trigger}}
-        elif way == "hand":
-            wanted |= {"groups": [{"slot": {"trigger": trigger}, "lines": await _quantities(request, me)}]}
-        else:
-            wanted |= {"slot": {"trigger": trigger}}
         chosen = WAYS.validate_python(wanted)
-        if then == "place":
-            await house.orders.place(caller(me, key), id, chosen)
-            return RedirectResponse(f"/quotes/{id}", 303)
-        placed = await house.orders.preview(me, id, chosen)
     except ValidationError as error:
-        return said(request, me, invalid_fields("this cannot be split so", error).sentence, "bad", f"/quotes/{id}", 422)
-    except Refusal as error:
-        return said(request, me, error.sentence, "bad", f"/quotes/{id}", 422)
+        raise invalid_fields("this cannot be split so", error) from None
+    if then == "place":
+        await house.orders.place(caller(me, key), id, chosen)
+        return RedirectResponse(f"/quotes/{id}", 303)
+    placed = await house.orders.preview(me, id, chosen)
     fields = [(name, str(value)) for name, value in form.multi_items() if name not in ("then", "key")]
     facts: dict[str, Any] = {
         "placed": placed,

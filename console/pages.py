@@ -5,14 +5,16 @@ from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
-from fastapi import APIRouter, Depends, Form, Query, Request
+from fastapi import APIRouter, Form, Query, Request
 from fastapi.responses import RedirectResponse, Response
+from pydantic import BeforeValidator
 
 from api.approvals import inbox_place
 from api.requests import AHouse, PathId, cursor_of, keys_of
 from composition import now
 from console import draw
-from console.resume import fields_to_send, form_fields, form_page, refusal_in_words
+from console.resume import fields_to_send, form_fields, form_page, problems_of, refusal_in_words
+from console.session import COOKIE, Me
 from console.view import Reader, is_htmx, page
 from domain.approvals.round import Round
 from domain.errors import CommandIdReused, Invalid, NotFound, NotSignedIn, Refusal, Stale
@@ -23,20 +25,13 @@ from notify.catcher import caught
 from services.commands import Caller, CommandReceipt
 
 router = APIRouter()
-COOKIE = "dealwright"
 PAGE = 20
 
 
-async def signed_in(request: Request, house: AHouse) -> Person:
-    token = request.cookies.get(COOKIE)
-    if not token:
-        raise NotSignedIn("Sign in first.")
-    return await house.access.person(token)
-
-
-Me = Annotated[Person, Depends(signed_in)]
-Words = Annotated[Text, Form()]
-Short = Annotated[Text, Form(max_length=200)]
+LINE_ENDS = BeforeValidator(lambda text: text.replace("\r\n", "\n") if isinstance(text, str) else text)
+"""A browser counts the end of a line once and sends two characters."""
+Words = Annotated[Text, LINE_ENDS, Form()]
+Short = Annotated[Text, LINE_ENDS, Form(max_length=200)]
 
 
 def caller(person: Person, key: str) -> Caller:
@@ -52,23 +47,26 @@ async def home(me: Me) -> Response:
 
 @router.get("/sign-in")
 async def sign_in_page(request: Request, next: str = "/") -> Response:
-    return page(request, "sign_in.html", None, next=next, problem="", user="", kept={}, send=False)
+    return page(request, "sign_in.html", None, next=next, problem="", user="", kept=[], send=False, back="")
 
 
 @router.post("/sign-in")
 async def sign_in(
     request: Request, house: AHouse, user: Short = "", password: Short = "",
     next: Annotated[str, Form(max_length=2_000)] = "/", send: Short = "",
+    back: Annotated[str, Form(max_length=2_000)] = "",
 ) -> Response:  # fmt: skip
     """Sign in and be where one was; a form that was not sent is shown again with what was typed."""
     kept = fields_to_send(await form_fields(request))
     try:
         token, person = await house.access.sign_in(user, password)
     except NotSignedIn as error:
-        facts: dict[str, Any] = {"next": next, "problem": error.sentence, "user": user, "kept": kept, "send": send}
+        facts: dict[str, Any] = {
+            "next": next, "problem": error.sentence, "user": user, "kept": kept, "send": send, "back": back,
+        }  # fmt: skip
         return page(request, "sign_in.html", None, status_code=401, **facts)
     address = _own(next)
-    response = form_page(request, person, address, kept) if send else RedirectResponse(address, 303)
+    response = form_page(request, person, address, kept, back=_own(back)) if send else RedirectResponse(address, 303)
     secure = house.settings.in_production
     life = house.settings.token_minutes * 60
     response.set_cookie(COOKIE, token, max_age=life, httponly=True, samesite="lax", secure=secure)
@@ -138,15 +136,12 @@ async def decide(
 
 async def _try_again(request: Request, me: Person, id: str, error: Refusal) -> Response:
     """The card stays with what was typed, and says in the reader's language what to do."""
-    read = Reader(me)
-    problems = error.facts.get("errors") or [{"field": "", "problem": error.sentence}]
-    problem = " ".join(read.say(one["problem"]) for one in problems)
-    problem = refusal_in_words(error.code, problem, read.language)
+    problems = problems_of(error, Reader(me))
     if is_htmx(request):
-        answer = page(request, "_problem.html", me, status_code=422, problem=problem)
+        answer = page(request, "_problem.html", me, status_code=422, problem=" ".join(problems.values()))
         answer.headers["HX-Retarget"], answer.headers["HX-Reswap"] = f"#problem-{id}", "innerHTML"
         return answer
-    return form_page(request, me, request.url.path, await form_fields(request), problem, 422)
+    return form_page(request, me, request.url.path, await form_fields(request), problems, status=422)
 
 
 def _answered(request: Request, me: Person, answer: CommandReceipt, verb: str, back: str) -> Response:
@@ -345,19 +340,15 @@ async def add_approver(
 
 @router.post("/quotes/{id}/comments")
 async def comment(request: Request, house: AHouse, me: Me, id: PathId, text: Words = "", key: Short = "") -> Response:
-    back = f"/quotes/{id}"
-    try:
-        await house.quotes.comment(caller(me, key), id, text)
-    except Invalid as error:
-        return said(request, me, error.sentence, "bad", back, 422)
-    return RedirectResponse(back, 303)
+    await house.quotes.comment(caller(me, key), id, text)
+    return RedirectResponse(f"/quotes/{id}", 303)
 
 
 async def _quote_act(request: Request, me: Person, verb: str, id: PathId, act: Any) -> Response:
     back = f"/quotes/{id}"
     try:
         answer = await act()
-    except Stale:
+    except (Stale, Invalid):
         raise
     except Refusal as error:
         why = refusal_in_words(error.code, error.sentence, Reader(me).language)

@@ -6,7 +6,8 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import RedirectResponse, Response
 
 from api.requests import AHouse, PathId
-from console.pages import Me, Short, caller
+from console.pages import Short, caller
+from console.session import Me
 from console.view import page
 from domain.errors import Invalid, NotFound
 from domain.people import Person, Role

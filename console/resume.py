@@ -1,58 +1,127 @@
 """What was typed is kept: when a session ended before it was sent, and when it could not be taken as it is."""
 
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Literal
 from urllib.parse import quote, urlsplit
 
 from fastapi import Request
 from fastapi.responses import RedirectResponse, Response
 
 from console.view import Reader, is_htmx, page
+from domain.errors import Refusal
+from domain.orders.payload import day_of
 from domain.people import Person
 from texts import translator
 
-MOST_FIELDS, LONGEST_FIELD = 200, 4_000
 KEPT = "kept."
 """Before the names of the fields of a form that waits for its sender to sign in."""
-VISIBLE = ("comment", "text", "reason", "note")
-"""Fields that their sender wants to see again."""
+Fields = list[tuple[str, str]]
+"""In the order in which they were sent; a name may come more than once."""
+LONG = ("comment", "text", "reason", "note")
+DAYS = ("on", "first", "last", "effective", "promised", "expected")
+LABELS = {
+    "comment": "Comment", "text": "Comment", "reason": "Why", "note": "Note", "on": "On", "first": "First day",
+    "last": "Last day", "effective": "From a day on; blank: now", "promised": "Promised", "expected": "Expected",
+    "waves": "Waves", "po_number": "Their order number", "document": "Document", "contact": "Contact",
+    "month": "Month", "reference": "Your number for it", "to.name": "Name", "to.street": "Street", "to.city": "City",
+    "to.country": "Country", "to.time_zone": "Time zone",
+}  # fmt: skip
+"""What people type, by field. What they choose, and what the page itself sends, is kept and not shown."""
+MAX_PROBLEMS = 20
 
 
-async def form_fields(request: Request) -> dict[str, str]:
-    """The fields of a form that was sent, bounded."""
-    form = await request.form()
-    return {name[:200]: str(value)[:LONGEST_FIELD] for name, value in list(form.items())[:MOST_FIELDS]}
+async def form_fields(request: Request) -> Fields:
+    """The fields of a form that was sent."""
+    return [(name, str(value)) for name, value in (await request.form()).multi_items()]
 
 
 async def ask_to_sign_in(request: Request) -> Response:
-    """The page to sign in on, which leads back to the page or the form that was asked for."""
+    """The page to sign in on, which leads back to the page or the form that was asked for.
+
+    What a page asks for by itself, to draw a part of it anew, is left as it is: nobody typed it to be sent."""
+    if is_htmx(request) and not _is_card(request):
+        return Response(status_code=204)
     address = request.url.path + (f"?{request.url.query}" if request.url.query else "")
     if request.method != "POST":
         return RedirectResponse(f"/sign-in?next={quote(address, safe='/')}", 303)
-    kept = await form_fields(request)
-    facts: dict[str, Any] = {"next": address, "problem": "", "user": "", "kept": kept, "send": True}
+    facts: dict[str, Any] = {
+        "next": address, "problem": "", "user": "", "kept": await form_fields(request), "send": True,
+        "back": previous_page(request),
+    }  # fmt: skip
     answer = page(request, "sign_in.html", None, status_code=401, **facts)
     if is_htmx(request):  # the whole page, not the card alone
         answer.headers["HX-Retarget"], answer.headers["HX-Reswap"] = "body", "innerHTML"
     return answer
 
 
-def fields_to_send(form: dict[str, str]) -> dict[str, str]:
-    return {name.removeprefix(KEPT): value for name, value in form.items() if name.startswith(KEPT)}
+def _is_card(request: Request) -> bool:
+    return request.headers.get("hx-target", "").startswith("card-")
+
+
+def previous_page(request: Request) -> str:
+    """The page on which a form stands that was sent; the start where the browser does not say."""
+    parts = urlsplit(request.headers.get("referer", ""))
+    return f"{parts.path}?{parts.query}".rstrip("?") if parts.path.startswith("/") else "/"
+
+
+def fields_to_send(form: Fields) -> Fields:
+    return [(name.removeprefix(KEPT), value) for name, value in form if name.startswith(KEPT)]
+
+
+@dataclass(frozen=True)
+class TypedField:
+    """A field that its sender sees again."""
+
+    name: str
+    label: str
+    value: str
+    kind: Literal["text", "date", "long"]
+    problem: str
 
 
 def form_page(
-    request: Request, me: Person, action: str, fields: dict[str, str], problem: str = "", status: int = 200
-) -> Response:
-    """A form as it was filled in, to be sent again: after signing in, or with what is wrong with it."""
+    request: Request, me: Person, action: str, fields: Fields, problems: Mapping[str, str] = MappingProxyType({}), *,
+    back: str = "", status: int = 200,
+) -> Response:  # fmt: skip
+    """A form as it was filled in, to be sent again: after signing in, or with what is wrong with each field."""
     read = Reader(me)
-    back = fields.get("back") or urlsplit(request.headers.get("referer", "")).path or "/"
-    shown = [name for name in VISIBLE if name in fields]
+    typed = [_typed_field(read, name, value, problems) for name, value in fields if _label(read, name)]
+    named = {field.problem for field in typed}
+    back = dict(fields).get("back") or back or previous_page(request)
     facts: dict[str, Any] = {
-        "action": action, "problem": problem, "back": back if back.startswith("/") else "/",
-        "hidden": {name: value for name, value in fields.items() if name not in shown},
-        "shown": {name: fields[name] for name in shown}, "act": read.say(act_of(action)),
+        "action": action, "back": back if back.startswith("/") and not back.startswith("//") else "/",
+        "hidden": [(name, value) for name, value in fields if not _label(read, name)], "typed": typed,
+        "problems": [problem for problem in problems.values() if problem not in named], "act": read.say(act_of(action)),
+        "signed_out": not problems,
     }  # fmt: skip
     return page(request, "resume.html", me, status_code=status, **facts)
+
+
+def _label(read: Reader, name: str) -> str:
+    if name.startswith("line."):
+        return read.say("Line {line}", line=name.removeprefix("line."))
+    return read.say(LABELS[name]) if name in LABELS else ""
+
+
+def _typed_field(read: Reader, name: str, value: str, problems: Mapping[str, str]) -> TypedField:
+    kind: Literal["text", "date", "long"] = "text"
+    if name in LONG:
+        kind = "long"
+    elif name in DAYS and (not value or day_of(value)):
+        kind = "date"
+    key = name.replace("line.", "lines.", 1) if name.startswith("line.") else name
+    problem = next((text for field, text in problems.items() if field == key or field.endswith(f".{key}")), "")
+    return TypedField(name, _label(read, name), value, kind, problem)
+
+
+def problems_of(error: Refusal, read: Reader) -> dict[str, str]:
+    """What is wrong with which field, in the reader's language; `""` where it is no field."""
+    if error.code in REFUSALS:
+        return {"": refusal_in_words(error.code, error.sentence, read.language)}
+    found = error.facts.get("errors") or [{"field": "", "problem": error.sentence}]
+    return {one["field"]: read.say(one["problem"]) for one in found[:MAX_PROBLEMS]}
 
 
 def act_of(action: str) -> str:
