@@ -248,6 +248,8 @@ def import_salesforce_approvals(
     for found in export.policies:
         active = sum(rule.active for rule in found.rules)
         screen.print(f"Draft of kind {found.kind}: {len(found.rules)} rules, {active} of them active.")
+    if refused := {(remark.file, remark.record) for remark in export.remarks if remark.kind == "refused"}:
+        screen.print(f"[bold]{len(refused)} records could not be read and are missing:[/] they are listed first.")
     show_remarks(export.remarks)
 
 

@@ -73,6 +73,16 @@ Testable = Decimal | bool | date | str | tuple[str, ...] | None
 """What a policy can test: a number, a truth, a day, a text, several texts, or nothing."""
 
 
+NUMBER = re.compile(r"[-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d{1,2})?", re.ASCII)
+MOST_DIGITS = 60
+
+
+def number_of(text: str) -> Decimal | None:
+    """The number that a text stands for; None for what people do not write so, such as `1_000` or other digits."""
+    text = text.strip()
+    return Decimal(text) if len(text) <= MOST_DIGITS and NUMBER.fullmatch(text) else None
+
+
 def _of_fifteen_digits(number: Decimal) -> Decimal:
     if len(number.normalize().as_tuple().digits) > 15:
         raise ValueError("has more than 15 significant digits")

@@ -8,6 +8,7 @@ import io
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import date
 from decimal import Decimal
 from itertools import chain
 from pathlib import Path
@@ -25,8 +26,15 @@ Row = dict[str, str]
 Locale = Literal["point", "comma"]
 POINT = re.compile(r"[-+]?(?:\d+|\d{1,3}(?:,\d{3})+)(?:\.\d*)?(?:[eE][-+]?\d{1,2})?|[-+]?\.\d+", re.ASCII)
 AMBIGUOUS = re.compile(r"[-+]?\d{1,3}[.,]\d{3}", re.ASCII)
+DAY = re.compile(r"\d{4}-\d{2}-\d{2}(?:[T ].{1,30})?", re.ASCII)
 COMMA = re.compile(r"[-+]?(?:\d+|\d{1,3}(?:\.\d{3})+)(?:,\d*)?", re.ASCII)
-TRUTHS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+LARGEST = Decimal(10) ** 15
+"""No quantity and no price is larger: a sum of such amounts still is exact."""
+TRUTHS = {
+    **dict.fromkeys(("true", "1", "yes", "y", "verdadeiro", "sim", "s", "satt", "já"), True),
+    **dict.fromkeys(("false", "0", "no", "n", "falso", "não", "nao", "ósatt", "nei"), False),
+}  # fmt: skip
+"""As exports and spreadsheets write them, in our three languages."""
 
 
 def read_text(folder: Path, name: str) -> str:
@@ -71,13 +79,21 @@ def open_csv(
 
     Columns we know come under our own spelling; `#N/A` is nothing. Raises Invalid naming file and line."""
     csv.field_size_limit(MAX_CELL)
-    first = stream.readline()
-    separator, skipped = _separator(first), 0
-    if first.lower().startswith("sep="):
-        separator, skipped, first = first.strip()[4:5] or ",", 1, stream.readline()
+    skipped, first = _first_line(stream, 0)
+    separator = _separator(first)
+    if first.strip().strip('"').lower().startswith("sep="):
+        separator = first.strip().strip('"')[4:5] or ","
+        skipped, first = _first_line(stream, skipped + 1)
     spelled = {column.lower(): column for column in (*known, *needed)}
-    reader = csv.reader(chain([first], stream), delimiter=separator, strict=True)
+    reader = csv.reader(chain([first], stream), delimiter=separator, strict=True, skipinitialspace=True)
     return separator, _rows(name, reader, spelled, needed, skipped)
+
+
+def _first_line(stream: TextIO, skipped: int) -> tuple[int, str]:
+    """The first line that says something, and how many stand before it."""
+    while (line := stream.readline()) and not line.strip():
+        skipped += 1
+    return skipped, line
 
 
 def _rows(
@@ -90,12 +106,13 @@ def _rows(
         header = [spelled.get(cell.strip().lower(), cell.strip()) for cell in cells]
         _check_header(name, header, needed)
         for values in reader:
-            if values and len(values) != len(header):
+            if not any(value.strip() for value in values):
+                continue  # a row that a spreadsheet left empty
+            if len(values) != len(header):
                 what = f"has {len(values)} values, the header names {len(header)}: is the file cut off?"
                 raise Invalid.field(f"{name} line {reader.line_num + skipped}", what)
-            if values:
-                row = {k: "" if v in NOTHING else v for k, v in zip(header, values, strict=True)}
-                yield reader.line_num + skipped, row
+            texts = (value.strip() for value in values)
+            yield reader.line_num + skipped, {k: "" if v in NOTHING else v for k, v in zip(header, texts, strict=True)}
     except csv.Error as error:
         raise Invalid.field(f"{name} line {reader.line_num + skipped}", f"{error}: is the file cut off?") from None
 
@@ -121,27 +138,46 @@ def lines_of(text: str) -> Iterator[tuple[int, str]]:
 
 def number_locale(table: Table, columns: Iterable[str]) -> Locale:
     """How a file writes numbers: 1,234.5 or 1.234,5. Raises Invalid where both stand in it, or nothing tells."""
-    name, names = table.name, tuple(columns)
-    cells = [(column, row[column]) for row in table.rows for column in names if row.get(column)]
-    points = [cell for cell in cells if POINT.fullmatch(cell[1]) and not COMMA.fullmatch(cell[1])]
-    commas = [cell for cell in cells if COMMA.fullmatch(cell[1]) and not POINT.fullmatch(cell[1])]
-    if points and commas:
-        what = f"writes numbers in two ways, {points[0][1]!r} and {commas[0][1]!r}"
-        raise Invalid.field(f"{name} {commas[0][0]}", what)
-    unclear = [cell for cell in cells if AMBIGUOUS.fullmatch(cell[1])]
-    if unclear and not points and not commas and table.separator == ";":
-        what = f"{unclear[0][1]!r} may be a thousand or a fraction: export numbers without grouping"
-        raise Invalid.field(f"{name} {unclear[0][0]}", what)
-    return "comma" if commas else "point"
+    names = tuple(columns)
+    cells = ((column, row[column]) for row in table.rows for column in names if row.get(column))
+    return locale_of_cells(table.name, table.separator, cells)
+
+
+def locale_of_cells(name: str, separator: str, cells: Iterable[tuple[str, str]]) -> Locale:
+    """The same, of cells with their columns, one after another. Raises Invalid."""
+    point: tuple[str, str] | None = None
+    comma: tuple[str, str] | None = None
+    unclear: tuple[str, str] | None = None
+    for cell in cells:
+        is_point, is_comma = POINT.fullmatch(cell[1]), COMMA.fullmatch(cell[1])
+        point = point or (cell if is_point and not is_comma else None)
+        comma = comma or (cell if is_comma and not is_point else None)
+        if AMBIGUOUS.fullmatch(cell[1]) and ("," in cell[1] or separator != ","):
+            unclear = unclear or cell
+    if point and comma:
+        raise Invalid.field(f"{name} {comma[0]}", f"writes numbers in two ways, {point[1]!r} and {comma[1]!r}")
+    if unclear and not point and not comma:
+        what = f"{unclear[1]!r} may be a thousand or a fraction: export numbers without grouping"
+        raise Invalid.field(f"{name} {unclear[0]}", what)
+    return "comma" if comma else "point"
 
 
 def parse_number(text: str, locale: Locale) -> Decimal | None:
-    """The number a cell holds; None for what is none in the file's way of writing them."""
+    """The number a cell holds; None for what is none in the file's way of writing them, or is too large."""
     text = text.strip()
     if len(text) > LONGEST_NUMBER or not (POINT if locale == "point" else COMMA).fullmatch(text):
         return None
     plain = text.replace(",", "") if locale == "point" else text.replace(".", "").replace(",", ".")
-    return Decimal(plain)
+    number = Decimal(plain)
+    return number if number.is_zero() or -LONGEST_NUMBER < number.adjusted() < LARGEST.adjusted() else None
+
+
+def parse_day(text: str) -> date | None:
+    """The day a cell holds, with or without a time after it; None for what is none."""
+    try:
+        return date.fromisoformat(text[:10]) if DAY.fullmatch(text) else None
+    except ValueError:
+        return None
 
 
 def repair_float(number: Decimal) -> Decimal:

@@ -2,7 +2,6 @@
 
 import asyncio
 from datetime import date
-from decimal import Decimal, InvalidOperation
 
 from domain.approvals.check import problems
 from domain.approvals.compare import Backtest, Effect, differences, effect
@@ -11,6 +10,7 @@ from domain.approvals.policy import Policy
 from domain.errors import Invalid, NotFound
 from domain.money import known_currencies
 from domain.people import Directory, Person
+from domain.values import number_of
 from services.commands import Caller
 from services.office import Office, authorise
 from services.versions import next_version
@@ -72,13 +72,12 @@ class Policies:
     async def set_rate(self, caller: Caller, currency: str, valid_from: date, rate: str) -> None:
         """An exchange rate from a day on; rounds that are open keep the rates they were evaluated with."""
         authorise(caller.person, "policies.write")
-        try:
-            value = Decimal(rate)
-        except InvalidOperation:
-            raise Invalid.field("rate", f"{rate!r} is not a number") from None
+        value = number_of(rate)
+        if value is None:
+            raise Invalid.field("rate", f"{rate!r} is not a number")
         if currency not in known_currencies():
             raise Invalid.field("currency", f"{currency!r} is not an ISO 4217 currency code")
-        if not value.is_finite() or not 0 < value < 10**9:
+        if not 0 < value < 10**9:
             raise Invalid.field("rate", "must be more than 0 and less than 1,000,000,000")
         office = self._office
         async with office.database.writing() as session:

@@ -3,6 +3,7 @@
 Facts of the format: no header; fields separated by `|+|`; prices of four decimals shown with two, so that a line total
 of six decimals need not follow from them. It is rounded once per line and kept, flagged where it contradicts."""
 
+import re
 from collections.abc import Iterator
 from datetime import date
 from decimal import Decimal
@@ -14,7 +15,7 @@ from domain.approvals.exchange import invalid_fields
 from domain.errors import Invalid
 from domain.money import minor_unit, rounded
 from domain.quotes import Quote
-from services.csv_files import Row, lines_of, parse_number, read_text
+from services.csv_files import Row, lines_of, parse_day, parse_number, read_text
 from services.salesforce import Export, Product, Remark
 
 HEADERS, DETAILS = "SalesOrderHeader.csv", "SalesOrderDetail.csv"
@@ -34,21 +35,46 @@ def read_sales_orders(folder: Path, owner: str, currency: str) -> Export:
     lines: dict[str, list[Row]] = {}
     for row in details:
         lines.setdefault(row["SalesOrderID"], []).append(row)
+    known = {row["SalesOrderID"] for row in headers}
+    remarks = [
+        Remark(file=DETAILS, record=row["SalesOrderDetailID"], field="SalesOrderID", kind="not_mapped",
+               what=f"belongs to {row['SalesOrderID']!r}, which is not here; left out")
+        for row in details if row["SalesOrderID"] not in known
+    ]  # fmt: skip
     products = {row["ProductID"]: row for row in details}
-    quotes: list[Quote] = []
-    remarks: list[Remark] = []
+    quotes: dict[str, Quote] = {}
     for row in headers:
+        mine = lines.get(row["SalesOrderID"], [])
         try:
-            quote = _quote(row, lines.get(row["SalesOrderID"], []), owner, currency)
+            if row["SalesOrderNumber"] in quotes:
+                raise Invalid.field("SalesOrderNumber", f"{row['SalesOrderNumber']} stands there twice")
+            quote = _quote(row, mine, owner, currency)
+            differs = _total_differs(row, quote)
         except Invalid as error:  # one bad row stops one quote
-            remarks += [Remark(file=HEADERS, record=row["SalesOrderNumber"], field=e["field"], what=e["problem"],
-                               kind="refused") for e in error.facts["errors"]]  # fmt: skip
+            remarks += _refusals(row, mine, error)
             continue
-        quotes.append(quote)
-        if differs := _total_differs(row, quote):
-            remarks.append(differs)
+        quotes[quote.id] = quote
+        remarks += [differs] if differs else []
     read = {"products": len(products), "quotes": len(headers), "lines": len(details)}
-    return Export(products=[_product(id) for id in products], quotes=quotes, remarks=remarks, read=read)
+    return Export(products=[_product(id) for id in products], quotes=list(quotes.values()), remarks=remarks, read=read)
+
+
+def _refusals(header: Row, details: list[Row], error: Invalid) -> list[Remark]:
+    """What is wrong with an order, each with the id of its record."""
+    record = header["SalesOrderNumber"] or header[""]
+    return [
+        Remark(file=HEADERS, record=record, field=_record_field(each["field"], details), what=each["problem"],
+               kind="refused")
+        for each in error.facts["errors"]
+    ]  # fmt: skip
+
+
+def _record_field(field: str, details: list[Row]) -> str:
+    """`lines.1.product` as `SalesOrderDetail.csv 4711 product`: a record by its id, not by its place."""
+    found = re.match(r"lines[.\[](\d+)\]?\.?(.*)", field)
+    if found is None or int(found[1]) >= len(details):
+        return field
+    return f"{DETAILS} {details[int(found[1])]['SalesOrderDetailID']} {found[2]}".strip()
 
 
 def _total_differs(header: Row, quote: Quote) -> Remark | None:
@@ -68,6 +94,8 @@ def _rows(folder: Path, name: str, columns: tuple[str, ...]) -> Iterator[Row]:
         if len(values) != len(columns):
             what = f"has {len(values)} values instead of {len(columns)}: is the file cut off?"
             raise Invalid.field(f"{name} line {number}", what)
+        if tuple(values) == columns:
+            continue  # some exports name their columns
         yield {"": f"{name} line {number}", **dict(zip(columns, values, strict=True))}
 
 
@@ -107,7 +135,6 @@ def _number(row: Row, column: str) -> Decimal:
 
 
 def _day(row: Row, column: str) -> date:
-    try:
-        return date.fromisoformat(row[column])
-    except ValueError:
-        raise Invalid.field(f"{row['']} {column}", f"{row[column]!r} is not a day") from None
+    if (day := parse_day(row[column])) is None:
+        raise Invalid.field(f"{row['']} {column}", f"{row[column]!r} is not a day")
+    return day

@@ -4,7 +4,8 @@ Facts of the format: ids in `Id` or `Guid`; nothing is empty or `#N/A`; numbers 
 a line's price is paid `ProrateMultiplier` times; the parts of a bundle name their parent in `RequiredBy`."""
 
 import re
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Collection, Iterator
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
@@ -18,10 +19,12 @@ from domain.money import rounded
 from domain.quotes import Quote
 from domain.values import ID_PATTERN, Value, short_id
 from services.csv_files import (
+    LARGEST,
     Locale,
     Row,
     Table,
     number_locale,
+    parse_day,
     parse_number,
     parse_truth,
     read_csv,
@@ -69,14 +72,9 @@ class Export(Value):
     """How many records the files hold."""
 
 
-def rows_of(folder: Path, name: str) -> list[Row]:
-    """The rows of one file. Raises Invalid naming the file and the line that is broken."""
-    return table_of(folder, name).rows
-
-
-def table_of(folder: Path, name: str) -> Table:
-    known = {"Id", "Guid", "Name", "ProductCode", "Family", "IsActive", "CurrencyIsoCode", *MAPPED, *LINE_MAPPED}
-    table = read_csv(name, read_text(folder, name), known, NEEDED.get(name, ()))
+def table_of(folder: Path, name: str, columns: Collection[str] = ()) -> Table:
+    """The rows of one file, `columns` under our own spelling. Raises Invalid naming the file and the line."""
+    table = read_csv(name, read_text(folder, name), columns or COLUMNS, NEEDED.get(name, ()))
     if table.rows and not {"Id", "Guid"} & set(table.rows[0]):
         raise Invalid.field(f"{name} line 1", "needs a column Id or Guid")
     return table
@@ -92,6 +90,8 @@ class _Reader:
         self.remarks: list[Remark] = []
         self.found: dict[str, Product] = {}
         """Products that only lines speak of."""
+        self.twice: set[str] = set()
+        """Ids that more than one line has."""
 
     def remark(self, file: str, row: Row, field: str, what: str, kind: Any = "note") -> None:
         self.remarks.append(Remark(file=file, record=id_of(row), field=field, what=what, kind=kind))
@@ -108,13 +108,25 @@ class _Reader:
             self.remark(file, row, field, f"float {text} read as {number}")
         return number
 
+    def known_by_id(self, table: Table, kind: Literal["not_mapped", "refused"]) -> list[Row]:
+        """The records that have an id of their own; each of the others is listed."""
+        seen: set[str] = set()
+        found = []
+        for n, row in enumerate(table.rows, 1):
+            if problem := _id_problem(row, seen):
+                what = f"record {n} of the file: {problem}; left out"
+                self.remarks.append(
+                    Remark(file=table.name, record=id_of(row)[:80] or f"record {n}", field="Id", what=what, kind=kind)
+                )
+            else:
+                found.append(row)
+        return found
+
     def day(self, file: str, row: Row, field: str) -> date | None:
         text = row.get(field, "")
-        try:
-            return date.fromisoformat(text[:10]) if text else None
-        except ValueError:
+        if text and parse_day(text) is None:
             self.remark(file, row, field, f"{text[:40]!r} is not a date and was left out", "not_mapped")
-            return None
+        return parse_day(text)
 
     def product(self, row: Row) -> Product:
         taken = ("Name", "ProductCode", "Family", "IsActive", "Id", "Guid")
@@ -130,6 +142,8 @@ class _Reader:
         product = self.product_of(row, products)
         quantity = self.number(LINES, row, "SBQQ__Quantity__c")
         net, full = self.number(LINES, row, "SBQQ__NetPrice__c"), self.number(LINES, row, "SBQQ__ListPrice__c")
+        if net is None and full is not None:
+            self.remark(LINES, row, "SBQQ__NetPrice__c", "no net price; it follows from list price and discount")
         if full is None and net is not None:
             self.remark(LINES, row, "SBQQ__ListPrice__c", "no list price; the net price was taken")
         requires = row.get("SBQQ__RequiredBy__c") or None
@@ -159,6 +173,8 @@ class _Reader:
         """What the line costs: rounded once, half up, to the minor unit, and said so where the source is finer."""
         if net is None or quantity is None:
             return None
+        if abs(net * quantity) >= LARGEST:
+            raise Invalid.field(f"{LINES} {id_of(row)} SBQQ__NetPrice__c", f"{quantity} × {net} is too large")
         if (total := rounded(net * quantity, self._currency(quote))) != net * quantity:
             self.remark(LINES, row, "SBQQ__NetPrice__c", f"{quantity} × {net} is {net * quantity}, rounded to {total}")
         return total
@@ -222,6 +238,8 @@ class _Reader:
             raise Invalid.field(f"{QUOTES} {id_of(row)} SBQQ__Account__c", "names no customer, by id or name")
         if not name:
             self.remark(QUOTES, row, "SBQQ__BillingName__c", "no name of the customer; its id is shown instead")
+        if "CurrencyIsoCode" in row and not row["CurrencyIsoCode"]:
+            self.remark(QUOTES, row, "CurrencyIsoCode", f"names no currency; {self.currency} was taken, as asked")
         status = row.get("SBQQ__Status__c", "")
         if status not in ("", "Draft"):
             self.remark(QUOTES, row, "SBQQ__Status__c", f"{status!r} is not taken over: the quote comes in as a draft")
@@ -244,12 +262,44 @@ class _Reader:
 
     def quote_or_refusal(self, row: Row, rows: list[Row], products: dict[str, Product]) -> Quote | None:
         """One bad row stops its own quote, and no other: it is listed with its record id."""
+        ordered = rows
         try:
-            return self.quote(row, _lines(self, row, rows, products))
+            self.check_ids(rows)
+            ordered = self.sold_lines(rows)
+            siblings = {id_of(line) for line in rows}
+            return self.quote(row, [self.line(line, row, products, siblings) for line in ordered])
         except Invalid as error:
             for problem in error.facts["errors"]:
-                self.remark(QUOTES, row, _record_field(problem["field"], rows), problem["problem"], "refused")
+                self.remark(QUOTES, row, _record_field(problem["field"], ordered), problem["problem"], "refused")
             return None
+
+    def check_ids(self, rows: list[Row]) -> None:
+        """Raises Invalid for a line without an id, or with that of another."""
+        for row in rows:
+            problem = _id_problem(row, set()) or (
+                f"{id_of(row)} stands there twice" if id_of(row) in self.twice else ""
+            )
+            if problem:
+                raise Invalid.field(f"{LINES} {id_of(row)[:80]}".strip(), problem)
+
+    def sold_lines(self, rows: list[Row]) -> list[Row]:
+        """In the order of their numbers; optional lines are offered, and not part of the sum. Raises Invalid."""
+        kept = []
+        for place, row in enumerate(rows):
+            optional = row.get("SBQQ__Optional__c", "")
+            if optional and parse_truth(optional) is None:
+                where = f"{LINES} {id_of(row)} SBQQ__Optional__c"
+                raise Invalid.field(where, f"{optional[:40]!r} is neither true nor false")
+            if parse_truth(optional):
+                what = "it is optional: offered beside the quote, and not part of it"
+                self.remark(LINES, row, "SBQQ__Optional__c", what, "not_mapped")
+                continue
+            number = parse_number(row.get("SBQQ__Number__c", ""), self.locales[LINES])
+            if number is None and row.get("SBQQ__Number__c"):
+                what = f"{row['SBQQ__Number__c'][:40]!r} is not a number; the line stands where it stood in the file"
+                self.remark(LINES, row, "SBQQ__Number__c", what)
+            kept.append((number if number is not None else Decimal(place), place, row))
+        return [row for _, _, row in sorted(kept, key=lambda one: one[:2])]
 
     def _currency(self, row: Row) -> str:
         return row.get("CurrencyIsoCode") or self.currency
@@ -274,6 +324,9 @@ LINE_MAPPED = {
 }  # fmt: skip
 
 
+COLUMNS = {"Id", "Guid", "Name", "ProductCode", "Family", "IsActive", "CurrencyIsoCode", *MAPPED, *LINE_MAPPED}
+
+
 def read_export(folder: Path, owner: str, currency: str) -> Export:
     """Everything the folder says about products and quotes. Raises Invalid on a file that is broken."""
     quotes, lines = table_of(folder, QUOTES), table_of(folder, LINES)
@@ -285,17 +338,17 @@ def read_export(folder: Path, owner: str, currency: str) -> Export:
         PRODUCTS: number_locale(products, terms),
     }  # fmt: skip
     reader = _Reader(owner, currency, locales)
-    for table in (products, quotes, lines):
-        _check_ids(table.name, table.rows)
-    known = {product.id: product for product in map(reader.product, products.rows)}
-    by_quote: dict[str, list[Row]] = {id_of(row): [] for row in quotes.rows}
+    known = {product.id: product for product in map(reader.product, reader.known_by_id(products, "not_mapped"))}
+    readable = reader.known_by_id(quotes, "refused")
+    reader.twice = {id for id, times in Counter(map(id_of, lines.rows)).items() if times > 1}
+    by_quote: dict[str, list[Row]] = {id_of(row): [] for row in readable}
     for row in lines.rows:
         if (mine := by_quote.get(row["SBQQ__Quote__c"])) is None:
             what = f"belongs to {row['SBQQ__Quote__c']!r}, which is not here; left out"
             reader.remark(LINES, row, "SBQQ__Quote__c", what, "not_mapped")
         else:
             mine.append(row)
-    taken = [q for row in quotes.rows if (q := reader.quote_or_refusal(row, by_quote[id_of(row)], known))]
+    taken = [q for row in readable if (q := reader.quote_or_refusal(row, by_quote[id_of(row)], known))]
     reader.remarks += _general_remarks(quotes.rows, owner, currency, products_there)
     reader.remarks += _unmapped(QUOTES, quotes.rows, MAPPED)
     reader.remarks += _unmapped(LINES, lines.rows, LINE_MAPPED)
@@ -316,23 +369,6 @@ def _general_remarks(rows: list[Row], owner: str, currency: str, products: bool)
     )
 
 
-def _lines(reader: _Reader, quote: Row, rows: list[Row], products: dict[str, Product]) -> list[dict[str, Any]]:
-    """In the order of their numbers; optional lines are offered, and not part of the sum."""
-    siblings = {id_of(row) for row in rows}
-    kept = []
-    for place, row in enumerate(rows):
-        if parse_truth(row.get("SBQQ__Optional__c", "")):
-            what = "it is optional: offered beside the quote, and not part of it"
-            reader.remark(LINES, row, "SBQQ__Optional__c", what, "not_mapped")
-            continue
-        number = parse_number(row.get("SBQQ__Number__c", ""), reader.locales[LINES])
-        if number is None and row.get("SBQQ__Number__c"):
-            what = f"{row['SBQQ__Number__c'][:40]!r} is not a number; the line stands where it stood in the file"
-            reader.remark(LINES, row, "SBQQ__Number__c", what)
-        kept.append((number if number is not None else Decimal(place), place, row))
-    return [reader.line(row, quote, products, siblings) for _, _, row in sorted(kept, key=lambda one: one[:2])]
-
-
 def _record_field(field: str, rows: list[Row]) -> str:
     """`lines.1.quantity` as `L2 quantity`: records by their id, not by their place."""
     found = re.match(r"lines[.\[](\d+)\]?\.?(.*)", field)
@@ -350,15 +386,15 @@ def _number(text: str, locale: Locale) -> Decimal | None:
     return parse_number(text, locale) if text else None
 
 
-def _check_ids(file: str, rows: list[Row]) -> None:
-    seen: set[str] = set()
-    for n, row in enumerate(rows, 2):
-        id = id_of(row)
-        if not re.match(ID_PATTERN, id):
-            raise Invalid.field(f"{file} row {n} Id", f"{id[:80]!r} is not an id of up to 64 letters, digits, . _ -")
-        if id in seen:
-            raise Invalid.field(f"{file} row {n} Id", f"{id} stands there twice")
-        seen.add(id)
+def _id_problem(row: Row, seen: set[str]) -> str:
+    """What is wrong with the id of a record, if anything is; a good one counts as seen."""
+    id = id_of(row)
+    if not re.match(ID_PATTERN, id):
+        return f"{id[:80]!r} is not an id of up to 64 letters, digits, . _ -"
+    if id in seen:
+        return f"{id} stands there twice"
+    seen.add(id)
+    return ""
 
 
 def _unmapped(file: str, rows: list[Row], mapped: set[str]) -> Iterator[Remark]:

@@ -8,30 +8,44 @@ from collections.abc import Iterator
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeVar
 
 from pydantic import ValidationError
 
 from domain.approvals.exchange import invalid_fields
 from domain.approvals.operators import Operator
-from domain.approvals.policy import Policy
+from domain.approvals.policy import Policy, Rule, Variable
 from domain.approvals.subject import KNOWN_FIELDS, FieldType
 from domain.errors import Invalid
 from domain.values import Value
-from services.csv_files import Row
-from services.salesforce import Remark, id_of, rows_of
+from services.csv_files import Locale, Row, number_locale, parse_day, parse_number, parse_truth
+from services.salesforce import Remark, id_of, table_of
 
+T = TypeVar("T", bound=Value)
 PREFIX = "sbaa__"
 RULES, CONDITIONS, CHAINS, APPROVERS, VARIABLES, TRACKED = (
     f"{PREFIX}{name}__c.csv"
     for name in ("ApprovalRule", "ApprovalCondition", "ApprovalChain", "Approver", "ApprovalVariable", "TrackedField")
 )
-LOGIC = {"All": "all", "Any": "any"}
+RULE_FIELDS = ("TargetObject", "Active", "RequireExplicitApproval", "ExcludedStatuses", "OverrideField",
+               "ApprovalChain", "ApprovalStep", "ConditionsMet", "AdvancedCondition", "ApproverField", "Approver",
+               "EffectiveStartDate", "EffectiveEndDate", "EffectiveDateField")  # fmt: skip
+CONDITION_FIELDS = ("ApprovalRule", "TestedField", "TestedVariable", "Index", "Operator", "EnableSmartApproval",
+                    "FilterType", "FilterVariable", "FilterField", "FilterValue")  # fmt: skip
+APPROVER_FIELDS = ("DelegatedApprover", "DelegationStart", "DelegationEnd", "GroupId", "Unanimous")
+VARIABLE_FIELDS = ("Type", "ListVariable", "NetVariable", "AggregateFunction", "AggregateField", "CombineWith")
+LOGIC = {"": "all", "all": "all", "any": "any", "custom": "custom"}
 STATUSES = {"Pending": "in_approval", "Approved": "approved", "Rejected": "rejected", "Recalled": "recalled"}
 NOT_MAPPED = (
     "ApprovalTemplate", "RecallTemplate", "RejectionTemplate", "RequestTemplate", "ApprovalRecipients",
     "RejectionRecipients", "Parallel", "SmartApprovalIgnoresConditionsMet",
 )  # fmt: skip
+
+
+KNOWN = {
+    f"{PREFIX}{name}__c" for name in (*RULE_FIELDS, *CONDITION_FIELDS, *APPROVER_FIELDS, *VARIABLE_FIELDS, *NOT_MAPPED)
+} | {"Id", "Guid", "Name"}
+NUMBERS = tuple(f"{PREFIX}{name}__c" for name in ("ApprovalStep", "Index", "FilterValue"))
 
 
 class ApprovalsExport(Value):
@@ -60,54 +74,93 @@ def slug(text: str, row: Row, taken: set[str]) -> str:
 
 class _Reader:
     def __init__(self, folder: Path) -> None:
-        self.rules, self.conditions = rows_of(folder, RULES), rows_of(folder, CONDITIONS)
-        self.chains, self.approvers = rows_of(folder, CHAINS), rows_of(folder, APPROVERS)
-        self.variables, self.tracked = self._optional(folder, VARIABLES), self._optional(folder, TRACKED)
         self.remarks: list[Remark] = []
+        self.locales: dict[str, Locale] = {}
+        self.rules, self.conditions = self._rows(folder, RULES), self._rows(folder, CONDITIONS)
+        self.chains, self.approvers = self._rows(folder, CHAINS), self._rows(folder, APPROVERS)
+        self.variables, self.tracked = self._optional(folder, VARIABLES), self._optional(folder, TRACKED)
         taken: set[str] = set()
         self.chain_names = {id_of(row): slug(row.get("Name", ""), row, taken) for row in self.chains}
         taken = set()
         self.variable_names = {id_of(row): slug(row.get("Name", ""), row, taken) for row in self.variables}
         self.by_id = {id_of(row): row for row in (*self.approvers, *self.variables)}
 
-    @staticmethod
-    def _optional(folder: Path, name: str) -> list[Row]:
-        return rows_of(folder, name) if (folder / name).is_file() else []
+    def _rows(self, folder: Path, name: str) -> list[Row]:
+        table = table_of(folder, name, KNOWN)
+        self.locales[name] = number_locale(table, NUMBERS)
+        return table.rows
 
-    def remark(self, file: str, row: Row, name: str, what: str) -> None:
+    def _optional(self, folder: Path, name: str) -> list[Row]:
+        return self._rows(folder, name) if (folder / name).is_file() else []
+
+    def remark(self, file: str, row: Row, name: str, what: str, kind: Literal["note", "not_mapped"] = "note") -> None:
         column = f"{PREFIX}{name}__c" if name and name[0].isupper() and name != "Name" else name
-        self.remarks.append(Remark(file=file, record=id_of(row), field=column, what=what))
+        self.remarks.append(Remark(file=file, record=id_of(row), field=column, what=what, kind=kind))
+
+    def _refuse(self, file: str, row: Row, error: Invalid) -> None:
+        """One record that cannot be read stops itself alone."""
+        self.remarks += [
+            Remark(file=file, record=id_of(row), field=each["field"], what=each["problem"], kind="refused")
+            for each in error.facts["errors"]
+        ]
 
     def read(self) -> ApprovalsExport:
         taken: set[str] = set()
-        kinds: dict[str, dict[str, Any]] = {}
+        rules: dict[str, list[Rule]] = {}
         for row in self.rules:
-            kind = self._kind(row)
-            kinds.setdefault(kind, {"kind": kind, "rules": []})["rules"].append(self._rule(row, kind, taken))
+            try:
+                kind = self._kind(row)
+                rules.setdefault(kind, []).append(_validated(Rule, self._rule(row, kind, taken)))
+            except Invalid as error:
+                self._refuse(RULES, row, error)
         for row in self.tracked:
             self.remark(TRACKED, row, "", "tracked fields are not mapped: mark the conditions that matter as smart")
-        for kind, data in kinds.items():
-            data["rules"].sort(key=lambda rule: (rule.get("chain", ""), rule["step"], rule["name"]))
-            used = {rule["chain"] for rule in data["rules"] if "chain" in rule}
-            data["chains"] = [{"name": name} for name in self.chain_names.values() if name in used]
-            data["variables"] = [v for row in self.variables if (v := self._variable(row, kind))]
-        try:
-            policies = [Policy.model_validate(data) for data in kinds.values()]
-        except ValidationError as error:
-            raise invalid_fields("the export cannot be taken over", error) from None
+        known = {id_of(row) for row in self.rules}
+        for row in self.conditions:
+            if field(row, "ApprovalRule") not in known:
+                what = f"belongs to {field(row, 'ApprovalRule')!r}, which is not here; left out"
+                self.remark(CONDITIONS, row, "ApprovalRule", what, "not_mapped")
+        policies = [self._policy(kind, found) for kind, found in rules.items()]
         return ApprovalsExport(policies=policies, remarks=self.remarks)
+
+    def _policy(self, kind: str, rules: list[Rule]) -> Policy:
+        rules = sorted(rules, key=lambda rule: (rule.chain or "", rule.step, rule.name))
+        used = {rule.chain for rule in rules if rule.chain}
+        chains = [{"name": name} for name in self.chain_names.values() if name in used]
+        variables = [found for row in self.variables if (found := self._readable_variable(row, kind))]
+        return _validated(Policy, {"kind": kind, "rules": rules, "chains": chains, "variables": variables})
+
+    def _readable_variable(self, row: Row, kind: str) -> Variable | None:
+        try:
+            data = self._variable(row, kind)
+            return _validated(Variable, data) if data else None
+        except Invalid as error:
+            self._refuse(VARIABLES, row, error)
+            return None
 
     @staticmethod
     def _kind(row: Row) -> str:
-        return field(row, "TargetObject").removeprefix("SBQQ__").removesuffix("__c").lower() or "opportunity"
+        target = field(row, "TargetObject")
+        if not target:
+            raise Invalid.field("TargetObject", "names no kind of record that the rule is for")
+        return target.removeprefix("SBQQ__").removesuffix("__c").lower()
+
+    def _flag(self, file: str, row: Row, name: str) -> bool:
+        """A checkbox; blank is off."""
+        text = field(row, name)
+        flag = parse_truth(text) if text else False
+        if flag is None:
+            raise Invalid.field(f"{file} {id_of(row)} {name}", f"{text[:40]!r} is neither true nor false")
+        return flag
 
     def _rule(self, row: Row, kind: str, taken: set[str]) -> dict[str, Any]:
-        conditions = sorted(self._conditions(row, kind), key=lambda condition: int(condition["index"]))
+        logic = self._logic(row)
+        conditions = sorted(self._conditions(row, kind, logic), key=lambda condition: int(condition["index"]))
         rule: dict[str, Any] = {
             "name": slug(row.get("Name", ""), row, taken), "title": row.get("Name") or id_of(row),
             "conditions": conditions, "step": 1, "ask": self._approver(row),
-            "active": field(row, "Active") == "true", "explicit": field(row, "RequireExplicitApproval") == "true",
-            "logic": self._logic(row),
+            "active": self._flag(RULES, row, "Active"), "explicit": self._flag(RULES, row, "RequireExplicitApproval"),
+            "logic": logic,
             "effective_from": self._day(row, "EffectiveStartDate"), "effective_to": self._day(row, "EffectiveEndDate"),
             "excluded_statuses": [
                 STATUSES.get(name, name.lower()) for name in field(row, "ExcludedStatuses").split(";") if name
@@ -123,7 +176,7 @@ class _Reader:
             )
         self._step(row, rule)
         for name in NOT_MAPPED:
-            if field(row, name) not in ("", "false"):
+            if field(row, name) and parse_truth(field(row, name)) is not False:
                 self.remark(RULES, row, name, f"{field(row, name)!r} is not mapped")
         if field(row, "EffectiveDateField") == "Created Date":
             self.remark(RULES, row, "EffectiveDateField", "effective dates are held against the day of submission here")
@@ -141,13 +194,16 @@ class _Reader:
 
     def _logic(self, row: Row) -> str:
         met, expression = field(row, "ConditionsMet"), field(row, "AdvancedCondition")
-        if met == "Custom":
+        logic = LOGIC.get(met.lower())
+        if logic is None:
+            raise Invalid.field("ConditionsMet", f"{met[:40]!r} is none of All, Any, Custom")
+        if logic == "custom":
             return expression or "all"
         if expression:
             self.remark(
                 RULES, row, "AdvancedCondition", f"{expression!r} is ignored, because ConditionsMet is {met or 'All'}"
             )
-        return LOGIC.get(met, "all")
+        return logic
 
     def _approver(self, row: Row) -> dict[str, Any] | None:
         if named := field(row, "ApproverField"):
@@ -168,32 +224,40 @@ class _Reader:
                 f"{who} stands in from {span}: set it as a standing delegation",
             )
         if group := field(approver, "GroupId"):
-            return {"group": group, "quorum": "all" if field(approver, "Unanimous") == "true" else "any"}
-        if field(approver, "Unanimous") == "true":
+            return {"group": group, "quorum": "all" if self._flag(APPROVERS, approver, "Unanimous") else "any"}
+        if self._flag(APPROVERS, approver, "Unanimous"):
             self.remark(APPROVERS, approver, "Unanimous", "is set without a group, and says nothing about one person")
         self.remark(
             APPROVERS, approver, "Name", f"is asked as the user {name!r}: give a person this id, or change the rule"
         )
         return {"user": name}
 
-    def _conditions(self, rule: Row, kind: str) -> Iterator[dict[str, Any]]:
-        for row in self.conditions:
-            if field(row, "ApprovalRule") != id_of(rule):
-                continue
+    def _conditions(self, rule: Row, kind: str, logic: str) -> Iterator[dict[str, Any]]:
+        """The conditions of a rule. An expression names them by their index, so each has one of its own there."""
+        mine = [row for row in self.conditions if field(row, "ApprovalRule") == id_of(rule)]
+        by_name = logic not in ("all", "any")
+        seen: set[int] = set()
+        for place, row in enumerate(mine, 1):
             tested = field(row, "TestedField")
-            index = self._number(CONDITIONS, row, "Index")
+            number = self._number(CONDITIONS, row, "Index")
+            index = int(number) if number is not None and number == int(number) else 0
+            if by_name and (index < 1 or index in seen):
+                raise Invalid.field(
+                    f"{CONDITIONS} {id_of(row)} Index", "must be a number of its own: the logic names it"
+                )
+            seen.add(index)
             found: dict[str, Any] = {
-                "index": int(index or 0), "operator": self._operator(CONDITIONS, row),
-                "smart": field(row, "EnableSmartApproval") == "true",
+                "index": index if by_name else place, "operator": self._operator(CONDITIONS, row),
+                "smart": self._flag(CONDITIONS, row, "EnableSmartApproval"),
             }  # fmt: skip
             if tested:
                 found["field"] = tested.replace(" ", "_")
             else:
                 found["variable"] = self.variable_names.get(field(row, "TestedVariable"))
-            filter = field(row, "FilterType")
-            if filter == "Variable":
+            filter = field(row, "FilterType").lower()
+            if filter == "variable":
                 found["other_variable"] = self.variable_names.get(field(row, "FilterVariable"))
-            elif filter == "Field":
+            elif filter == "field":
                 found["other_field"] = field(row, "FilterField").replace(" ", "_")
             else:
                 type = FieldType.NUMBER if not tested else KNOWN_FIELDS.get(kind, {}).get(tested)
@@ -201,7 +265,7 @@ class _Reader:
             yield found
 
     def _operator(self, file: str, row: Row) -> str:
-        operator = field(row, "Operator").replace(" ", "_")
+        operator = field(row, "Operator").lower().replace(" ", "_")
         if operator not in list(Operator):
             raise Invalid.field(f"{file} {id_of(row)}", f"{operator!r} is no operator we know")
         return operator
@@ -212,8 +276,8 @@ class _Reader:
             return None
         if type is FieldType.NUMBER:
             return self._number(file, row, "FilterValue")
-        if type is FieldType.BOOL and text in ("true", "false"):
-            return text == "true"
+        if type is FieldType.BOOL and (truth := parse_truth(text)) is not None:
+            return truth
         return self._day(row, "FilterValue") if type is FieldType.DATE else text
 
     def _variable(self, row: Row, kind: str) -> dict[str, Any] | None:
@@ -237,20 +301,23 @@ class _Reader:
 
     def _number(self, file: str, row: Row, name: str) -> Decimal | None:
         text = field(row, name)
-        try:
-            number = Decimal(text) if text else None
-        except ArithmeticError:
-            number = Decimal("NaN")
-        if number is not None and not number.is_finite():
+        number = parse_number(text, self.locales[file])
+        if text and number is None:
             raise Invalid.field(f"{file} {id_of(row)} {name}", f"{text[:40]!r} is not a number")
         return number
 
     def _day(self, row: Row, name: str) -> date | None:
         text = field(row, name)
-        try:
-            return date.fromisoformat(text[:10]) if text else None
-        except ValueError:
-            raise Invalid.field(f"{RULES} {id_of(row)} {name}", f"{text[:40]!r} is not a date") from None
+        if text and parse_day(text) is None:
+            raise Invalid.field(f"{id_of(row)} {name}", f"{text[:40]!r} is not a date")
+        return parse_day(text)
+
+
+def _validated(model: type[T], data: dict[str, Any]) -> T:
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        raise invalid_fields("it cannot be taken over", error) from None
 
 
 def _column(name: str) -> str:

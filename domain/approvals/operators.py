@@ -3,11 +3,11 @@ exact complement of its positive; ordering against nothing is false; a blank equ
 
 from collections.abc import Callable
 from datetime import date
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from enum import StrEnum
 from functools import cache
 
-from domain.values import Testable
+from domain.values import Testable, number_of
 
 
 class Operator(StrEnum):
@@ -87,13 +87,9 @@ def _truth(value: Testable) -> Testable:
 
 
 def _number(value: Testable) -> Testable:
-    if not isinstance(value, str):
-        return value
-    try:
-        number = Decimal(value)
-    except InvalidOperation:
-        return value
-    return number if number.is_finite() else value
+    """A text that is a number as one."""
+    number = number_of(value) if isinstance(value, str) else None
+    return value if number is None else number
 
 
 def _day(value: Testable) -> Testable:

@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping
 from datetime import date
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 
 from domain.orders.ledger import ZERO
 from domain.orders.order import Order
 from domain.runs import Outcome, refused, text_of
+from domain.values import number_of
 
 Decided = tuple[Order, Outcome]
 
@@ -30,11 +31,8 @@ def amounts(value: object, least: Decimal | None = None) -> dict[str, Decimal] |
         return None
     found: dict[str, Decimal] = {}
     for name, quantity in value.items():
-        try:
-            number = Decimal(str(quantity))
-        except InvalidOperation:
-            return None
-        if not number.is_finite() or not number < 10**9 or number != round(number, 6):
+        number = number_of(str(quantity))
+        if number is None or not number < 10**9 or number != round(number, 6):
             return None
         if number <= ZERO and (least is None or number < least):
             return None

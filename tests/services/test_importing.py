@@ -71,8 +71,6 @@ async def test_a_changed_export_changes_drafts_only(bench: Bench, tmp_path: Path
         (QUOTES, b"Guid,SBQQ__Account__c\nQ,A,extra\n", f"{QUOTES} line 2", "3 values"),
         (QUOTES, b'Guid,SBQQ__Account__c\nQ,"A', f"{QUOTES} line 2", "cut off"),
         (QUOTES, b"Guid,SBQQ__Account__c\nQ\n", f"{QUOTES} line 2", "1 values"),
-        (QUOTES, b"Guid,SBQQ__Account__c\na b,A\n", f"{QUOTES} row 2 Id", "is not an id"),
-        (QUOTES, b"Guid,SBQQ__Account__c\nQ,A\nQ,A\n", f"{QUOTES} row 3 Id", "twice"),
         (PRODUCTS, b"\x89PNG\r\n\x1a\n\x00\xff", f"{PRODUCTS} line 1", "not UTF-8"),
         (PRODUCTS, b"Guid,Name\n1,\x00\n", PRODUCTS, "binary"),
         (LINES, None, LINES, "is missing"),
@@ -212,6 +210,58 @@ def test_one_bad_row_stops_its_own_quote_and_is_listed_by_its_record(tmp_path: P
     assert fields["Q4"] == "L2 quantity"
 
 
+@pytest.mark.parametrize(
+    ("bad", "record", "column", "why"),
+    [
+        ("L 1,Q2,P1,1,1,100,0,100,1,", "Q2", f"{LINES} L 1", "is not an id"),
+        (",Q2,P1,1,1,100,0,100,1,", "Q2", LINES, "is not an id"),
+        ("L0,Q2,P1,1,1,100,0,100,1,", "Q2", f"{LINES} L0", "stands there twice"),
+        ("L1,Q2,P1,1,1,100,0,1e45,1,", "Q2", f"{LINES} L1 SBQQ__NetPrice__c", "not a number"),
+        ("L1,Q2,P1,1,999999999999999,100,0,100,1,", "Q2", f"{LINES} L1 SBQQ__NetPrice__c", "too large"),
+    ],
+)
+def test_a_bad_line_stops_its_own_quote(tmp_path: Path, bad: str, record: str, column: str, why: str) -> None:
+    quotes = f"{QUOTE}\nQ1,A1,Anna,,EUR\nQ2,A1,Anna,,EUR\nQ3,A1,Anna,,EUR\n"
+    lines = f"{LINE}\n{bad}\nL9,Q1,P1,1,1,100,0,100,1,\nL0,Q3,P1,1,1,100,0,100,1,\n"
+    export = read_export(written(tmp_path, quotes, lines), "rita", "EUR")
+    assert "Q1" in {quote.id for quote in export.quotes}
+    refused = {r.record: (r.field, r.what) for r in export.remarks if r.kind == "refused"}
+    assert refused[record][0] == column
+    assert why in refused[record][1]
+
+
+def test_a_quote_without_an_id_of_its_own_is_listed_and_the_others_are_taken(tmp_path: Path) -> None:
+    quotes = f"{QUOTE}\na b,A1,Anna,,EUR\nQ1,A1,Anna,,EUR\nQ1,A2,Bo,,EUR\n"
+    export = read_export(written(tmp_path, quotes, f"{LINE}\n"), "rita", "EUR")
+    assert [quote.customer.name for quote in export.quotes] == ["Anna"]
+    assert listed(export, "refused") == [
+        ("a b", "record 1 of the file: 'a b' is not an id of up to 64 letters, digits, . _ -; left out"),
+        ("Q1", "record 3 of the file: Q1 stands there twice; left out"),
+    ]
+
+
+def test_a_refusal_names_the_line_that_is_wrong_beside_optional_lines_and_numbers(tmp_path: Path) -> None:
+    lines = "LO,Q1,P1,1,1,1,0,1,1,,true\nLA,Q1,P1,3,1,100,0,100,1,,\nLB,Q1,P1,2,-5,100,0,100,1,,"
+    export = read(tmp_path, lines, header=f"{LINE},SBQQ__Optional__c")
+    assert {r.field.split()[0] for r in export.remarks if r.kind == "refused"} == {"LB"}
+
+
+@pytest.mark.parametrize(("written_as", "total"), [("Y", 50), ("sim", 50), ("N", 150), ("", 150), ("WAHR", None)])
+def test_an_optional_line_is_known_however_it_is_written_or_its_quote_refused(
+    tmp_path: Path, written_as: str, total: int | None
+) -> None:
+    lines = f"L1,Q1,P1,1,1,100,0,100,1,,{written_as}\nL2,Q1,P1,2,1,50,0,50,1,,"
+    export = read(tmp_path, lines, header=f"{LINE},SBQQ__Optional__c")
+    assert [quote.net_total for quote in export.quotes] == ([] if total is None else [total])
+
+
+def test_a_line_without_a_net_price_and_a_quote_without_a_currency_are_noted(tmp_path: Path) -> None:
+    quotes = f"{QUOTE}\nQ1,A1,Anna,,\n"
+    export = read_export(written(tmp_path, quotes, f"{LINE}\nL1,Q1,P1,1,1,100,20,,1,\n"), "rita", "EUR")
+    assert export.quotes[0].net_total == 80
+    assert {("L1", "SBQQ__NetPrice__c"), ("Q1", "CurrencyIsoCode")} <= {(r.record, r.field) for r in export.remarks}
+
+
 async def test_the_report_has_totals(bench: Bench, tmp_path: Path) -> None:
     quotes = f"{QUOTE}\nQ1,A1,Anna Ltd,,EUR\nQ3,,,,EUR\n"
     lines = f"{LINE}\nL1,Q1,P1,1,1,100,0,100,1,Renewable\n"
@@ -255,11 +305,21 @@ def test_without_products_they_are_taken_from_what_the_lines_say(tmp_path: Path,
         (LINE.replace(",", "\t"), "L1\tQ1\tP1\t1\t2\t100.5\t0\t100.5\t1\tOne-time"),
         ("sep=;\n" + LINE.replace(",", ";"), "L1;Q1;P1;1;2;100.5;0;100.5;1;One-time"),
         (LINE, 'L1,Q1,P1,1,2,"1,100.5",0,"1,100.5",1,One-time'),
+        (LINE, 'L1, "Q1", P1,1, 2 ,100.5,0,100.5,1,One-time'),
+        ('"sep=;"\n' + LINE.replace(",", ";"), "L1;Q1;P1;1;2;100.5;0;100.5;1;One-time"),
+        ("\n\n" + LINE, "L1,Q1,P1,1,2,100.5,0,100.5,1,One-time\n,,,,,,,,,\n"),
     ],
 )
 def test_every_usual_shape_of_a_csv_file_is_read(tmp_path: Path, header: str, line: str) -> None:
     export = read(tmp_path, line, header=header)
     assert export.quotes[0].net_total in (201, 2201)
+
+
+@pytest.mark.parametrize(("separator", "number"), [(",", '"1,500"'), (";", "1.500"), ("\t", "1.500"), ("\t", "1,500")])
+def test_a_number_that_may_be_a_thousand_or_a_fraction_is_refused(tmp_path: Path, separator: str, number: str) -> None:
+    line = separator.join(("L1", "Q1", "P1", "1", "1", number, "0", number, "1", ""))
+    with pytest.raises(Invalid, match="may be a thousand or a fraction"):
+        read(tmp_path, line, header=LINE.replace(",", separator))
 
 
 @pytest.mark.parametrize("number", ["1_00.5", "1e999999999999", "NaN", "١٢", "1,00.5", "--1"])

@@ -15,7 +15,7 @@ from domain.quotes import Acceptance, Place
 from services.commands import Caller
 from services.importing import Imports
 from services.orders import Placed
-from services.sales_orders import DETAILS, HEADERS, read_sales_orders
+from services.sales_orders import DETAILS, HEADER, HEADERS, read_sales_orders
 from services.samples import SYSTEM
 from storage import people
 from tests.conftest import ROOT, SHARED, Bench
@@ -133,3 +133,51 @@ def test_one_bad_order_stops_itself_alone_and_only_line_breaks_break_lines(tmp_p
     assert "SO9001" not in {quote.id for quote in export.quotes}
     assert "SO9002" in {quote.id for quote in export.quotes}
     assert [(r.record, r.kind) for r in export.remarks if r.kind == "refused"] == [("SO9001", "refused")]
+
+
+def changed(tmp_path: Path, name: str, old: str, new: str) -> Path:
+    for file in (HEADERS, DETAILS):
+        (tmp_path / file).write_text((SAMPLE / file).read_text())
+    text = (tmp_path / name).read_text()
+    assert old in text
+    (tmp_path / name).write_text(text.replace(old, new, 1))
+    return tmp_path
+
+
+def first_row(name: str) -> list[str]:
+    return (SAMPLE / name).read_text().splitlines()[0].split("|+|")
+
+
+@pytest.mark.parametrize(
+    ("file", "column", "value", "field"),
+    [
+        (HEADERS, 15, "abc", f"{HEADERS} line 1 SubTotal"),
+        (HEADERS, 15, "1e45", f"{HEADERS} line 1 SubTotal"),
+        (HEADERS, 3, "31/12/2026", f"{HEADERS} line 1 DueDate"),
+        (HEADERS, 7, "SO9002", "SalesOrderNumber"),
+        (DETAILS, 6, "1e45", f"{DETAILS} line 1 LineTotal"),
+        (DETAILS, 3, "a b", f"{DETAILS} 1 product"),
+        (DETAILS, 5, "1.2", f"{DETAILS} 1 discount_percent"),
+    ],
+)
+def test_each_bad_record_is_listed_by_its_id_and_stops_one_order(
+    tmp_path: Path, file: str, column: int, value: str, field: str
+) -> None:
+    row = first_row(file)
+    bad = [*row[:column], value, *row[column + 1 :]]
+    export = read_sales_orders(changed(tmp_path, file, "|+|".join(row), "|+|".join(bad)), "rita", "USD")
+    everything = read_sales_orders(SAMPLE, "rita", "USD")
+    assert field in {remark.field for remark in export.remarks if remark.kind == "refused"}
+    assert len(export.quotes) == len(everything.quotes) - 1
+
+
+def test_a_detail_of_no_order_is_listed_and_a_time_and_column_names_do_no_harm(tmp_path: Path) -> None:
+    folder = changed(tmp_path, HEADERS, first_row(HEADERS)[3], f"{first_row(HEADERS)[3]} 00:00:00")
+    header = folder / HEADERS
+    names = "|+|".join(HEADER)
+    header.write_text(f"{names}\n{header.read_text()}")
+    details = folder / DETAILS
+    details.write_text(details.read_text().replace("9001|+|1|+|", "7|+|1|+|", 1))
+    export = read_sales_orders(folder, "rita", "USD")
+    assert [quote.id for quote in export.quotes] == [q.id for q in read_sales_orders(SAMPLE, "rita", "USD").quotes]
+    assert [(r.record, r.field) for r in export.remarks if r.kind == "not_mapped"] == [("1", "SalesOrderID")]

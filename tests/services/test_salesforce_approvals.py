@@ -1,6 +1,7 @@
 """Leaving Salesforce: approval rules taken over, and tried on any export."""
 
 import csv
+from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 
@@ -8,11 +9,12 @@ import pytest
 from typer.testing import CliRunner
 
 from cli import app
+from domain.approvals.evaluation import evaluate
 from domain.approvals.exchange import read_policy, write_policy
 from domain.errors import Invalid
 from services.importing import Imports
 from services.records import records, spreadsheet_safe
-from services.salesforce_approvals import RULES, read_approvals
+from services.salesforce_approvals import APPROVERS, CHAINS, CONDITIONS, RULES, ApprovalsExport, read_approvals
 from services.samples import SYSTEM
 from tests.conftest import ROOT, SHARED, Bench
 
@@ -96,6 +98,104 @@ def test_a_real_export_is_taken_over_and_evaluated(tmp_path: Path) -> None:
     assert not [row for row in every if row["rule"] == "aa-rule-2"], "starts with A and ends with Z: none does"
     bounded = [rule.name for rule in policy.rules if rule.effective_to and rule.effective_to < date(2028, 1, 1)]
     assert sorted(bounded) == ["aa-rule-2", "chain-approval-rule-first-step"]
+
+
+RULE_HEADER = "Id,Name,sbaa__TargetObject__c,sbaa__Active__c,sbaa__ApprovalStep__c,sbaa__Approver__c,sbaa__ConditionsMet__c,sbaa__EffectiveStartDate__c,sbaa__AdvancedCondition__c"
+CONDITION_HEADER = "Id,sbaa__ApprovalRule__c,sbaa__TestedField__c,sbaa__Operator__c,sbaa__FilterType__c,sbaa__FilterValue__c,sbaa__Index__c,sbaa__EnableSmartApproval__c"
+FIRST = "R1,Deep,SBQQ__Quote__c,true,1,A1,All,,"
+TESTED = "C1,R1,discount_percent,greater than,Value,20,1,true"
+
+
+def export_of(
+    folder: Path, rule: str = FIRST, condition: str = TESTED, header: Callable[[str], str] = str
+) -> ApprovalsExport:
+    """An export of one rule as given, beside one that is right."""
+    second = "R2,Two,SBQQ__Quote__c,true,1,A1,All,,\n"
+    (folder / RULES).write_text(f"{header(RULE_HEADER)}\n{rule}\n{second}")
+    other = "C9,R2,net_total,greater than,Value,1000.0,1.0,true\n"
+    (folder / CONDITIONS).write_text(f"{header(CONDITION_HEADER)}\n{condition}\n{other}")
+    (folder / APPROVERS).write_text(f"{header('Id,Name,sbaa__GroupId__c,sbaa__Unanimous__c')}\nA1,Desk,desk,TRUE\n")
+    (folder / CHAINS).write_text("Id,Name\n")
+    return read_approvals(folder)
+
+
+@pytest.mark.parametrize("on", ["true", "TRUE", "1", "Yes"])
+@pytest.mark.parametrize("header", [str, str.upper, str.lower])
+def test_a_checkbox_and_a_column_are_known_however_they_are_written(
+    tmp_path: Path, on: str, header: Callable[[str], str]
+) -> None:
+    export = export_of(tmp_path, FIRST.replace("true", on), TESTED.replace("true", on), header)
+    (policy,) = export.policies
+    deep = next(rule for rule in policy.rules if rule.name == "deep")
+    assert (policy.kind, deep.active, deep.ask and deep.ask.quorum) == ("quote", True, "all")
+    assert [(c.field, c.operator, c.value, c.smart) for c in deep.conditions] == [
+        ("discount_percent", "greater_than", 20, True)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("rule", "condition", "why"),
+    [
+        (FIRST, TESTED.replace("Value,20", "Value,x"), "not a number"),
+        (FIRST, TESTED.replace("Value,20", "Value,1_00.5"), "not a number"),
+        (FIRST, TESTED.replace("greater than", "bigger"), "no operator"),
+        (FIRST.replace("All,,", "All,01/02/2026,"), TESTED, "not a date"),
+        (FIRST.replace("All", "Some"), TESTED, "none of All, Any, Custom"),
+        (FIRST.replace("SBQQ__Quote__c", ""), TESTED, "no kind of record"),
+        (FIRST.replace("true", "perhaps"), TESTED, "neither true nor false"),
+        (FIRST.replace("All,,", "Custom,,1 AND 2"), TESTED.replace(",1,true", ",,true"), "a number of its own"),
+        (FIRST.replace("All,,", "Custom,,1 AND 1"), f"{TESTED}\n{TESTED.replace('C1', 'C2')}", "a number of its own"),
+    ],
+)
+def test_a_bad_rule_stops_itself_alone_and_is_listed(tmp_path: Path, rule: str, condition: str, why: str) -> None:
+    export = export_of(tmp_path, rule, condition)
+    assert [rule.name for policy in export.policies for rule in policy.rules] == ["two"]
+    refused = [remark for remark in export.remarks if remark.kind == "refused"]
+    assert {remark.record for remark in refused} == {"R1"}
+    assert any(why in remark.what for remark in refused)
+
+
+def test_conditions_are_any_or_all_in_any_case_need_no_number_and_none_is_lost(tmp_path: Path) -> None:
+    two = (
+        f"{TESTED.replace(',1,true', ',,true')}\nC2,R1,net_total,Greater Than,VALUE,5,,true\nC3,R7,x,equals,Value,1,1,"
+    )
+    export = export_of(tmp_path, FIRST.replace("All", "ANY"), two)
+    deep = next(rule for rule in export.policies[0].rules if rule.name == "deep")
+    assert (deep.logic, [c.index for c in deep.conditions]) == ("any", [1, 2])
+    assert [(r.record, r.kind) for r in export.remarks if r.file == CONDITIONS] == [("C3", "not_mapped")]
+
+
+RECORD_POLICY = read_policy("""
+kind: quote
+rules:
+- {name: deep, conditions: [{index: 1, field: discount_percent, operator: greater_than, value: 20}], ask: {user: dora}}
+- {name: odd, conditions: [{index: 1, field: special, operator: equals, value: true}], ask: {user: dora}}
+""")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Id,discount_percent,special\nA,25,true\n",
+        "ID,DISCOUNT_PERCENT,SPECIAL\nA,25,TRUE\n",
+        "Id;discount_percent;special\nA;25,5;True\n",
+        "Id\tdiscount_percent\tspecial\nA\t25.5\ttrue\n",
+        "Id,discount_percent,special\nA, 25% ,true \n",
+        "sep=;\nId;discount_percent;special\nA;25;true\n",
+    ],
+)
+def test_records_of_every_usual_shape_are_judged_alike(tmp_path: Path, text: str) -> None:
+    (tmp_path / "r.csv").write_text(text)
+    ((subject, status),) = records(RECORD_POLICY, tmp_path / "r.csv")
+    fired = [found.rule.name for found in evaluate(RECORD_POLICY, subject, status, date(2026, 1, 1)) if found.fired]
+    assert fired == ["deep", "odd"]
+
+
+@pytest.mark.parametrize("cell", ["1_00.5", "٢٥", "abc", "25 percent", "1e99"])
+def test_a_record_with_no_number_where_one_belongs_is_named(tmp_path: Path, cell: str) -> None:
+    (tmp_path / "r.csv").write_text(f"Id,discount_percent\nA,30\nB,{cell}\n")
+    with pytest.raises(Invalid, match=r"r\.csv line 3 discount_percent"):
+        list(records(RECORD_POLICY, tmp_path / "r.csv"))
 
 
 @pytest.mark.parametrize(
