@@ -1,7 +1,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-TEST_WORKERS ?= 3
+TEST_WORKERS ?= 4
 .DEFAULT_GOAL := help
 .PHONY: help setup run erp test soak check format bench tour lock clean
 
@@ -31,7 +31,7 @@ test: setup ## Pass the tests, several at a time: TEST_WORKERS says how many
 
 soak: setup ## The fault tests at full size: 200 rounds, 500 orders
 	SOAK=1 $(BIN)/python -m pytest tests/e2e/test_kills.py tests/e2e/test_order_kills.py tests/e2e/test_forgeries.py \
-		tests/e2e/test_stack.py
+		tests/e2e/test_stack.py tests/api/test_customers.py
 
 check: setup ## Format, lint, types, import layers, migrations
 	$(BIN)/ruff format --check .

@@ -159,7 +159,7 @@ def build(
         path=path,
         keys=keys_of(settings),
         advancer=advancer_of(path, links, settings),
-        sweeper=Sweeper(path, audit_key, keys_of(settings), chores),
+        sweeper=Sweeper(path, audit_key, keys_of(settings), chores, timedelta(seconds=settings.restore_check_seconds)),
         replacements=Replacements(office),
         access=Access(office, settings.secret.get_secret_value(), timedelta(minutes=settings.token_minutes), hashes),
         quotes=Quotes(office),

@@ -99,6 +99,8 @@ class Settings(BaseSettings):
     requests_per_minute: int = Field(default=1_200, ge=1)
     sign_ins_per_minute: int = Field(default=10, ge=1)
     json_logs: bool = True
+    restore_check_seconds: int = Field(default=10, ge=1, le=600)
+    """How often database and Temporal are asked whether one of them is an older copy."""
     local_activity_slots: int = Field(default=100, ge=1)
     """How many records one worker stores at once."""
 

@@ -17,31 +17,31 @@ from workflows.contracts import SweepMark
 
 log = structlog.get_logger()
 BATCH = 200
-COMPARE_EVERY = timedelta(seconds=10)
 FIRST_PAUSE, LONGEST_PAUSE = timedelta(seconds=5), timedelta(minutes=10)
 """Between two wake-ups of one run, or two tries of its commands: doubled each time."""
 VAIN = 2
 """After so many wake-ups in vain the sweep applies a due clock itself, and looks at the execution."""
 WAKES_PER_SECOND = 50
-FORGOTTEN_AFTER = timedelta(seconds=40)
-"""Temporal's mark lags behind the database's by less, unless an older copy of Temporal was restored."""
+COMPARISONS_MISSED = 4
+"""Temporal's mark lags behind the database's by fewer comparisons, unless an older copy of Temporal was restored."""
 
 
 class Sweeper:
     def __init__(
         self, path: CommandPath, audit_key: bytes, keys: CommandKeys, chores: Sequence[Callable[[], Awaitable[int]]],
-        chance: Callable[[], float] = random.random,
+        compare_every: timedelta = timedelta(seconds=10), chance: Callable[[], float] = random.random,
     ) -> None:  # fmt: skip
         self._path = path
         self._audit_key = audit_key
         self._keys = keys
         self._chores = chores
+        self._compare_every = compare_every
         self._chance = chance
 
     async def sweep(self, mark: SweepMark) -> SweepMark:
         """One pass: compare the marks when that is due, apply what waits, wake what sleeps, end what has lapsed."""
         now = self._path.clock()
-        if mark.swept_at is None or now - mark.swept_at >= COMPARE_EVERY:
+        if mark.swept_at is None or now - mark.swept_at >= self._compare_every:
             mark = await self._compare(mark, now)
         applied = await self.apply_waiting(now)
         woken = await self.wake_sleeping(now)
@@ -131,7 +131,9 @@ class Sweeper:
             if not await runs.holds_entry(session, ours):
                 await self._close(session, "the database is an older copy than Temporal knows", now)
                 return mark
-            if known and (mark.swept_at is None or known.swept_at - mark.swept_at > FORGOTTEN_AFTER):
+            if known and (
+                mark.swept_at is None or known.swept_at - mark.swept_at > COMPARISONS_MISSED * self._compare_every
+            ):
                 woken = await runs.forget_seen(session, now, WAKES_PER_SECOND, mark.swept_at)
                 log.warning("temporal_restored", woken=woken)
             newest = await runs.newest_entry(session)

@@ -16,7 +16,8 @@ from tests.support import a_line, a_quote
 
 pytestmark = pytest.mark.e2e
 ROUNDS = 6
-COMPARED_EVERY, FORGOTTEN_AFTER = 12, 42
+CHECK_SECONDS = 2
+COMPARED_EVERY, FORGOTTEN_AFTER = CHECK_SECONDS + 2, 4 * CHECK_SECONDS + 3
 """Seconds, a little more than the sweep takes."""
 
 
@@ -126,7 +127,8 @@ async def hospital(
 ) -> AsyncIterator[Hospital]:
     server = installed(pg) if request.param == "postgresql" else None
     home = tmp_path_factory.mktemp("hospital") / "home"
-    stack = Stack(home, Ports.free(), server.fresh() if server else "", settings=LIMITS)
+    settings = {**LIMITS, "DEALWRIGHT_RESTORE_CHECK_SECONDS": str(CHECK_SECONDS)}
+    stack = Stack(home, Ports.free(), server.fresh() if server else "", settings=settings)
     started = stack.running()
     await asyncio.to_thread(started.__enter__)
     made = Hospital(stack, Copies(stack, server))
