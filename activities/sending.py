@@ -37,31 +37,37 @@ class ErpSender:
         self._interval = 1 / per_second
         self._next_call = 0.0
         self._queue: deque[tuple[Document, asyncio.Future[Outcome]]] = deque()
-        self._calls: set[asyncio.Task[None]] = set()
+        self._calls: set[asyncio.Task[None] | None] = set()
 
     async def send(self, document: Document) -> Outcome:
         """What became of a document. The order knows the answer before this returns."""
         future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         self._queue.append((document, future))
         if len(self._calls) < CALLS_AT_ONCE:
-            call = asyncio.create_task(self._send_queued())
-            self._calls.add(call)
-            call.add_done_callback(self._calls.discard)
+            self._calls.add(asyncio.create_task(self._send_queued()))
         return await future
 
     async def _send_queued(self) -> None:
-        await asyncio.sleep(GATHER_FOR)
-        while self._queue:
-            count = min(len(self._queue), self._erp.batch)
-            batch = [self._queue.popleft() for _ in range(count)]
-            try:
-                outcomes = await self._send_batch([document for document, _ in batch])
-            except Exception as error:  # stored nothing: each is tried again by its run
-                log.exception("erp_outcome_not_stored", orders=[document.order for document, _ in batch])
-                outcomes = [Unavailable(f"{type(error).__name__}: {error}")] * count
-            for (_, future), outcome in zip(batch, outcomes, strict=True):
-                if not future.done():  # its run may have given up
-                    future.set_result(outcome)
+        """Send until nothing waits. Whoever queues a document after that finds one call fewer at work."""
+        try:
+            await asyncio.sleep(GATHER_FOR)
+            while self._queue:
+                await self._send_next()
+        finally:
+            self._calls.discard(asyncio.current_task())
+
+    async def _send_next(self) -> None:
+        """Send what waits, as much as one call takes."""
+        count = min(len(self._queue), self._erp.batch)
+        batch = [self._queue.popleft() for _ in range(count)]
+        try:
+            outcomes = await self._send_batch([document for document, _ in batch])
+        except Exception as error:  # stored nothing: each is tried again by its run
+            log.exception("erp_outcome_not_stored", orders=[document.order for document, _ in batch])
+            outcomes = [Unavailable(f"{type(error).__name__}: {error}")] * count
+        for (_, future), outcome in zip(batch, outcomes, strict=True):
+            if not future.done():  # its run may have given up
+                future.set_result(outcome)
 
     async def _send_batch(self, batch: Sequence[Document]) -> list[Outcome]:
         await self._throttle(len(batch))

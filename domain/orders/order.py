@@ -510,11 +510,6 @@ def _with_renewal(line: Line, order: Order, at: datetime) -> Line:
     return line.model_copy(update={"renewal": renewal.model_copy(update={"due_at": due})})
 
 
-def is_to_come(day: date, at: datetime) -> bool:
-    """Whether a day has begun nowhere on earth."""
-    return day > (at + timedelta(hours=14)).date()
-
-
 def is_past(day: date, at: datetime) -> bool:
     """Whether a day is over everywhere on earth."""
     return day < (at - timedelta(hours=12)).date()

@@ -53,7 +53,7 @@ def _moved(order: Order, command: Command, what: Literal["shipped", "delivered"]
         return order, serials
     day = on or day_at(at, order.slot.ship_to)
     report = Reported(what=what, id=text_of(command.payload.get("id"), 64), lines=quantities, on=day)
-    if answer := _known(order, report):
+    if answer := _earlier_answer(order, report):
         return order, answer
     lines = tuple(
         count_goods(line, what, quantities[line.line]) if line.line in quantities else line for line in order.lines
@@ -80,7 +80,7 @@ def day_reported(order: Order, command: Command, at: Instant) -> date | Outcome 
     return on
 
 
-def _known(order: Order, report: Reported) -> Outcome | None:
+def _earlier_answer(order: Order, report: Reported) -> Outcome | None:
     """The answer to a report that came before, with the same lines or with others."""
     for known in order.reports:
         if (known.what, known.id) == (report.what, report.id):
@@ -211,14 +211,9 @@ def backorder(order: Order, command: Command, at: Instant) -> Decided:
     quantities = _reported(order, command, least=ZERO)
     if isinstance(quantities, Outcome):
         return order, quantities
-    for name, quantity in quantities.items():
-        line = order.line(name)
-        if line and quantity > line.open:
-            if command.actor == ERP:  # it may not know yet of what was sent or changed
-                quantities[name] = line.open
-                continue
-            left = plain_number(line.open)
-            return order, refused("too_much", f"Only {left} of line {name} is open.", field=f"lines.{name}", open=left)
+    quantities = _limit(order, command, quantities, "open")
+    if isinstance(quantities, Outcome):
+        return order, quantities
     expected = day_of(command.payload.get("expected"))
     if command.payload.get("expected") is not None and expected is None:
         return order, refused("invalid", "Say in `expected` on which day.", field="expected")
@@ -232,14 +227,25 @@ def picked(order: Order, command: Command, at: Instant) -> Decided:
     quantities = _reported(order, command, least=ZERO)
     if isinstance(quantities, Outcome):
         return order, quantities
-    for name, quantity in quantities.items():
-        line = order.line(name)
-        if line and quantity > line.share.quantity:
-            if command.actor == ERP:
-                quantities[name] = line.share.quantity
-                continue
-            return order, refused("too_much", f"More of line {name} than is on order.", field=f"lines.{name}")
+    quantities = _limit(order, command, quantities, "ordered")
+    if isinstance(quantities, Outcome):
+        return order, quantities
     return order.model_copy(update={"lines": _each(order, quantities, "picked")}), done("picked")
+
+
+def _limit(
+    order: Order, command: Command, quantities: Mapping[str, Decimal], of: Literal["open", "ordered"]
+) -> dict[str, Decimal] | Outcome:
+    """At most what is open or on order: a person is told so, and the ERP may not know yet of what was changed."""
+    limited = dict(quantities)
+    for line in order.lines:
+        most = line.open if of == "open" else line.share.quantity
+        if line.line in limited and limited[line.line] > most:
+            if command.actor != ERP:
+                left, where = plain_number(most), f"lines.{line.line}"
+                return refused("too_much", f"Only {left} of line {line.line} is {of}.", field=where, open=left)
+            limited[line.line] = most
+    return limited
 
 
 def _each(order: Order, quantities: Mapping[str, Decimal], field: str) -> tuple[Line, ...]:

@@ -18,7 +18,7 @@ def change_subject(
     say: Say = Say(),
 ) -> Subject:  # fmt: skip
     """`was` and `now` are the order before and with the change; amounts are in the company's currency."""
-    now = _as_it_counts(now)
+    now = _effective_order(now)
     before, after = (converted(order.net_total, was.currency, rates) for order in (was, now))
     rate = converted(Decimal(1), was.currency, rates)
     shares = {line.line: line for line in (*now.lines, *was.lines)}
@@ -49,7 +49,7 @@ def change_subject(
     )  # fmt: skip
 
 
-def _as_it_counts(order: Order) -> Order:
+def _effective_order(order: Order) -> Order:
     """Nothing of a cancelled order is delivered or owed."""
     if order.phase is not Phase.CANCELLED:
         return order
@@ -69,7 +69,7 @@ def _money(was: Order, now: Order) -> str:
 
 def in_words(was: Order, now: Order) -> str:
     """What is different, for whoever decides: `Order Q-1-2: Cooler 10 → 12; to Faro`."""
-    parts, now = [], _as_it_counts(now)
+    parts, now = [], _effective_order(now)
     for line in {line.line: line for line in (*now.lines, *was.lines)}.values():
         old, new = ((found.share.quantity if (found := order.line(line.line)) else Decimal(0)) for order in (was, now))
         if old != new:

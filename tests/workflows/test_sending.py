@@ -142,3 +142,16 @@ async def test_what_a_callback_answers_is_not_sent_any_more(connected: Connected
     erp.thinking.set()
     await office.sleep(timedelta(hours=1))
     assert ((await agreed(office, id)).erp_reference, erp.asked) == ("SO-9", ["order 1"])
+
+
+async def test_a_document_queued_as_the_last_call_ends_is_sent_too(
+    connected: Connected, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever hears an answer may send the next document before the call that was at work is gone."""
+    monkeypatch.setattr("activities.sending.CALLS_AT_ONCE", 1)
+    sender = ErpSender(connected.office.house.path, connected.erp, 10_000)
+    document = Document.model_construct(order="O-1", version=1, kind="order", asked_at=connected.office.clock())
+    connected.erp.moods = ["away", "lost"]  # neither is stored
+    async with asyncio.timeout(5):
+        assert await sender.send(document) is MOODS["away"]
+        assert await sender.send(document) is MOODS["lost"]
