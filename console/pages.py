@@ -16,7 +16,7 @@ from console import draw
 from console.resume import fields_to_send, form_fields, form_page, problems_of, refusal_in_words
 from console.session import COOKIE, Me
 from console.view import Reader, is_htmx, page
-from domain.approvals.round import Round
+from domain.approvals.round import Approval, Round
 from domain.errors import CommandIdReused, Invalid, NotFound, NotSignedIn, Refusal, Stale
 from domain.people import Person, Role
 from domain.permissions import allows
@@ -242,7 +242,7 @@ async def _quote_page(
         except Refusal as error:
             unplannable = error.sentence
     seats = set(await house.approvals.holders(me))
-    mine = [a for a in rounds[0][0].requested if seats.intersection(a.holders)] if rounds else []
+    mine = _decidable(rounds[0][0], seats, me) if rounds else []
     facts: dict[str, Any] = {
         "problem": problem,
         "stored": stored, "quote": stored.quote, "rounds": rounds, "trail": trail, "preview": preview, "mine": mine,
@@ -272,6 +272,11 @@ async def _quote_page(
         facts["ordered"] = await house.orders.listed(me, id, None, "", 200)
         facts["ledger"] = {entry.line: entry for entry in await house.orders.ledger(me, id)}
     return page(request, "quote.html", me, status_code=status, **facts)
+
+
+def _decidable(round: Round, seats: set[str], me: Person) -> list[Approval]:
+    """What somebody may decide now, for themselves or others: everybody votes once on each approval."""
+    return [a for a in round.requested if seats.intersection(a.holders) and me.id not in a.voters]
 
 
 def _picture(round: Round, names: dict[str, str], me: Person) -> dict[str, Any]:

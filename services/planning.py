@@ -1,7 +1,7 @@
 """What a quote's policy asks of it: the plan for a draft, with everything that it was worked out from."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -15,7 +15,7 @@ from domain.approvals.subject import Subject, quote_subject, testable
 from domain.errors import NotFound
 from domain.quotes import Quote, QuoteStatus
 from services.office import Office
-from storage import delegations, people, policies, rounds
+from storage import delegations, people, policies, replacements, rounds
 from storage.policies import StoredPolicy
 
 
@@ -71,7 +71,9 @@ async def plan_for(
     asked = {str(subject.fields.get(who.field)) for who in named if who.field} | {submitter}
     asked |= {who.user for who in named if who.user}
     asked |= {str(testable(line.get(name))) for name in policy.routing_line_fields for line in subject.lines}
-    asked |= {person for added in past.added for person in added.people}
+    added_people = {person for added in past.added for person in added.people}
+    past = replace(past, replaced=await replacements.followers(session, added_people))
+    asked |= added_people | set(past.replaced.values())
     groups = {who.group for who in named if who.group} | {added.group for added in past.added if added.group}
     standing = [d for d in await delegations.standing(session, now) if d.active(now) and d.covers(subject.kind)]
     asked |= {delegation.delegate for delegation in standing}

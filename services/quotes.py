@@ -144,6 +144,8 @@ class Quotes:
                 before = lines.get(line.id)
                 if line.given(name) != (before.given(name) if before else None):
                     raise _steers(f"lines[{n}].{name}")
+                if before and before.given(name) is not None and line.product != before.product:
+                    raise _steers(f"lines[{n}].product")  # its approver is that of the product
 
     async def get(self, person: Person, id: str) -> StoredQuote:
         async with self._office.database.reading() as session:

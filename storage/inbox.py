@@ -3,13 +3,15 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, case, func, literal, or_, select
+from sqlalchemy import ColumnElement, and_, case, func, literal, or_, select
+from sqlalchemy.orm import aliased
+from sqlmodel import col
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.values import Value
 from storage.database import execute
 from storage.rounds import ABOUT, APPROVALS, CONSULTED, SEATS, round_subject
-from storage.tables import ApprovalRow, QuoteRow
+from storage.tables import ApprovalRow, QuoteRow, SeatRow
 from storage.types import Moment
 
 QUOTES = QuoteRow.__table__.c  # type: ignore[attr-defined]
@@ -87,8 +89,11 @@ async def page(
 
 
 def _may_decide(holders: list[str]) -> ColumnElement[bool]:
-    """Nobody is shown for others what they submitted, own or edited themselves."""
-    return or_(SEATS.holder == holders[0], ~APPROVALS.barred.contains(f"|{holders[0]}|", autoescape=True))
+    """Nobody is shown for others what they submitted, own or edited themselves, or voted on already."""
+    reader, other = holders[0], aliased(SeatRow)
+    voted = select(literal(1)).where(col(other.approval) == SEATS.approval, col(other.decided_by) == reader)
+    decides = and_(~APPROVALS.barred.contains(f"|{reader}|", autoescape=True), ~voted.exists())
+    return or_(SEATS.holder == reader, decides)
 
 
 def _waits(holders: list[str]) -> list[ColumnElement[bool]]:

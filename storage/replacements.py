@@ -1,6 +1,6 @@
 """Replacements of a person, and everything that still names somebody."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import datetime
 from typing import Any
 
@@ -72,6 +72,28 @@ async def change(session: AsyncSession, id: str, **values: Any) -> None:
 async def listed(session: AsyncSession, after: str, limit: int) -> list[Replacement]:
     query = row_select(ReplacementRow).where(ReplacementRow.id > after).order_by(col(ReplacementRow.id)).limit(limit)
     return [replacement_of(row) for row in (await session.exec(query)).all()]
+
+
+async def followers(session: AsyncSession, people: Collection[str]) -> dict[str, str]:
+    """Who took the place of each of these people in the end, where somebody did."""
+    found: dict[str, str] = {}
+    asked = set(people)
+    while asked:
+        query = row_select(ReplacementRow).where(col(ReplacementRow.old).in_(asked))
+        rows = (await session.exec(query.order_by(col(ReplacementRow.created_at)))).all()
+        newest = {row.old: row.new for row in rows}
+        found |= newest
+        asked = {new for new in newest.values() if new not in found}
+    return {old: _last(found, old) for old in people if old in found}
+
+
+def _last(found: dict[str, str], old: str) -> str:
+    """The end of a chain of replacements; one that comes back to somebody ends there."""
+    seen = {old}
+    while (new := found.get(old)) and new not in seen:
+        seen.add(new)
+        old = new
+    return old
 
 
 async def unfinished(session: AsyncSession) -> list[str]:

@@ -1,7 +1,7 @@
 """The plan: which approvals a subject needs, from whom, in which order, and why."""
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from decimal import Decimal
 
@@ -116,6 +116,8 @@ class Past:
     added: Sequence[AddedApproval] = ()
     at_rate: Callable[[Decimal], Subject] | None = None
     """The subject with amounts converted by another exchange rate."""
+    replaced: Mapping[str, str] = field(default_factory=dict)
+    """Who took whose place, for people who were added and are not there any more."""
 
 
 NO_PAST = Past()
@@ -277,7 +279,7 @@ class _Planner:
         """Asked again until they approved this very content."""
         title = f"Added by {added.added_by}"
         search = _Search(self.subject, self.directory, self.submitter, self.barred)
-        found = _find_added(added, search)
+        found = _find_added(added, search, self.past.replaced)
         if not found.approvals:
             return Nobody(rule=ADDED, title=title, why="; ".join(found.notes))
         why = f"{added.added_by} asked for it" + (f": {added.added_for}" if added.added_for else "")
@@ -312,18 +314,23 @@ LINE_NAMES = ("id", "Id", "requires")
 """Fields that name lines, and say nothing of their content."""
 
 
-def _find_added(added: AddedApproval, search: "_Search") -> _Seats:
-    """The members of the group, or the person; where they cannot decide any more, the person's manager."""
+def _find_added(added: AddedApproval, search: "_Search", replaced: Mapping[str, str]) -> _Seats:
+    """The members of the group, or the person; where they cannot decide any more, who took their place, or manages
+    them."""
     if added.group:
         return _group(Who(group=added.group), search)
     people = tuple(p for p in added.people if search.unfit(search.directory.active(p)) is None)
     if people:
         return _Seats(approvals=(_Seat(people=people),))
     named = added.people[0]
+    follower = replaced.get(named)
+    if follower and search.unfit(search.directory.active(follower)) is None:
+        note = f"{named} was replaced by {follower}"
+        return _Seats(approvals=(_Seat(people=(follower,)),), notes=(note,))
     manager = next((m for m in search.directory.managers(named) if search.unfit(m) is None), None)
     note = f"{named} {search.unfit(search.directory.active(named))}"
     if manager is None:
-        return _Seats(notes=(note,))
+        return _Seats(notes=(f"{note}: replace them by somebody who can",))
     return _Seats(approvals=(_Seat(people=(manager.id,)),), notes=(f"{note}: goes to their manager {manager.id}",))
 
 

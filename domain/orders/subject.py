@@ -6,7 +6,7 @@ from typing import Any
 
 from domain.approvals.card import Card, Say
 from domain.approvals.subject import Subject
-from domain.money import converted, formatted
+from domain.money import converted, formatted, minor_unit
 from domain.orders.ledger import NOTHING
 from domain.orders.order import Order, Phase
 from domain.orders.payload import day_of
@@ -33,7 +33,7 @@ def change_subject(
                     "net_total": old.net * rate, "net_after": new.net * rate,
                 }
             )  # fmt: skip
-    percent = None if before == 0 else (after - before) / before * 100
+    percent = None if before == 0 else (_unrounded_total(was, now) - was.net_total) / was.net_total * 100
     return Subject(
         kind="order_change", id=was.quote, version=was.version, title=change_card(was, now).title(say.word, say.locale),
         card=change_card(was, now), rate=rate, customer=was.customer,
@@ -47,6 +47,19 @@ def change_subject(
         },
         lines=lines,
     )  # fmt: skip
+
+
+def _unrounded_total(was: Order, now: Order) -> Decimal:
+    """What the order will cost before its lines are rounded: a tenth more pieces is exactly 10 % more."""
+    unit = minor_unit(was.currency)
+    total = Decimal(0)
+    for line in now.lines:
+        before = was.line(line.line)
+        exact = line.share.net
+        if before and before.share.quantity:
+            exact = before.share.net * line.share.quantity / before.share.quantity
+        total += exact if abs(exact - line.share.net) < unit else line.share.net
+    return total
 
 
 def _effective_order(order: Order) -> Order:

@@ -8,7 +8,7 @@ from sqlmodel import select
 from domain.approvals.exchange import read_policy
 from services.samples import SYSTEM
 from storage.tables import MessageRow
-from tests.api.test_quotes import submitted
+from tests.api.test_quotes import BODY, submitted
 from tests.apiclient import Api
 from tests.support import a_line, a_quote
 
@@ -193,6 +193,39 @@ async def test_fields_that_steer_approvals_are_not_the_reps_to_write(api: Api) -
         body = a_quote("Q-9", **fields).model_dump(mode="json")
         answer = await api.call("rita", "PUT", "/v1/quotes/Q-9", json=body)
         assert (answer.status_code, answer.json().get("field")) == (403, named)
+
+
+async def test_a_line_with_an_approver_of_its_own_keeps_its_product(api: Api) -> None:
+    """Swapped ids would hand each product to the approver of the other."""
+    lines = [a_line("1", product="P-1", product_manager="dora"), a_line("2", product="P-2", product_manager="fabio")]
+    assert (await api.call("rita", "PUT", "/v1/quotes/Q-1", json={**BODY, "lines": lines})).status_code == 201
+    await policy(api, "rules: [{name: r, ask: {line_field: product_manager}, fallback: {user: dora}}]")
+    swapped = [{**lines[0], "product": "P-2"}, {**lines[1], "product": "P-1"}]
+    answer = await edit(api, lines=swapped)
+    assert (answer.status_code, answer.json()["field"]) == (403, "lines[0].product")
+    assert (await edit(api, lines=lines[::-1])).status_code == 200, "their order is free"
+    assert (await edit(api, lines=[lines[1]])).status_code == 200, "a line may go"
+
+
+async def test_whoever_took_the_place_of_an_added_approver_is_asked(api: Api) -> None:
+    await policy(api, "rules: [{name: r, ask: {user: dora}}]")
+    item = await submitted(api)
+    path = f"/v1/approvals/{item['approval']}/add-approver"
+    assert (await api.call("rita", "POST", path, json={"to": "daniel"})).status_code == 200
+    assert (await api.call("rita", "POST", "/v1/quotes/Q-1/recall")).status_code == 200
+    for new in ("lara", "omar"):
+        old = "daniel" if new == "lara" else "lara"
+        started = await api.call("adam", "POST", "/v1/replacements", json={"old": old, "new": new})
+        while (await api.bench.replacing.step(started.json()["id"])).status != "finished":
+            continue
+        known = (await api.call("root", "GET", f"/v1/users/{old}")).json()
+        tag = {"If-Match": f'"{known["version"]}"'}
+        left = await api.call("root", "PUT", f"/v1/users/{old}", json={**known, "active": False}, headers=tag)
+        assert left.status_code == 200, left.text
+    plan = (await api.call("rita", "POST", "/v1/quotes/Q-1/preview")).json()
+    asked = {approval["rule"]: (approval["seats"], approval["notes"]) for approval in plan["approvals"]}
+    assert asked["added"] == (["omar"], ["daniel was replaced by omar"])
+    assert plan["unresolved"] == []
 
 
 async def test_a_group_is_narrowed_by_the_unit_of_the_owner(api: Api) -> None:

@@ -5,6 +5,8 @@ from typing import Any
 import pytest
 from sqlmodel import select
 
+from domain.approvals.exchange import read_policy
+from services.samples import SYSTEM
 from storage.tables import MessageRow
 from tests.api.test_quotes import submitted
 from tests.apiclient import Api
@@ -58,6 +60,22 @@ async def test_a_delegate_is_told_of_what_comes_in_once_per_wave(api: Api) -> No
     assert sorted(told) == ["daniel", "dora", "fabio"]
     (mine,) = await items(api, "fabio")
     assert mine["on_behalf_of"] in ("daniel", "dora"), "listed once, though he stands in for both"
+
+
+async def test_who_voted_once_is_not_shown_the_other_seats_that_they_stand_in_for(api: Api) -> None:
+    await api.bench.house.policies.publish_policy(
+        SYSTEM, read_policy("kind: quote\nrules: [{name: r, ask: {group: deal-desk, quorum: 2}}]")
+    )
+    for who in ("dora", "daniel"):
+        await api.call(who, "POST", "/v1/delegations", json=AWAY)
+    await api.call("adam", "POST", "/v1/delegations", json={**AWAY, "person": "daniel", "delegate": "lara"})
+    item = await submitted(api)
+    assert len(await items(api, "fabio")) == 1
+    path = f"/v1/approvals/{item['approval']}/approve"
+    assert (await api.call("fabio", "POST", path, json={"digest": item["digest"]})).status_code == 200
+    assert await items(api, "fabio") == []
+    assert len(await items(api, "daniel")) == 1
+    assert (await api.call("fabio", "POST", path, json={"digest": item["digest"]})).status_code == 409
 
 
 async def test_a_person_of_two_keys_decides_for_one_of_them_and_never_for_their_own_submission(api: Api) -> None:

@@ -106,6 +106,7 @@ async def order_q_1003(visitor: Visitor, page: Page) -> None:
     await visitor.sign_in("dina")
     await visitor.go("/quotes/Q-1003")
     await page.get_by_role("link", name="Split on a board").click()
+    await page.wait_for_load_state("load")  # what is typed before the scripts are there changes no figure
     line = page.locator("tr[data-line='Q-1003-1']")
     await page.locator("input[name='q0.Q-1003-1']").fill("1")
     await expect(page.locator("#left-Q-1003-1")).to_have_text("2")

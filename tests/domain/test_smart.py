@@ -517,7 +517,9 @@ def test_who_was_added_and_cannot_decide_any_more_passes_it_to_their_manager() -
     )
     assert [a.seats for a in again(past, policy, gone, discount="20")[0][1].approvals] == [("ana",), ("bo",)]
     alone = gone.model_copy(update={"people": {"ana": gone.people["ana"]}})
-    assert again(past, policy, alone, discount="20")[0][1].unresolved[0].why == "cy is unknown or has left"
+    assert again(past, policy, alone, discount="20")[0][1].unresolved[0].why == (
+        "cy is unknown or has left: replace them by somebody who can"
+    )
 
 
 RISK = {"field": "risk", "operator": O.GREATER_THAN, "smart": True}

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from domain.orders.order import OrderStatus
+from domain.orders.subject import change_subject
 from domain.runs import expiry, refused
 from tests.domain.orders.test_order import active, an_order, tell, tick
 from tests.support import NOW
@@ -44,6 +45,22 @@ def test_what_cannot_be_is_refused_naming_the_field_and_changes_nothing(payload:
     order, outcome = amended(before, **payload)
     assert (outcome.applied, outcome.facts["field"]) == (False, field)
     assert order.model_copy(update={"seq": before.seq}) == before
+
+
+@pytest.mark.parametrize(("quantity", "more"), [("10", "11"), ("30", "33"), ("70", "77")])
+def test_a_tenth_more_of_a_line_is_exactly_ten_percent_more_whatever_is_rounded(quantity: str, more: str) -> None:
+    was = an_order()
+    net = Decimal("33.33")
+    share = was.lines[0].share.model_copy(update={"quantity": Decimal(quantity), "net": net, "full": net})
+    line = was.lines[0].model_copy(update={"share": share})
+    grown = share.model_copy(update={"quantity": Decimal(more), "net": Decimal("36.66")})
+    was = was.model_copy(update={"lines": (line,)})
+    now = was.model_copy(update={"lines": (line.model_copy(update={"share": grown}),)})
+    assert change_subject(was, now, {}, {"EUR": Decimal(1)}, "").fields["net_change_percent"] == 10
+    dearer = now.model_copy(
+        update={"lines": (line.model_copy(update={"share": grown.model_copy(update={"net": net})}),)}
+    )
+    assert change_subject(was, dearer, {}, {"EUR": Decimal(1)}, "").fields["net_change_percent"] == 0
 
 
 def test_a_line_goes_and_another_comes() -> None:
