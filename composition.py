@@ -17,9 +17,11 @@ from notify.links import Links
 from services.absences import Absences
 from services.access import Access
 from services.advancing import Advancer
+from services.anchors import Anchors
 from services.apply import Applier
 from services.approvals import Approvals
 from services.commands import CommandPath
+from services.consistency import Consistency
 from services.customers import Customers
 from services.delegations import Delegations
 from services.documents import Documents
@@ -80,8 +82,7 @@ class Engine:
         async with self._turn:
             if self._client is None:
                 self._client = await Client.connect(
-                    self._settings.temporal_address,
-                    namespace=self._settings.temporal_namespace,
+                    **self._settings.temporal_connection,
                     data_converter=data_converter,
                     lazy=lazy,
                     runtime=self._runtime,
@@ -109,6 +110,8 @@ class House:
     documents: Documents
     callbacks: Callbacks
     unsent: UnsentDocuments
+    consistency: Consistency
+    anchors: Anchors
     drifts: Drifts
     customers: Customers
     revenue: Revenue
@@ -150,7 +153,10 @@ def build(
     links = Links(settings.secret.get_secret_value(), settings.base_url, settings.reply_domain)
     approvals, orders = Approvals(office), Orders(office, settings.acceptance_required)
     unsent = UnsentDocuments(database, temporal, clock, audit_key, settings.erp_carries)
-    chores = (Lapsing(database, clock, audit_key).lapse, Absences(database, clock).report, unsent.wake)
+    anchors = Anchors(database, clock, settings.audit_heads_folder)
+    chores = (
+        Lapsing(database, clock, audit_key).lapse, Absences(database, clock).report, unsent.wake, anchors.write_daily,
+    )  # fmt: skip
     return House(
         settings=settings,
         database=database,
@@ -167,6 +173,8 @@ def build(
         returns=Returns(office, orders),
         documents=Documents(office),
         unsent=unsent,
+        consistency=Consistency(database, audit_key),
+        anchors=anchors,
         drifts=Drifts(office, engine.client, settings.erp, settings.erp_compares),
         callbacks=Callbacks(office, settings.erp_secret.get_secret_value() if settings.erp == "webhook" else ""),
         customers=Customers(office),

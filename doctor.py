@@ -15,13 +15,12 @@ from temporalio.common import WorkflowIDConflictPolicy
 from temporalio.service import RPCError, RPCStatusCode
 
 from composition import House
-from domain.audit import flaws
 from domain.errors import Refusal
 from domain.runs import Advanced, Command, ToldCommand, is_expiry
 from domain.values import Value
 from services.apply import NewCommand
 from storage import drift as drifts
-from storage import heartbeats, orders, runs, trail
+from storage import heartbeats, runs
 from storage.runs import RunSnapshot, RunStanding
 from worker import ensure_standing_runs, ensure_sync
 from workflows import ids
@@ -35,7 +34,7 @@ SETTLE_SECONDS = 2
 FOLLOW_SECONDS = 60
 Kind = Literal[
     "engine_lost", "engine_behind", "engine_runs_on", "foreign", "database_behind", "database_forked", "orphan",
-    "standing", "unanswered", "forged", "closed", "audit", "ledger", "erp",
+    "standing", "unanswered", "forged", "closed", "audit", "state", "record", "lists", "ledger", "books", "erp",
     "missing", "stray", "overdue", "erp_away", "workers",
 ]  # fmt: skip
 WORDS: dict[Kind, str] = {
@@ -51,7 +50,11 @@ WORDS: dict[Kind, str] = {
     "forged": "signals that nobody vouches for were refused",
     "closed": "commands are refused until a restore is mended",
     "audit": "the audit trail was altered",
-    "ledger": "the quote's ledger does not add up",
+    "state": "its state is not what its last act left",
+    "record": "it is not what was last written through Dealwright",
+    "lists": "a list says something else than its state",
+    "ledger": "the quote's ledger is not what its orders hold",
+    "books": "the books are not what the facts bring",
     "erp": "the ERP has the order otherwise",
     "erp_away": "the ERP does not answer",
     "workers": "no worker lives for its task queue",
@@ -59,7 +62,7 @@ WORDS: dict[Kind, str] = {
     "stray": "the back office is asked, and nobody waits for the answer",
     "overdue": "it should have been sent to the ERP by now",
 }
-BY_HAND: tuple[Kind, ...] = ("audit", "ledger", "erp_away", "workers")
+BY_HAND: tuple[Kind, ...] = ("audit", "state", "record", "lists", "ledger", "books", "erp_away", "workers")
 """What no program mends: people must look at it."""
 Say = Callable[[str], None]
 
@@ -88,10 +91,9 @@ class Doctor:
         found += await self._runs()
         self._say("commands")
         found += await self._commands()
-        self._say("the audit trail")
-        found += await self._audit()
-        self._say("ledgers")
-        found += await self._ledgers()
+        found += [Finding(kind=each.what, of=each.of, detail=each.detail)
+                  async for each in self._house.consistency.find(self._say)]  # fmt: skip
+        found += await self._cut_off()
         self._say("documents")
         found += await self._documents()
         return found + await self._erp()
@@ -233,16 +235,14 @@ class Doctor:
             found.append(Finding(kind="closed", of="database", detail=sweep.closed_because))
         return found
 
-    async def _audit(self) -> list[Finding]:
-        async with self._house.database.reading() as session:
-            entries = [item async for item in trail.everything(session)]
-        broken = flaws(self._house.office.audit_key, entries)
-        return [Finding(kind="audit", of=flaw.subject, detail=f"#{flaw.seq}: {flaw.what}") for flaw in broken]
-
-    async def _ledgers(self) -> list[Finding]:
-        async with self._house.database.reading() as session:
-            return [Finding(kind="ledger", of=quote, detail=entry.line)
-                    async for quote, entry in orders.ledgers(session) if not entry.balanced]  # fmt: skip
+    async def _cut_off(self) -> list[Finding]:
+        """Audit entries of the newest daily export that are gone."""
+        anchors = self._house.anchors
+        exported = anchors.newest_export()
+        if exported is None:
+            return []
+        return [Finding(kind="audit", of=mark.subject, detail=f"#{mark.seq} was exported, and is gone")
+                async for mark in anchors.find_missing(exported)]  # fmt: skip
 
     async def _documents(self) -> list[Finding]:
         """Documents that nobody would send, now and still a moment later."""

@@ -1,11 +1,13 @@
 """Every setting, from the environment with the prefix `DEALWRIGHT_`. Read by the composition roots only."""
 
-from functools import lru_cache
+import os
+from functools import cached_property, lru_cache
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+from temporalio.envconfig import ClientConfig, ClientConnectConfig
 
 from domain.people import Language
 
@@ -17,8 +19,9 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="DEALWRIGHT_", extra="ignore")
 
     database_url: str = "sqlite:///dealwright.db"
-    temporal_address: str = "127.0.0.1:7233"
-    temporal_namespace: str = "default"
+    temporal_environment: dict[str, str] | None = None
+    """The TEMPORAL_* variables of the connection to Temporal; unless given, those of the process. They are those of
+    Temporal's own tools: TEMPORAL_ADDRESS, _NAMESPACE, _API_KEY, _TLS…, _PROFILE, _CONFIG_FILE."""
     temporal_ui_url: str = "http://127.0.0.1:8233"
     base_url: str = "http://127.0.0.1:8080"
     """Where people reach the console; links in mails start with it."""
@@ -27,6 +30,9 @@ class Settings(BaseSettings):
     """Signs tokens."""
     audit_key: SecretStr = Field(min_length=32)
     """Seals the audit chain. Keep it where nobody who can write to the database can read it."""
+    audit_heads_folder: str = ""
+    """Where the last audit entry of every subject is exported to each day; nowhere without it. Keep it away from the
+    database: what was cut off the log is found by it."""
     command_key: SecretStr = Field(min_length=32)
     """Seals what Temporal's histories say was decided. Keep it where neither Temporal nor the database can read it."""
     command_key_id: str = Field(default="1", pattern=r"^[A-Za-z0-9_-]{1,16}$")
@@ -95,6 +101,11 @@ class Settings(BaseSettings):
     mail_catcher: str | None = None
     """Folder of the development mailbox; its page is served when this is set."""
 
+    worker_port: int | None = None
+    """Where a worker process answers /healthz, /readyz and /metrics; nowhere without it."""
+    worker_host: str = "127.0.0.1"
+    worker_sdk_metrics: str = ""
+    """Address, as in 127.0.0.1:9464, where the metrics of Temporal's SDK are served for Prometheus; none without it."""
     allow_unverified_signals: bool = False
     requests_per_minute: int = Field(default=1_200, ge=1)
     sign_ins_per_minute: int = Field(default=10, ge=1)
@@ -133,6 +144,21 @@ class Settings(BaseSettings):
         """Whether the ERP can tell what it has."""
         return self.erp == "tryton"
 
+    @cached_property
+    def temporal_connection(self) -> ClientConnectConfig:
+        """How to connect to Temporal, with its TLS and its key. Raises ValueError naming what cannot be read."""
+        given = os.environ if self.temporal_environment is None else self.temporal_environment
+        said = {name: value for name, value in given.items() if value or not name.startswith("TEMPORAL_")}
+        try:
+            found = ClientConfig.load_client_connect_config(override_env_vars=said)
+        except (OSError, RuntimeError) as error:
+            raise ValueError(f"the TEMPORAL_… settings cannot be used: {error}") from None
+        return {"target_host": "127.0.0.1:7233", "namespace": "default", **found}
+
+    @property
+    def temporal_address(self) -> str:
+        return self.temporal_connection["target_host"]
+
     @property
     def _is_local(self) -> bool:
         """Whether Temporal and the database are on this machine."""
@@ -142,6 +168,7 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _whole(self) -> "Settings":
+        _ = self.temporal_connection
         if self.erp != "outbox" and not (self.erp_url and self.erp_secret.get_secret_value()):
             raise ValueError(f"DEALWRIGHT_ERP={self.erp} needs DEALWRIGHT_ERP_URL and DEALWRIGHT_ERP_SECRET")
         if self.allow_unverified_signals and not self._is_local:

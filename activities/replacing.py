@@ -1,15 +1,16 @@
 """Puts one person in another's place, a batch at a time. Every step may be repeated: what is done is found done."""
 
 from datetime import datetime
+from typing import Any
 
 from sqlmodel import select
 from sqlmodel.ext.asyncio.session import AsyncSession
 from temporalio import activity
 
 from domain.approvals.replace import in_group, in_policy
-from domain.audit import Entry
+from domain.audit import Entry, digest_of
 from domain.delegation import Delegation, circle
-from domain.values import short_id
+from domain.values import Value, short_id
 from services.commands import CommandPath, CommandRequest
 from storage import delegations, people, policies, replacements, trail
 from storage.replacements import Replacement, command_prefix
@@ -39,7 +40,8 @@ class Replacing:
             progress = await replacements.sent(session, id)
             if not open_ and progress["sent"] == progress["answered"]:
                 await replacements.change(session, id, status="finished", finished_at=self._clock())
-                await self._note(session, found, "replaced", progress)
+                facts: dict[str, Any] = {**found.prepared, **progress}
+                await self._note(session, found, f"user:{found.old}", "replaced", **facts)
                 return Replaced(status="finished", **progress)
         for approval, run in open_:
             if activity.in_activity():
@@ -57,11 +59,14 @@ class Replacing:
             changed = in_policy(current.policy, found.old, found.new) if current else None
             if current and changed and changed != current.policy:
                 await policies.publish(session, changed, current.version + 1, found.by, now)
+                await self._note(session, found, f"policy:{kind}", "published", changed, version=current.version + 1)
                 counts["policies"] += 1
         for row in (await session.exec(select(GroupRow))).all():
             group = people.group_of(row)
             if (moved := in_group(group, found.old, found.new)) != group:
-                await people.save_group(session, moved.model_copy(update={"version": group.version + 1}))
+                stored = moved.model_copy(update={"version": group.version + 1})
+                await people.save_group(session, stored)
+                await self._note(session, found, f"group:{group.id}", "edited", stored, old=found.old)
                 counts["groups"] += 1
         for delegation in await delegations.standing(session, now):
             if found.old in (delegation.person, delegation.delegate):
@@ -86,9 +91,12 @@ class Replacing:
             channel="console",
         )  # fmt: skip
 
-    async def _note(self, session: AsyncSession, found: Replacement, code: str, facts: dict[str, int]) -> None:
+    async def _note(
+        self, session: AsyncSession, found: Replacement, subject: str, code: str, record: Value | None = None,
+        **facts: Any,
+    ) -> None:  # fmt: skip
         entry = Entry(
-            subject=f"user:{found.old}", seq=0, at=self._clock(), actor=found.by, verb="replace", channel="console",
-            applied=True, code=code, facts={"by": found.new, **found.prepared, **facts},
+            subject=subject, seq=0, at=self._clock(), actor=found.by, verb="replace", channel="console", applied=True,
+            code=code, state=digest_of(record) if record else "", facts={"by": found.new, **facts},
         )  # fmt: skip
         await trail.append(session, self._audit_key, [entry])

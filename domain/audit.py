@@ -2,10 +2,10 @@
 
 import hashlib
 import hmac
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from domain.values import Instant, Value, canonical
+from domain.values import Instant, Value, canonical, digest
 
 FIRST = "0" * 64
 
@@ -27,6 +27,9 @@ class Entry(Value):
     run: str | None = None
     run_seq: int | None = None
     digest: str = ""
+    """Of the content that an approval binds to."""
+    state: str = ""
+    """The digest of the record as it stands after this: a run's state, a quote, a person, a group, a policy."""
     policy_version: int | None = None
     facts: dict[str, Any] = {}
 
@@ -34,6 +37,12 @@ class Entry(Value):
 def seal(key: bytes, previous: str, entry: Entry) -> str:
     """The entry's MAC, over the previous one's and everything the entry says."""
     return hmac.new(key, f"{previous}\n{canonical(entry.model_dump(mode='json'))}".encode(), hashlib.sha256).hexdigest()
+
+
+def digest_of(record: Value | Mapping[str, Any]) -> str:
+    """What an entry says of the record that it leaves behind. Defaults are left out, so that a new field changes
+    nothing."""
+    return digest(record.model_dump(exclude_defaults=True) if isinstance(record, Value) else record)
 
 
 class Flaw(Value):
@@ -44,17 +53,31 @@ class Flaw(Value):
     what: str
 
 
+class ChainCheck:
+    """Walks entries in order of (subject, seq); keeps only what the next entry must follow, however long the log is."""
+
+    def __init__(self, key: bytes) -> None:
+        self._key = key
+        self._subject: str | None = None
+        self._seq, self._mac = 0, FIRST
+
+    def find_flaw(self, entry: Entry, mac: str) -> Flaw | None:
+        """An edit, gap or swap at this entry, if there is one."""
+        if entry.subject != self._subject:
+            self._subject, self._seq, self._mac = entry.subject, 0, FIRST
+        expected, previous = self._seq + 1, self._mac
+        self._seq, self._mac = entry.seq, mac
+        if entry.seq != expected:
+            return Flaw(subject=entry.subject, seq=entry.seq, what=f"entry {expected} is missing")
+        if hmac.compare_digest(seal(self._key, previous, entry), mac):
+            return None
+        return Flaw(subject=entry.subject, seq=entry.seq, what="changed after it was written, or out of place")
+
+
 def flaws(key: bytes, entries: Iterable[tuple[Entry, str]]) -> Iterator[Flaw]:
-    """Walk entries in order of (subject, seq) with their stored MACs; yield each edit, gap and swap."""
-    subject, seq, previous = None, 0, FIRST
-    for entry, mac in entries:
-        if entry.subject != subject:
-            subject, seq, previous = entry.subject, 0, FIRST
-        if entry.seq != seq + 1:
-            yield Flaw(subject=entry.subject, seq=entry.seq, what=f"entry {seq + 1} is missing")
-        elif not hmac.compare_digest(seal(key, previous, entry), mac):
-            yield Flaw(subject=entry.subject, seq=entry.seq, what="changed after it was written, or out of place")
-        seq, previous = entry.seq, mac
+    """Every edit, gap and swap in these entries."""
+    check = ChainCheck(key)
+    return (flaw for entry, mac in entries if (flaw := check.find_flaw(entry, mac)))
 
 
 class HeadMark(Value):

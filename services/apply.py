@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from domain.audit import Entry
+from domain.audit import Entry, digest_of
 from domain.errors import ClosedForRestore
 from domain.runs import (
     PARKED,
@@ -305,6 +305,7 @@ def audit_entry(
         subject=run.subject, seq=0, at=applied.at, actor=command.actor, on_behalf_of=command.on_behalf_of,
         verb=command.verb, channel=command.channel, applied=outcome.applied, code=outcome.code, verified=verified,
         command=f"{PARKED}|{command.id}" if parked else command.id, run=run.id, run_seq=number,
-        digest=str(state.get("digest", "")), policy_version=state.get("policy_version"),
+        digest=str(state.get("digest", "")), state="" if number is None else digest_of(state),
+        policy_version=state.get("policy_version"),
         facts={**outcome.facts, **({"comment": c} if (c := command.payload.get("comment")) else {})},
     )  # fmt: skip

@@ -107,7 +107,7 @@ class Imports:
                 stored = (known or fresh).model_copy(update=update)
                 stored = stored.model_copy(update={"version": stored.version + 1})
                 await office.note(
-                    session, caller, f"quote:{quote.id}", "imported", quote.digest, version=stored.version
+                    session, caller, f"quote:{quote.id}", "imported", quote.digest, quote, version=stored.version
                 )
                 await quotes.save(session, stored, new=known is None)
                 _count(made["quotes"], "changed" if known else "new")

@@ -8,11 +8,12 @@ from typing import Any
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.approvals.card import Say
-from domain.audit import Entry
+from domain.audit import Entry, digest_of
 from domain.delegation import zone_of
 from domain.errors import NotAllowed
 from domain.people import Person
 from domain.permissions import Reach, reaches
+from domain.values import Value
 from services.commands import Caller, CommandPath
 from storage import trail
 from storage.database import Database
@@ -42,12 +43,15 @@ class Office:
         return self.clock().astimezone(zone_of(self.company_zone)).date()
 
     async def note(
-        self, session: AsyncSession, caller: Caller, subject: str, verb: str, digest: str = "", **facts: Any
-    ) -> None:
-        """Write an act that needs no workflow into the subject's trail, in the transaction that does it."""
+        self, session: AsyncSession, caller: Caller, subject: str, verb: str, digest: str = "",
+        record: Value | None = None, **facts: Any,
+    ) -> None:  # fmt: skip
+        """Write an act that needs no workflow into the audit log, in the transaction that does it.
+
+        `record` is what the act leaves behind: doctor finds what was changed past the services."""
         entry = Entry(
             subject=subject, seq=0, at=self.clock(), actor=caller.person.id, verb=verb, channel=caller.channel,
-            applied=True, code=verb, digest=digest, facts=facts,
+            applied=True, code=verb, digest=digest, state=digest_of(record) if record else "", facts=facts,
         )  # fmt: skip
         await trail.append(session, self.audit_key, [entry])
 

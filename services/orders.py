@@ -120,7 +120,7 @@ class Orders:
             made = tuple(order.id for order in placed.orders)
             nth = await orders.add_split(session, caller.command_id, id, digest(way), list(made), now)
             await quotes.set_status(session, id, QuoteStatus.ORDERING, now)
-            facts = {"way": way.way, "orders": list(made)}
+            facts: dict[str, Any] = {"way": way.way, "orders": list(made)}
             await office.note(session, caller, f"quote:{id}", "split", stored.digest, **facts)
             followups = runs.take_followups(session)
         split = Split(quote=id, customer=stored.quote.customer.name, number=nth, orders=made)

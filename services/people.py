@@ -46,7 +46,9 @@ class People:
             await self._check_email(session, stored)
             await people.save_person(session, stored)
             changes = changed(known, stored)
-            await office.note(session, caller, f"user:{wanted.id}", "edited" if known else "created", **changes)
+            await office.note(
+                session, caller, f"user:{wanted.id}", "edited" if known else "created", record=stored, **changes
+            )
         return stored
 
     async def set_chat(self, caller: Caller, id: str, url: str) -> None:
@@ -115,7 +117,9 @@ class People:
                 raise Invalid.field("members", f"there is no user {missing[0]!r}")
             await people.save_group(session, stored)
             changes = changed(known, stored)
-            await office.note(session, caller, f"group:{wanted.id}", "edited" if known else "created", **changes)
+            await office.note(
+                session, caller, f"group:{wanted.id}", "edited" if known else "created", record=stored, **changes
+            )
         return stored
 
 

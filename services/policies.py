@@ -66,7 +66,7 @@ class Policies:
             version = newest.version + 1 if newest else 1
             stored = await policies.publish(session, policy, version, caller.person.id, office.clock())
             facts = {"version": version, "hash": policy.hash}
-            await office.note(session, caller, f"policy:{policy.kind}", "published", policy.hash, **facts)
+            await office.note(session, caller, f"policy:{policy.kind}", "published", policy.hash, policy, **facts)
         return stored
 
     async def set_rate(self, caller: Caller, currency: str, valid_from: date, rate: str) -> None:

@@ -117,7 +117,7 @@ class Quotes:
             verb = "edited" if known else "drafted"
             facts: dict[str, Any] = {"version": stored.version, "was": known.status.value if known else None}
             facts |= {"neutral": sorted(neutral)} if neutral else {}
-            await office.note(session, caller, f"quote:{quote.id}", verb, stored.digest, **facts)
+            await office.note(session, caller, f"quote:{quote.id}", verb, stored.digest, stored.quote, **facts)
             await quotes.save(session, stored, new=known is None)
         return stored, known is None
 

@@ -75,6 +75,20 @@ async def close(session: AsyncSession, month: date) -> None:
     await execute(session, update(BooksRow).where(col(BooksRow.id) == THE_BOOKS).values(closed_through=month))
 
 
+async def missing_entries(session: AsyncSession, order: str) -> dict[str, list[Entry]]:
+    """For each line of an order what its facts bring and nobody booked, or what was booked without them."""
+    booked, found = await _booked(session, {order}), {}
+    for key, facts in by_line(await of_orders(session, [order])).items():
+        unit = minor_unit(facts[0].currency)
+        so_far = {k: amount * unit for k, amount in booked.pop(key, {}).items()}
+        if missing := entries(facts, so_far, None):
+            found[key[1]] = missing
+    for (_, line), amounts in booked.items():  # no fact is left of them
+        if missing := entries([], {k: Decimal(amount) for k, amount in amounts.items()}, None):
+            found[line] = missing
+    return found
+
+
 async def _book(session: AsyncSession, news: list[Fact]) -> None:
     """Bring the books of the lines that something happened to up to what the facts say."""
     touched, at = {(fact.order, fact.line) for fact in news}, news[0].at

@@ -47,15 +47,20 @@ async def project_order(
         await _tell_rounds(session, was, now, [applied], at)
         await _tell_followers(session, was, now, at)
     now = steps[-1][1]
-    changes = {
-        "status": now.status.value, "version": now.version, "starts_at": now.starts_at, "changed_at": at,
-        "starts_on": day_at(now.starts_at, now.slot.ship_to), "net_total": now.net_total,
-        "after": now.slot.trigger.after, "tasks": len(now.tasks),
-        "place": now.slot.ship_to.city if now.slot.ship_to else "",
-    }  # fmt: skip
+    changes: dict[str, Any] = {**list_columns(now), "changed_at": at}
     for was, after, _ in steps:
         changes |= _for_figures(was, after, at)
     await execute(session, CHANGE_ORDER, {"of": now.id, **changes})
+
+
+def list_columns(order: Order) -> dict[str, Any]:
+    """What lists say of an order."""
+    return {
+        "status": order.status.value, "version": order.version, "starts_at": order.starts_at,
+        "starts_on": day_at(order.starts_at, order.slot.ship_to), "net_total": order.net_total,
+        "after": order.slot.trigger.after, "tasks": len(order.tasks),
+        "place": order.slot.ship_to.city if order.slot.ship_to else "",
+    }  # fmt: skip
 
 
 def _for_figures(was: Order, now: Order, at: datetime) -> dict[str, Any]:

@@ -162,6 +162,12 @@ async def several(session: AsyncSession, ids: list[str]) -> list[Order]:
     return [states[id] for id in ids if id in states]
 
 
+async def of_quote(session: AsyncSession, quote: str) -> list[Order]:
+    """Every order of a quote, in the order of their numbers."""
+    query = select(OrderRow.id).where(OrderRow.quote == quote).order_by(col(OrderRow.number))
+    return await several(session, list((await session.exec(query)).all()))
+
+
 async def listed(
     session: AsyncSession, *, owner: str | None, quote: str | None, status: str | None, after: str, limit: int,
     attention_at: datetime | None = None,

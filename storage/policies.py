@@ -52,6 +52,12 @@ async def current(session: AsyncSession, kind: str) -> StoredPolicy | None:
     return stored_of(row) if row else None
 
 
+async def kinds(session: AsyncSession) -> list[str]:
+    """The kinds that have a policy."""
+    query = core_select(POLICIES.c.kind).distinct().order_by(POLICIES.c.kind)
+    return list((await execute(session, query)).scalars())
+
+
 async def current_version(session: AsyncSession, kind: str) -> int:
     """The number of the newest published version; 0 where there is none."""
     newest = core_select(func.max(POLICIES.c.version)).where(POLICIES.c.kind == kind)

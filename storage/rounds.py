@@ -285,6 +285,22 @@ async def discard(session: AsyncSession, run: str) -> None:
     await execute(session, delete(RunRow).where(col(RunRow.id) == run, col(RunRow.seq) == 0))
 
 
+class RoundStanding(Value):
+    """How a round stands, as stored."""
+
+    status: RoundStatus
+    running: bool
+
+
+async def standings(session: AsyncSession, runs: Collection[str]) -> dict[str, RoundStanding]:
+    """How these rounds stand, by their run."""
+    query = core_select(RUNS.id, RUNS.state, RUNS.running).where(RUNS.id.in_(runs))
+    return {
+        row.id: RoundStanding(status=row.state.get("status", RoundStatus.NEW), running=row.running)
+        for row in await execute(session, query)
+    }
+
+
 async def run_of_approval(session: AsyncSession, approval: str) -> tuple[ApprovalRow, RunRow] | None:
     query = select(ApprovalRow, RunRow).join(RunRow, col(RunRow.id) == col(ApprovalRow.run))
     return (await session.exec(query.where(ApprovalRow.id == approval))).first()

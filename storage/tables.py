@@ -416,6 +416,8 @@ class EventRow(SQLModel, table=True):
     run: str | None = Field(default=None, max_length=200)
     run_seq: int | None = None
     digest: str = ""
+    state: str = Field(default="", max_length=64)
+    """The digest of the record that the entry leaves behind."""
     policy_version: int | None = None
     facts: dict[str, Any] = document()
     mac: str

@@ -1,8 +1,8 @@
 """Appends to the audit trail, and reads it back."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
-from sqlalchemy import bindparam, insert, text
+from sqlalchemy import bindparam, func, insert, text
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -62,9 +62,45 @@ async def everything(session: AsyncSession, page: int = 1_000) -> AsyncIterator[
         at = (rows[-1].subject, rows[-1].seq)
 
 
-async def heads(session: AsyncSession) -> list[HeadMark]:
-    """The last entry of every subject."""
-    found: dict[str, HeadMark] = {}
-    async for entry, mac in everything(session):
-        found[entry.subject] = HeadMark(subject=entry.subject, seq=entry.seq, mac=mac)
-    return list(found.values())
+async def heads(session: AsyncSession, page: int = 1_000) -> AsyncIterator[HeadMark]:
+    """The last entry of every subject, one after another."""
+    newest = select(EVENTS.c.subject, func.max(EVENTS.c.seq).label("seq")).group_by(EVENTS.c.subject)
+    after = ""
+    while True:
+        some = newest.where(EVENTS.c.subject > after).order_by(EVENTS.c.subject).limit(page).subquery()
+        query = select(EVENTS.c.subject, EVENTS.c.seq, EVENTS.c.mac).join_from(
+            some, EVENTS, (EVENTS.c.subject == some.c.subject) & (EVENTS.c.seq == some.c.seq)
+        )
+        rows = (await execute(session, query.order_by(EVENTS.c.subject))).all()
+        for row in rows:
+            yield HeadMark(subject=row.subject, seq=row.seq, mac=row.mac)
+        if len(rows) < page:
+            return
+        after = rows[-1].subject
+
+
+async def holds(session: AsyncSession, mark: HeadMark) -> bool:
+    """Whether an entry that was there once still is, and unchanged."""
+    same = (EVENTS.c.subject == mark.subject, EVENTS.c.seq == mark.seq, EVENTS.c.mac == mark.mac)
+    return (await execute(session, select(EVENTS.c.seq).where(*same))).first() is not None
+
+
+async def newest_states(session: AsyncSession, subjects: Sequence[str]) -> dict[str, str]:
+    """For each of these subjects the digest of the record that its newest entry about it left behind."""
+    about = (EVENTS.c.subject.in_(subjects), EVENTS.c.run.is_(None), EVENTS.c.state != "")
+    last = select(EVENTS.c.subject, func.max(EVENTS.c.seq).label("seq")).where(*about).group_by(EVENTS.c.subject)
+    newest = last.subquery()
+    query = select(EVENTS.c.subject, EVENTS.c.state).join_from(
+        newest, EVENTS, (EVENTS.c.subject == newest.c.subject) & (EVENTS.c.seq == newest.c.seq)
+    )
+    return {row.subject: row.state for row in await execute(session, query)}
+
+
+async def run_states(session: AsyncSession, runs: Sequence[str]) -> dict[str, tuple[int, str]]:
+    """For each of these runs the number of its newest act, and the digest of the state after it."""
+    last = select(EVENTS.c.run, func.max(EVENTS.c.run_seq).label("seq")).where(EVENTS.c.run.in_(runs))
+    newest = last.group_by(EVENTS.c.run).subquery()
+    query = select(EVENTS.c.run, EVENTS.c.run_seq, EVENTS.c.state).join_from(
+        newest, EVENTS, (EVENTS.c.run == newest.c.run) & (EVENTS.c.run_seq == newest.c.seq)
+    )
+    return {row.run: (row.run_seq, row.state) for row in await execute(session, query)}
