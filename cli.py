@@ -21,6 +21,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from temporalio.service import RPCError
 
 import logs
+from cli_backup import File as BackupFile
+from cli_backup import put_back, show_backup, show_restored, take_backup
 from cli_erp import ErpPort, erp, installed, prepared
 from cli_parts import start_part, stop_part
 from composition import House, build
@@ -28,7 +30,7 @@ from domain.approvals.compare import Backtest, differences, effect
 from domain.approvals.evaluation import evaluate
 from domain.approvals.exchange import invalid_fields, read_policy, write_policy
 from domain.approvals.policy import Policy
-from domain.audit import HeadMark, flaws
+from domain.audit import ChainCheck
 from domain.errors import Refusal, Unavailable
 from domain.people import Person, Role
 from services.importing import ImportReport, Imports
@@ -124,11 +126,15 @@ def dev(
     samples: Annotated[bool, typer.Option(help="Load the sample company into an empty database")] = True,
     erp: Annotated[WhichErp, typer.Option(help="Where orders go")] = WhichErp.OUTBOX,
     erp_port: ErpPort = Ports.erp,
+    worker_port: Annotated[int, typer.Option(help="Health and metrics of the worker")] = Ports.worker,
+    notify_port: Annotated[
+        int, typer.Option(help="Health and metrics of the worker that sends messages")
+    ] = Ports.notify,
 ) -> None:
     """Run everything in one terminal: engine with UI, database, worker, API, console. Ctrl-C stops all of it."""
     home = home.resolve()
     home.mkdir(parents=True, exist_ok=True)
-    ports = Ports(api_port, temporal_port, ui_port, mail_port, replies_port, erp_port)
+    ports = Ports(api_port, temporal_port, ui_port, mail_port, replies_port, erp_port, worker_port, notify_port)
     stack = Stack(home, ports, erp=prepared(home, erp_port) if erp is WhichErp.TRYTON else None)
     stop = threading.Event()
     for name in (signal.SIGINT, signal.SIGTERM):
@@ -141,6 +147,8 @@ def dev(
                 say("the sample company")
                 with_house(home, load_samples)
             say("ready")
+            for left in stack.leftovers:
+                errors.print(f"[yellow]{left} still ran from the last time, and was ended[/]")
             errors.print(welcome(stack, samples))
             while not stop.wait(1):
                 for stopped in stack.stop_what_should():
@@ -199,6 +207,22 @@ def migrate(home: HomeOption = DEFAULT_HOME) -> None:
     """Bring the database to the newest version."""
     migrations_.migrate(found_settings(home).database_url)
     screen.print("The database is at the newest version.")
+
+
+@app.command("backup")
+def backup_database(file: BackupFile, home: HomeOption = DEFAULT_HOME) -> None:
+    """Copy the database to a file while everything runs. The keys are not in it."""
+    show_backup(file, with_house(home, lambda house: take_backup(house, file)))
+
+
+@app.command("restore")
+def restore_database(
+    file: BackupFile,
+    home: HomeOption = DEFAULT_HOME,
+    force: Annotated[bool, typer.Option("--force", help="Although workers seem to run")] = False,
+) -> None:
+    """Put a backup in the database's place. Stop API and workers first; afterwards run the doctor."""
+    show_restored(with_house(home, lambda house: put_back(house, file, force)))
 
 
 @app.command()
@@ -445,21 +469,24 @@ def policy_export(kind: str = "quote", home: HomeOption = DEFAULT_HOME) -> None:
 
 @audit.command("verify")
 def audit_verify(
-    heads: Annotated[Path | None, typer.Option(help="Heads exported before: finds a cut tail too")] = None,
+    heads: Annotated[
+        Path | None, typer.Option(help="Heads exported before; without it the newest daily export")
+    ] = None,
     home: HomeOption = DEFAULT_HOME,
 ) -> None:
-    """Walk the audit chain; find an edit, a gap, a swap, and with --heads a cut tail."""
+    """Walk the audit chain; find an edit, a gap, a swap, and by exported heads a cut tail."""
 
     async def verify(house: House) -> tuple[int, list[str]]:
+        check, count, found = ChainCheck(house.office.audit_key), 0, []
         async with house.database.reading() as session:
-            entries = [item async for item in trail.everything(session)]
-        found = [f"{f.subject} #{f.seq}: {f.what}" for f in flaws(house.office.audit_key, entries)]
-        macs = {(entry.subject, entry.seq): mac for entry, mac in entries}
-        for line in heads.read_text().splitlines() if heads else ():
-            mark = HeadMark.model_validate_json(line)
-            if macs.get((mark.subject, mark.seq)) != mark.mac:
-                found.append(f"{mark.subject} #{mark.seq}: was there when the heads were exported, and is not now")
-        return len(entries), found
+            async for entry, mac in trail.everything(session):
+                count += 1
+                if flaw := check.find_flaw(entry, mac):
+                    found.append(f"{flaw.subject} #{flaw.seq}: {flaw.what}")
+        if exported := heads or house.anchors.newest_export():
+            found += [f"{mark.subject} #{mark.seq}: was there when the heads were exported, and is not now"
+                      async for mark in house.anchors.find_missing(exported)]  # fmt: skip
+        return count, found
 
     count, found = with_house(home, verify)
     for flaw in found:
@@ -473,13 +500,8 @@ def audit_verify(
 def audit_heads(out: Path, home: HomeOption = DEFAULT_HOME) -> None:
     """Write the last entry of every subject to a file; keep it away from the database."""
 
-    async def export(house: House) -> list[HeadMark]:
-        async with house.database.reading() as session:
-            return await trail.heads(session)
-
-    marks = with_house(home, export)
-    out.write_text("".join(mark.model_dump_json() + "\n" for mark in marks))
-    screen.print(f"{len(marks)} heads written to {out}.")
+    count = with_house(home, lambda house: house.anchors.write(out))
+    screen.print(f"{count} heads written to {out}.")
 
 
 @users.command("create")

@@ -2,6 +2,7 @@
 
 import fcntl
 import itertools
+import json
 import os
 import random
 import secrets
@@ -16,6 +17,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import IO
 
@@ -45,6 +47,10 @@ START_RETRIES = 2
 NEVER_LENT = (20_000, 32_000)  # below what Linux lends to outgoing connections
 
 
+PARENT_DIES = shutil.which("setpriv")
+"""Linux' program that ends a process when its parent does."""
+
+
 class CannotStart(Exception):
     """Something is in the way; the text says what, and what to do."""
 
@@ -68,6 +74,8 @@ class Ports:
     mail: int = 1025
     replies: int = 1026
     erp: int = 8000
+    worker: int = 8081
+    notify: int = 8082
 
     @classmethod
     def free(cls) -> "Ports":
@@ -75,7 +83,7 @@ class Ports:
 
         They are reserved until this process ends: between two stacks that start together none is given twice."""
         candidates = iter(random.SystemRandom().sample(range(*NEVER_LENT), 1000))
-        return cls(*itertools.islice((port for port in candidates if not taken(port) and _reserve(port)), 6))
+        return cls(*itertools.islice((port for port in candidates if not taken(port) and _reserve(port)), 8))
 
 
 _RESERVED: list[IO[str]] = []
@@ -107,9 +115,10 @@ class Child:
     process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
+        bound = [PARENT_DIES, "--pdeathsig", "TERM", "--"] if PARENT_DIES else []
         with self.log.open("ab") as out:  # a file, never a pipe: an unread pipe would wedge the child
             self.process = subprocess.Popen(
-                self.command, env=self.environment, stdout=out, stderr=out, stdin=subprocess.DEVNULL,
+                [*bound, *self.command], env=self.environment, stdout=out, stderr=out, stdin=subprocess.DEVNULL,
                 start_new_session=True,
             )  # fmt: skip
 
@@ -145,6 +154,8 @@ class Stack:
     erp: Server | None = None
     """A Tryton that runs with it."""
     children: dict[str, Child] = field(default_factory=dict)
+    leftovers: list[str] = field(default_factory=list)
+    """Processes that were found running when it started, and were ended."""
 
     @property
     def api_url(self) -> str:
@@ -161,7 +172,7 @@ class Stack:
     @property
     def outer_engine(self) -> str | None:
         """An engine that runs already, if the environment names one."""
-        return os.environ.get("DEALWRIGHT_TEMPORAL_ADDRESS")
+        return os.environ.get("TEMPORAL_ADDRESS")
 
     def environment(self) -> dict[str, str]:
         """What the processes, and commands about this stack, find in their environment."""
@@ -169,12 +180,13 @@ class Stack:
         found = {
             **os.environ,
             "DEALWRIGHT_DATABASE_URL": self.database_url or f"sqlite:///{self.home / 'dealwright.db'}",
-            "DEALWRIGHT_TEMPORAL_ADDRESS": self.outer_engine or f"{HOST}:{self.ports.temporal}",
+            "TEMPORAL_ADDRESS": self.outer_engine or f"{HOST}:{self.ports.temporal}",
             "DEALWRIGHT_TEMPORAL_UI_URL": self.ui_url,
             "DEALWRIGHT_BASE_URL": self.api_url,
             "DEALWRIGHT_SMTP_PORT": str(self.ports.mail),
             "DEALWRIGHT_INBOUND_PORT": str(self.ports.replies),
             "DEALWRIGHT_MAIL_CATCHER": str(self.mailbox),
+            "DEALWRIGHT_AUDIT_HEADS_FOLDER": str(self.home / "audit-heads"),
             "DEALWRIGHT_ALLOW_UNVERIFIED_SIGNALS": "1",
             "DEALWRIGHT_SECRET": keys["secret"],
             "DEALWRIGHT_AUDIT_KEY": keys["audit_key"],
@@ -212,12 +224,56 @@ class Stack:
         if self.erp:
             commands = {"erp": self.erp.command, **commands}
         for name, command in commands.items():
-            shares = {"GOMAXPROCS": ENGINE_CORES, **environment} if name == "engine" else environment
+            shares = {**environment, **self._probes(name)}
+            if name == "engine":
+                shares = {"GOMAXPROCS": ENGINE_CORES, **environment}
             self.children[name] = Child(name, command, shares, self.home / f"{name}.log")
+
+    def _probes(self, name: str) -> dict[str, str]:
+        """Where a worker process says how it is."""
+        ports = {"worker": self.ports.worker, "notify": self.ports.notify}
+        return {"DEALWRIGHT_WORKER_PORT": str(ports[name])} if name in ports else {}
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Nobody else runs a stack in this home. Raises CannotStart naming who does."""
+        self.home.mkdir(parents=True, exist_ok=True)
+        with (self.home / "lock").open("a+") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                lock.seek(0)
+                raise CannotStart(f"{self.home} is in use: {lock.read().strip() or 'another process runs it'}. "
+                                  "Stop that one, or choose another: --home") from None  # fmt: skip
+            lock.truncate(0)
+            since = f"{datetime.now().astimezone():%Y-%m-%d %H:%M}"
+            lock.write(f"process {os.getpid()} runs Dealwright there since {since}")
+            lock.flush()
+            yield
+
+    def end_leftovers(self) -> list[str]:
+        """End processes of a stack in this home whose parent was killed; says which they were."""
+        file = self.home / "processes.json"
+        found = json.loads(file.read_text()) if file.exists() else {}
+        left = {name: pid for name, pid in found.items() if _is_ours(pid, self.home)}
+        for pid in left.values():
+            os.kill(pid, signal.SIGTERM)
+        until = time.monotonic() + STOP_SECONDS
+        while any(_is_ours(pid, self.home) for pid in left.values()) and time.monotonic() < until:
+            time.sleep(0.1)
+        for pid in left.values():
+            if _is_ours(pid, self.home):
+                os.kill(pid, signal.SIGKILL)
+        file.unlink(missing_ok=True)
+        return [f"{name} (process {pid})" for name, pid in left.items()]
+
+    def _note_processes(self) -> None:
+        running = {name: child.process.pid for name, child in self.children.items() if child.process and child.alive}
+        (self.home / "processes.json").write_text(json.dumps(running))
 
     def check_ports(self) -> None:
         wanted = {"api": self.ports.api, "temporal": self.ports.temporal, "ui": self.ports.ui, "mail": self.ports.mail,
-                  "replies": self.ports.replies}  # fmt: skip
+                  "replies": self.ports.replies, "worker": self.ports.worker, "notify": self.ports.notify}  # fmt: skip
         if self.outer_engine:
             del wanted["temporal"], wanted["ui"]
         if self.erp:
@@ -246,6 +302,7 @@ class Stack:
         for name, child in self.children.items():
             say(f"starting {name}")
             child.start()
+        self._note_processes()
         say("waiting until everything answers")
         self.wait_ready()
 
@@ -276,6 +333,8 @@ class Stack:
         died = [child for child in self.children.values() if not child.alive and not self.stopped(child.name).exists()]
         for child in died:
             child.start()
+        if died:
+            self._note_processes()
         return [child.name for child in died]
 
     def stopped(self, name: str) -> Path:
@@ -293,15 +352,28 @@ class Stack:
         """End what was started, the engine last."""
         for child in reversed(self.children.values()):
             child.stop()
+        (self.home / "processes.json").unlink(missing_ok=True)
 
     @contextmanager
     def running(self, say: Callable[[str], None] = lambda _: None) -> Iterator["Stack"]:
-        self.check_ports()
-        mail = catcher(self.mailbox, self.ports.mail, HOST)
-        mail.start()
-        try:
-            self.start(say)
-            yield self
-        finally:
-            self.stop()
-            mail.stop()
+        """Everything runs until the block ends. Raises CannotStart."""
+        with self.locked():
+            self.leftovers = self.end_leftovers()
+            self.check_ports()
+            mail = catcher(self.mailbox, self.ports.mail, HOST)
+            mail.start()
+            try:
+                self.start(say)
+                yield self
+            finally:
+                self.stop()
+                mail.stop()
+
+
+def _is_ours(pid: int, home: Path) -> bool:
+    """Whether a process still runs, and works for this home: its number may be another's by now."""
+    try:
+        environment = Path(f"/proc/{pid}/environ").read_bytes()
+    except OSError:
+        return False
+    return str(home).encode() in environment

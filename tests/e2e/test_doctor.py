@@ -2,6 +2,8 @@
 
 import asyncio
 import shutil
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -9,6 +11,7 @@ import pytest
 
 from doctor import Doctor, Finding
 from stack import Ports, Stack
+from storage import heartbeats
 from tests.conftest import Live, house_of, installed
 from tests.databases import Postgres
 from tests.e2e.conftest import LIMITS, Player, prepared, until
@@ -21,38 +24,11 @@ COMPARED_EVERY, FORGOTTEN_AFTER = CHECK_SECONDS + 2, 4 * CHECK_SECONDS + 3
 """Seconds, a little more than the sweep takes."""
 
 
-class Copies:
-    """Copies of a stack's databases, taken and put back while nothing runs."""
-
-    def __init__(self, stack: Stack, pg: Postgres | None) -> None:
-        self.home, self.pg, self.name = stack.home, pg, stack.database_url.rpartition("/")[2]
-
-    def take(self, name: str, aside: Path) -> None:
-        if self.pg and name == "dealwright":
-            self.pg.run(f'drop database if exists "{self.name}_copy"')
-            self.pg.create(f"{self.name}_copy", self.name)
-        for file in self.home.glob(f"{name}.db*"):
-            shutil.copy(file, aside / file.name)
-
-    def put_back(self, name: str, aside: Path) -> None:
-        if self.pg and name == "dealwright":
-            self.pg.run(f'drop database "{self.name}"')
-            self.pg.create(self.name, f"{self.name}_copy")
-        self.drop(name)
-        for file in aside.glob(f"{name}.db*"):
-            shutil.copy(file, self.home / file.name)
-
-    def drop(self, name: str) -> None:
-        for file in self.home.glob(f"{name}.db*"):
-            file.unlink()
-
-
 class Hospital:
     """A stack of its own whose database or Temporal can be put back to an older copy."""
 
-    def __init__(self, stack: Stack, copies: Copies) -> None:
+    def __init__(self, stack: Stack) -> None:
         self.stack = stack
-        self.copies = copies
         self.live = Live(stack, house_of(stack))
         self.player = Player(self.live)
 
@@ -65,15 +41,34 @@ class Hospital:
         await asyncio.to_thread(self.stack.wait_ready)
         self.live.house = house_of(self.stack)
 
-    async def copied(self, name: str, aside: Path) -> None:
+    async def dealwright(self, *arguments: str, expect: int = 0) -> str:
+        """A command as ops type it."""
+        command = [str(Path(sys.executable).parent / "dealwright"), *arguments]
+        done = await asyncio.to_thread(
+            subprocess.run, command, env=self.stack.environment(), capture_output=True, text=True, check=False
+        )
+        assert done.returncode == expect, done.stdout + done.stderr
+        return done.stdout + done.stderr
+
+    async def copy_temporal(self, aside: Path) -> None:
         await self.stopped()
-        await asyncio.to_thread(self.copies.take, name, aside)
+        self._copy(self.stack.home, aside)
         await self.started()
 
-    async def put_back(self, name: str, aside: Path) -> None:
+    async def put_temporal_back(self, aside: Path) -> None:
         await self.stopped()
-        await asyncio.to_thread(self.copies.put_back, name, aside)
+        self.drop_temporal()
+        self._copy(aside, self.stack.home)
         await self.started()
+
+    @staticmethod
+    def _copy(source: Path, target: Path) -> None:
+        for file in source.glob("temporal.db*"):
+            shutil.copy(file, target / file.name)
+
+    def drop_temporal(self) -> None:
+        for file in self.stack.home.glob("temporal.db*"):
+            file.unlink()
 
     async def doctor(self) -> Doctor:
         return Doctor(self.live.house, await self.live.house.engine.client(lazy=False))
@@ -131,7 +126,7 @@ async def hospital(
     stack = Stack(home, Ports.free(), server.fresh() if server else "", settings=settings)
     started = stack.running()
     await asyncio.to_thread(started.__enter__)
-    made = Hospital(stack, Copies(stack, server))
+    made = Hospital(stack)
     try:
         await prepared(made.live.house)
         yield made
@@ -148,7 +143,9 @@ async def test_a_database_put_back_to_an_older_copy_is_closed_and_given_what_his
         assert await hospital.player.submit(f"R-{n}") == 200
     order = await hospital.an_order()
     await hospital.healthy()
-    await hospital.copied("dealwright", tmp_path)
+    backup = tmp_path / "company.backup"
+    assert "bytes of" in await hospital.dealwright("backup", str(backup))
+    assert "is there already" in await hospital.dealwright("backup", str(backup), expect=1)
     for n in range(3):
         await hospital.approve(f"R-{n}", "dora", "first")
     await hospital.approve("R-0", "fabio", "second")
@@ -156,7 +153,15 @@ async def test_a_database_put_back_to_an_older_copy_is_closed_and_given_what_his
     assert await hospital.player.submit("R-new") == 200
     await hospital.healthy()
     await asyncio.sleep(COMPARED_EVERY)  # Temporal was told how far the database was
-    await hospital.put_back("dealwright", tmp_path)
+    assert "still run" in await hospital.dealwright("restore", str(backup), expect=1)
+    await hospital.stopped()
+    await asyncio.sleep(heartbeats.FRESH_FOR.total_seconds())
+    cut = tmp_path / "cut.backup"
+    cut.write_bytes(backup.read_bytes()[:-100])
+    shutil.copy(f"{backup}.json", f"{cut}.json")
+    assert "cut off" in await hospital.dealwright("restore", str(cut), expect=1)
+    assert "is in place" in await hospital.dealwright("restore", str(backup))
+    await hospital.started()
 
     async def closed() -> bool:
         _, approvals = await hospital.player.approvals("R-5")
@@ -184,14 +189,14 @@ async def test_a_database_put_back_to_an_older_copy_is_closed_and_given_what_his
 
 
 async def test_temporal_put_back_to_an_older_copy_follows_by_itself(hospital: Hospital, tmp_path: Path) -> None:
-    await hospital.copied("temporal", tmp_path)
+    await hospital.copy_temporal(tmp_path)
     await asyncio.sleep(FORGOTTEN_AFTER)
     for n in range(3, ROUNDS):
         await hospital.approve(f"R-{n}", "dora", "first")
     await hospital.approve("R-3", "fabio", "second")
     assert await hospital.player.submit("R-late") == 200
     await hospital.approve("R-late", "dora", "first")
-    await hospital.put_back("temporal", tmp_path)
+    await hospital.put_temporal_back(tmp_path)
     await hospital.healthy()
     assert await hospital.status("R-3") == "approved"
     await hospital.approve("R-late", "fabio", "second")
@@ -200,7 +205,7 @@ async def test_temporal_put_back_to_an_older_copy_follows_by_itself(hospital: Ho
 
 async def test_a_temporal_that_lost_everything_is_filled_from_the_database(hospital: Hospital) -> None:
     await hospital.stopped()
-    hospital.copies.drop("temporal")
+    hospital.drop_temporal()
     await hospital.started()
     await hospital.healthy()
     await hospital.approve("R-4", "fabio", "second")
