@@ -7,11 +7,13 @@ import socket
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack, suppress
 from datetime import timedelta
+from functools import partial
 from typing import Annotated, Any
 
 import structlog
 import typer
 import uvloop
+from temporalio.api.workflowservice.v1 import GetSystemInfoRequest
 from temporalio.client import (
     Client,
     Schedule,
@@ -23,6 +25,7 @@ from temporalio.client import (
     ScheduleSpec,
 )
 from temporalio.exceptions import WorkflowAlreadyStartedError
+from temporalio.runtime import PrometheusConfig, Runtime, TelemetryConfig
 from temporalio.service import RPCError
 from temporalio.worker import PollerBehaviorSimpleMaximum, UnsandboxedWorkflowRunner, Worker, WorkflowRunner
 
@@ -34,6 +37,7 @@ from activities.replacing import Replacing
 from activities.sending import ErpSender, SendToErp
 from activities.sweeping import Sweeping
 from activities.syncing import Syncing
+from api.probes import WorkerStatus, serving_probes
 from composition import House, build, now, ready
 from erp.outbox import Outbox
 from erp.port import Erp
@@ -68,7 +72,6 @@ from workflows.notification_delivery import NotificationDelivery
 from workflows.order_fulfilment import OrderFulfilment
 from workflows.order_return import OrderReturn
 from workflows.order_split import OrderSplit
-from workflows.search import register_attributes
 
 log = structlog.get_logger()
 QUEUES = ("approvals", "orders", "notify", "erp")
@@ -79,6 +82,7 @@ ERP_SENDS_AT_ONCE = 400
 COMPARED_AT = timedelta(hours=3)
 """Orders are compared with the ERP's at this time of the day, UTC."""
 STANDING_EVERY = timedelta(seconds=60)
+ANSWERS_WITHIN = timedelta(seconds=2)
 
 
 RUNNER: WorkflowRunner = UnsandboxedWorkflowRunner()
@@ -228,15 +232,24 @@ async def ensure_sync(client: Client, house: House) -> None:
         await client.create_schedule(ids.RECONCILIATION, schedule)
 
 
-async def write_heartbeats(house: House, queues: Sequence[str], stop: asyncio.Event) -> None:
-    """Write that this process lives, until told to stop: readiness reads it."""
+async def write_heartbeats(
+    house: House, client: Client, queues: Sequence[str], status: WorkerStatus, stop: asyncio.Event
+) -> None:
+    """Write that this process lives, and note what it sees of database and Temporal, until told to stop."""
     process = f"{socket.gethostname()}:{os.getpid()}"
     while not stop.is_set():
         try:
             async with house.database.writing() as session:
                 await heartbeats.write_heartbeat(session, queues, process[:128], now())
+            status.saw("database")
         except Exception as error:
             log.warning("heartbeat_not_written", error=type(error).__name__)
+            status.missed("database", error)
+        try:
+            await client.workflow_service.get_system_info(GetSystemInfoRequest(), timeout=ANSWERS_WITHIN)
+            status.saw("temporal")
+        except Exception as error:
+            status.missed("temporal", error)
         with suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), heartbeats.EVERY.total_seconds())
 
@@ -248,7 +261,6 @@ async def keep_standing(client: Client, house: House, stop: asyncio.Event) -> No
             await asyncio.wait_for(stop.wait(), STANDING_EVERY.total_seconds())
         if not stop.is_set():
             try:
-                await register_attributes(client)
                 await ensure_standing_runs(client)
                 await ensure_sync(client, house)
             except RPCError as error:
@@ -264,14 +276,26 @@ async def connected(house: House) -> Client:
             await ensure_sync(client, house)
             return client
         except (RPCError, RuntimeError) as error:
-            log.warning("engine_away", address=house.settings.temporal_address, error=type(error).__name__)
+            log.warning("temporal_away", address=house.settings.temporal_address, error=str(error)[:500])
             await asyncio.sleep(1)
 
 
+def runtime_of(found: Settings) -> Runtime | None:
+    """Temporal's runtime, where its SDK's metrics are wanted."""
+    if not found.worker_sdk_metrics:
+        return None
+    return Runtime(telemetry=TelemetryConfig(metrics=PrometheusConfig(bind_address=found.worker_sdk_metrics)))
+
+
 async def serve(queues: list[str], stop: asyncio.Event) -> None:
-    house = build(settings())
-    client = await connected(house)
+    house = build(settings(), runtime_of(settings()))
     async with AsyncExitStack() as stack:
+        workers: dict[str, Worker] = {}
+        polls = {name: partial(_is_polled, workers, name) for name in queues if name in house.settings.queues}
+        status = WorkerStatus(now, polls)
+        if house.settings.worker_port is not None:
+            stack.enter_context(serving_probes(status, house.settings.worker_host, house.settings.worker_port))
+        client = await connected(house)
         stack.push_async_callback(house.close)
         if "notify" in queues and house.settings.inbound_port is not None:
             at = house.settings.inbound_host, house.settings.inbound_port
@@ -282,14 +306,18 @@ async def serve(queues: list[str], stop: asyncio.Event) -> None:
         for queue in queues:
             if queue == "erp" and not house.settings.erp_carries:
                 continue
-            await stack.enter_async_context(WORKERS[queue](client, house))
+            workers[queue] = await stack.enter_async_context(WORKERS[queue](client, house))
         ready()
         log.info("worker_up", queues=queues)
         needed = [name for name in queues if name in house.settings.queues]
-        heartbeats_written = asyncio.create_task(write_heartbeats(house, needed, stop))
+        heartbeats_written = asyncio.create_task(write_heartbeats(house, client, needed, status, stop))
         await keep_standing(client, house, stop)
         await heartbeats_written
     log.info("worker_down", queues=queues)
+
+
+def _is_polled(workers: dict[str, Worker], queue: str) -> bool:
+    return queue in workers and workers[queue].is_running
 
 
 def main(

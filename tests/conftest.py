@@ -103,7 +103,7 @@ async def database(database_url: str) -> AsyncIterator[Database]:
 def some_settings(url: str) -> Settings:
     return Settings(
         database_url=url, secret=SecretStr("s" * 40), audit_key=SecretStr("a" * 40), command_key=SecretStr("c" * 40), requests_per_minute=1_000_000,
-        sign_ins_per_minute=1_000_000, temporal_address="127.0.0.1:1",
+        sign_ins_per_minute=1_000_000, temporal_environment={"TEMPORAL_ADDRESS": "127.0.0.1:1"},
     )  # fmt: skip
 
 
@@ -222,7 +222,8 @@ def house_of(stack: Stack) -> House:
     """A house with the stack's own settings."""
     environment = {k: v for k, v in stack.environment().items() if k.startswith("DEALWRIGHT_")}
     names = {k.removeprefix("DEALWRIGHT_").lower(): v for k, v in environment.items()}
-    return build(Settings.model_validate(names), hashes=CHEAP)
+    temporal = {name: value for name, value in stack.environment().items() if name.startswith("TEMPORAL_")}
+    return build(Settings.model_validate({**names, "temporal_environment": temporal}), hashes=CHEAP)
 
 
 @pytest.fixture(scope="session")

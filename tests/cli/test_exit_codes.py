@@ -9,7 +9,7 @@ from terminal import AWAY
 KEYS = {
     f"DEALWRIGHT_{name}": letter * 40 for name, letter in (("SECRET", "s"), ("AUDIT_KEY", "a"), ("COMMAND_KEY", "c"))
 }
-NOBODY = {"DEALWRIGHT_TEMPORAL_ADDRESS": "127.0.0.1:1"}
+NOBODY = {"TEMPORAL_ADDRESS": "127.0.0.1:1"}
 
 
 @pytest.mark.parametrize("url", ["sqlite:////no/such/folder/x.db", "postgresql://nobody@127.0.0.1:1/x"])

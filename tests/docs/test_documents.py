@@ -55,7 +55,7 @@ def test_the_commands_of_the_readme_work(tmp_path: Path) -> None:
     with_an_erp = commands.index("make tour")
     assert commands[with_an_erp + 1] == 'make run ARGS="--erp tryton"'
     ports, home = Ports.free(), tmp_path / "home"
-    moved = f"--home {home} --api-port {ports.api} --temporal-port {ports.temporal} --ui-port {ports.ui} --mail-port {ports.mail} --replies-port {ports.replies}"
+    moved = f"--home {home} --api-port {ports.api} --temporal-port {ports.temporal} --ui-port {ports.ui} --mail-port {ports.mail} --replies-port {ports.replies} --worker-port {ports.worker} --notify-port {ports.notify}"
     venv = Path(sys.executable).parent.parent
     make = ["make", f"VENV={venv}", f"ARGS={moved}"]
     log = tmp_path / "run.log"

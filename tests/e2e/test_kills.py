@@ -121,6 +121,13 @@ async def test_what_is_submitted_while_the_engine_is_dead_is_decided_when_it_is_
     stack = player.live.stack
     stack.children["engine"].kill()
     assert await player.submit("E-1") == 200
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{stack.ports.worker}") as probe:
+
+        async def unready() -> bool:
+            return (await probe.get("/readyz")).json()["temporal"] is False
+
+        await until(unready, "a worker that says that Temporal is away", seconds=15)
+        assert (await probe.get("/healthz")).status_code == 200
     stack.children["api"].kill()
     stack.revive()
 

@@ -7,9 +7,10 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import httpx
@@ -17,7 +18,7 @@ import psutil
 import pytest
 import yaml
 
-from stack import HOST, Ports
+from stack import HOST, Ports, Stack
 from storage import rounds
 from tests.conftest import ROOT, Live, installed
 from tests.databases import Postgres
@@ -26,7 +27,7 @@ from tests.erp.tryton import needs_tryton
 
 pytestmark = pytest.mark.e2e
 BIN = Path(sys.executable).parent
-CLEAN = {k: v for k, v in os.environ.items() if not k.startswith("DEALWRIGHT_")}
+CLEAN = {k: v for k, v in os.environ.items() if not k.startswith(("DEALWRIGHT_", "TEMPORAL_"))}
 
 
 def dealwright(*arguments: str, home: Path | None = None, expect: int = 0) -> str:
@@ -42,15 +43,16 @@ def test_processes_that_start_together_choose_different_ports() -> None:
     code = "from stack import Ports; print(*[port for _ in range(100) for port in vars(Ports.free()).values()])"
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     theirs = [int(port) for port in said.stdout.split()]
-    assert len(set(theirs)) == 600
+    assert len(set(theirs)) == 800
     assert not ours & set(theirs)
 
 
 @contextmanager
-def dev(home: Path, ports: Ports, *more: str) -> Iterator[subprocess.Popen[bytes]]:
-    """`dealwright dev` until the block ends, then Ctrl-C."""
+def dev(home: Path, ports: Ports, *more: str, killed: bool = False) -> Iterator[subprocess.Popen[bytes]]:
+    """`dealwright dev` until the block ends, then Ctrl-C; or SIGKILL, which leaves nothing behind either."""
     command = [str(BIN / "dealwright"), "dev", "--home", str(home), "--api-port", str(ports.api), "--temporal-port",
-               str(ports.temporal), "--ui-port", str(ports.ui), "--mail-port", str(ports.mail), "--replies-port", str(ports.replies), *more]  # fmt: skip
+               str(ports.temporal), "--ui-port", str(ports.ui), "--mail-port", str(ports.mail), "--replies-port", str(ports.replies),
+               "--worker-port", str(ports.worker), "--notify-port", str(ports.notify), *more]  # fmt: skip
     home.mkdir(parents=True, exist_ok=True)
     with (home / "dev.log").open("wb") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log, env=CLEAN, cwd=ROOT)
@@ -64,9 +66,10 @@ def dev(home: Path, ports: Ports, *more: str) -> Iterator[subprocess.Popen[bytes
     finally:
         assert process.poll() is None, (home / "dev.log").read_text()
         children = psutil.Process(process.pid).children(recursive=True)
-        process.send_signal(signal.SIGINT)
-        assert process.wait(60) == 0, (home / "dev.log").read_text()
-        assert [child for child in children if child.is_running()] == [], "Ctrl-C stops all it started"
+        process.send_signal(signal.SIGKILL if killed else signal.SIGINT)
+        assert process.wait(60) == (-signal.SIGKILL if killed else 0), (home / "dev.log").read_text()
+        _, left = psutil.wait_procs(children, timeout=20 if killed else 0)
+        assert left == [], "all that it started ends with it"
 
 
 def sign_in(api: str, user: str) -> httpx.Client:
@@ -78,7 +81,7 @@ def sign_in(api: str, user: str) -> httpx.Client:
 def test_dev_runs_everything_survives_a_restart_and_stops_cleanly(tmp_path: Path) -> None:
     home, ports = tmp_path / "home", Ports.free()
     api = f"http://{HOST}:{ports.api}"
-    with dev(home, ports):
+    with dev(home, ports, killed=True) as running:
         assert httpx.get(f"http://{HOST}:{ports.ui}").status_code == 200
         assert httpx.get(f"{api}/docs").status_code == 200
         with sign_in(api, "rita") as rita:
@@ -106,6 +109,10 @@ def test_dev_runs_everything_survives_a_restart_and_stops_cleanly(tmp_path: Path
         assert f"Port {ports.api} is taken" in busy.stderr
         assert "--api-port" in busy.stderr
         assert "Traceback" not in busy.stderr
+        twice = [str(BIN / "dealwright"), "dev", "--home", str(home)]
+        second = subprocess.run(twice, capture_output=True, text=True, env=CLEAN, cwd=ROOT, timeout=60, check=False)
+        assert second.returncode == 1
+        assert f"process {running.pid} runs Dealwright there since" in second.stderr.replace("\n", " ")
         assert "every one in its place" in dealwright("audit", "verify", home=home)
         assert "histories replayed" in dealwright("replay", home=home)
         assert dealwright("policy", "export", home=home) == (ROOT / "samples" / "policy-quote.yaml").read_text()
@@ -128,6 +135,24 @@ def test_dev_runs_everything_survives_a_restart_and_stops_cleanly(tmp_path: Path
         database.execute("update event set actor = 'eve' where subject = 'quote:Q-1004' and seq = 2")
     database.close()
     assert "changed after it was written" in dealwright("audit", "verify", home=home, expect=1)
+
+
+def test_processes_that_a_killed_parent_left_behind_are_ended_by_the_next_start(tmp_path: Path) -> None:
+    """Where the system cannot end them with their parent; another's process of the same number is left alone."""
+    ours = subprocess.Popen(["sleep", "60"], env={"HOME_OF_STACK": str(tmp_path)})
+    others = subprocess.Popen(["sleep", "60"], env={})
+    try:
+        (tmp_path / "processes.json").write_text(f'{{"worker": {ours.pid}, "api": {others.pid}}}')
+        reaped = threading.Thread(target=ours.wait)
+        reaped.start()
+        assert Stack(tmp_path).end_leftovers() == [f"worker (process {ours.pid})"]
+        reaped.join(10)
+        assert (ours.returncode, others.poll()) == (-signal.SIGTERM, None)
+        assert Stack(tmp_path).end_leftovers() == []
+    finally:
+        ours.kill()
+        others.kill()
+        others.wait()
 
 
 def test_the_tour_holds() -> None:
@@ -178,13 +203,17 @@ async def test_the_temporal_ui_shows_what_a_run_waits_for(live: Live) -> None:
     await until(told, "the step in the history", 20)
 
 
+def unused_ports(count: int) -> list[int]:
+    with ExitStack() as stack:
+        return [stack.enter_context(socket.create_server((HOST, 0))).getsockname()[1] for _ in range(count)]
+
+
 async def test_the_production_shape_runs_on_postgresql(pg: Postgres | None, tmp_path: Path, live: Live) -> None:
     """Each service's own command and environment out of docker-compose.yml, natively, against PostgreSQL."""
     server = installed(pg)
     compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
     url = server.create("production")
-    with socket.create_server((HOST, 0)) as free:
-        port = free.getsockname()[1]
+    (port,) = unused_ports(1)
     given = {"POSTGRES_PASSWORD": "x", "DEALWRIGHT_SECRET": "s" * 40, "DEALWRIGHT_AUDIT_KEY": "a" * 40, "DEALWRIGHT_COMMAND_KEY": "c" * 40,
              "DEALWRIGHT_SMTP_PORT": str(live.stack.ports.mail), "DEALWRIGHT_SMTP_START_TLS": "false"}  # fmt: skip
 
@@ -200,13 +229,13 @@ async def test_the_production_shape_runs_on_postgresql(pg: Postgres | None, tmp_
                 default = rest[1:] if rest.startswith("-") else ""
                 text = text.replace("${" + inner + "}", given.get(variable, default))
             found[name] = text
-        hosts = {"DEALWRIGHT_DATABASE_URL": url, "DEALWRIGHT_TEMPORAL_ADDRESS": f"{HOST}:{live.stack.ports.temporal}"}
+        hosts = {"DEALWRIGHT_DATABASE_URL": url, "TEMPORAL_ADDRESS": f"{HOST}:{live.stack.ports.temporal}"}
         return {
             **CLEAN,
             **found,
             **hosts,
             "PATH": f"{BIN}:{os.environ['PATH']}",
-            "DEALWRIGHT_TEMPORAL_NAMESPACE": "shape",
+            "TEMPORAL_NAMESPACE": "shape",
         }
 
     def command(service: str) -> list[str]:
@@ -231,10 +260,17 @@ async def test_the_production_shape_runs_on_postgresql(pg: Postgres | None, tmp_
         )
     running = []
     log = (tmp_path / "services.log").open("wb")
+    probes = dict(
+        zip(("worker-approvals", "worker-orders", "worker-erp", "worker-notify"), unused_ports(4), strict=True)
+    )
     try:
-        for service in ("api", "worker-approvals", "worker-orders", "worker-erp", "worker-notify"):
+        for service in ("api", *probes):
+            own = {
+                "DEALWRIGHT_WORKER_PORT": str(probes.get(service, 0)),
+                "DEALWRIGHT_AUDIT_HEADS_FOLDER": str(tmp_path / "heads"),
+            }
             running.append(
-                subprocess.Popen(command(service), env=environment(service), cwd=ROOT, stdout=log, stderr=log)
+                subprocess.Popen(command(service), env=environment(service) | own, cwd=ROOT, stdout=log, stderr=log)
             )
         api = f"http://{HOST}:{port}"
 
@@ -246,6 +282,14 @@ async def test_the_production_shape_runs_on_postgresql(pg: Postgres | None, tmp_
                 return False
 
         await until(ready, f"readiness; {(tmp_path / 'services.log').read_text()[-2000:]}", 60)
+        for service, at in probes.items():
+            async with httpx.AsyncClient(base_url=f"http://{HOST}:{at}") as client:
+                found = (await client.get("/readyz")).json()
+                queue = "queue_" + service.removeprefix("worker-")
+                wanted = {"ready": True, "database": True, "temporal": True}
+                assert found == (wanted if service == "worker-erp" else {**wanted, queue: True}), service
+                assert (await client.get("/healthz")).json() == {"status": "ok"}
+                assert "process_cpu_seconds_total" in (await client.get("/metrics")).text
         loaded = [str(BIN / "dealwright"), "samples"]
         await asyncio.to_thread(
             subprocess.run, loaded, env=environment("api"), cwd=ROOT, check=True, capture_output=True

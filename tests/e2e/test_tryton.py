@@ -154,8 +154,11 @@ async def compared(live: Live) -> None:
     async def ended() -> int:
         return (await client.count_workflows('WorkflowType="ErpReconciliation" AND ExecutionStatus="Completed"')).count
 
+    async def asked() -> bool:  # refused until the ERP was read without trouble
+        return (await live.call("bruno", "POST", "/v1/erp/drift/compare")).status_code == 202
+
     before = await ended()
-    assert (await live.call("bruno", "POST", "/v1/erp/drift/compare")).status_code == 202
+    await until(asked, "an ERP that answers", PATIENCE)
 
     async def done() -> bool:
         return await ended() > before
