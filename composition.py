@@ -138,9 +138,12 @@ def build(
     hashes: PasswordHash | None = None,
     clock: Callable[[], datetime] = now,
     temporal: services.engine.Engine | None = None,
+    database_seconds: float | None = None,
 ) -> House:
-    """Everything a process needs. Tests give clocks of their own, and hash passwords cheaply."""
-    database = Database(settings.database_url)
+    """Everything a process needs. Tests give clocks of their own, and hash passwords cheaply.
+
+    With `database_seconds` a database server that does not answer a statement for so long is taken for away."""
+    database = Database(settings.database_url, database_seconds)
     engine = Engine(settings, runtime)
     audit_key = settings.audit_key.get_secret_value().encode()
     types = run_types(settings.contract_grouping, settings.erp_carries)

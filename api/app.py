@@ -53,6 +53,7 @@ def create(house: House) -> FastAPI:
 
     app = FastAPI(title="Dealwright", version="1", description=__doc__ or "", lifespan=lifespan)
     app.state.house = house
+    app.state.write_check = service.WriteCheck()
     problems.install(app)
     for area in ROUTERS:
         app.include_router(area.router)

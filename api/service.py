@@ -1,9 +1,14 @@
 """Health, readiness, metrics."""
 
+import asyncio
+import math
+import os
+import socket
+import time
 from datetime import timedelta
 
 import structlog
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from temporalio.api.workflowservice.v1 import GetSystemInfoRequest
@@ -25,14 +30,42 @@ async def health() -> dict[str, str]:
 
 
 @router.get("/readyz", responses={503: {"description": "A part is missing"}})
-async def ready(house: AHouse) -> Response:
-    """Whether Temporal and database are there, each task queue has a worker, and the last sweep is recent.
+async def ready(request: Request, house: AHouse) -> Response:
+    """Whether Temporal is there, the database takes what is written, each task queue has a worker, and the last sweep
+    is recent.
 
     Decisions need the database alone; an ERP that does not answer is told, and makes nobody unready."""
-    database, words = await _database(house)
-    parts = {**database, "engine": await _answers(house)}
+    (database, words), writes, engine = await asyncio.gather(
+        _database(house), request.app.state.write_check.holds(house), _answers(house)
+    )
+    parts = {**database, "database": database["database"] and writes, "engine": engine}
     body = {"ready": all(parts.values()), **parts, **words}
     return JSONResponse(body, 200 if body["ready"] else 503)
+
+
+class WriteCheck:
+    """Whether the database takes what is written: a disk that is full can still be read. Tried once a second."""
+
+    def __init__(self) -> None:
+        self._tried_at = -math.inf
+        self._held = False
+
+    async def holds(self, house: House) -> bool:
+        if time.monotonic() - self._tried_at < 1:
+            return self._held
+        self._tried_at = time.monotonic()
+        try:
+            async with house.database.writing() as session:
+                await heartbeats.write_heartbeat(session, ["api"], process_name(), house.office.clock())
+            self._held = True
+        except Exception as error:
+            log.warning("database_not_written", error=type(error).__name__)
+            self._held = False
+        return self._held
+
+
+def process_name() -> str:
+    return f"{socket.gethostname()}:{os.getpid()}"[:128]
 
 
 async def _database(house: House) -> tuple[dict[str, bool], dict[str, str]]:

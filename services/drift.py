@@ -9,6 +9,7 @@ from domain.drift import Drift
 from domain.errors import Locked, NotFound
 from domain.people import Person
 from services.commands import Caller
+from services.engine import RPC_LIMIT
 from services.office import Office, authorise
 from storage import drift as drifts
 from storage import erp
@@ -39,7 +40,7 @@ class Drifts:
             raise Locked(f"The ERP does not answer: {trouble}", state="erp_away")
         try:
             client = await self._connect()
-            await client.get_schedule_handle(ids.RECONCILIATION).trigger()
+            await client.get_schedule_handle(ids.RECONCILIATION).trigger(rpc_timeout=RPC_LIMIT)
         except (RPCError, RuntimeError):
             raise Locked("The engine did not take it. Try again in a moment.") from None
 

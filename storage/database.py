@@ -3,6 +3,7 @@
 import asyncio
 import random
 import sqlite3
+import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from functools import lru_cache
@@ -24,6 +25,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlmodel import Session
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -36,20 +38,28 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.001, 0.003
 WRITERS, READERS = 15, 10
 DEADLOCK = "40P01"
 """PostgreSQL's word for two transactions that wait for each other, to the one it ended."""
-LOCK_SECONDS = 5.0
-"""How long a writer waits for others before it gives up."""
+LOCK_SECONDS = 2.0
+"""How long a writer waits for others before it gives up: nobody waits longer for a click."""
 SERVER_SETTINGS = {"lock_timeout": f"{LOCK_SECONDS:.0f}s"}
 LOCK_NOT_AVAILABLE = "55P03"
 """PostgreSQL's word for that."""
-SERVER_AWAY = ("08", "57")
-"""The classes of its words for a connection that ended and a server that stops or starts."""
+SERVER_AWAY = ("08", "53", "57")
+"""The classes of its words for a connection that ended, a disk that is full, and a server that stops or starts."""
+FILE_AWAY = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY)
+"""SQLite's words for a disk that is full or broken, and a file that is not there or cannot be written."""
+AWAY_FOR = 1.0
+"""Seconds for which nobody asks a server again that did not answer in time."""
 
 
 class Database:
-    """One database, by URL: `sqlite:///file` or `postgresql://…`."""
+    """One database, by URL: `sqlite:///file` or `postgresql://…`.
 
-    def __init__(self, url: str) -> None:
+    With `seconds`, nobody waits longer for a server that is silent; it is taken for away."""
+
+    def __init__(self, url: str, seconds: float | None = None) -> None:
         self.url = url
+        self._seconds = seconds
+        self._away_until = 0.0
         self._turn = asyncio.Lock()
         self._writer: Engine | AsyncEngine
         self._reader: Engine | AsyncEngine
@@ -64,9 +74,9 @@ class Database:
                 cursor.close()
 
         else:
-            self._writer = postgresql_engine(url, WRITERS)
+            self._writer = postgresql_engine(url, WRITERS, seconds)
             # A reader sees what is committed at each statement, in a transaction or not; without one it asks less.
-            self._reader = postgresql_engine(url, READERS, isolation_level="AUTOCOMMIT")
+            self._reader = postgresql_engine(url, READERS, seconds, isolation_level="AUTOCOMMIT")
 
     @property
     def questions(self) -> Engine:
@@ -85,7 +95,7 @@ class Database:
         """What is committed. Raises Unavailable."""
         with _named_errors():
             if isinstance(self._reader, AsyncEngine):
-                async with _there(self._reader) as there:
+                async with self._there(self._reader) as there:
                     yield there
             else:
                 with self._reader.connect() as here:
@@ -96,13 +106,37 @@ class Database:
         """One transaction: committed at the end of the block, or nothing of it. Raises Clash, Unavailable."""
         with _named_errors():
             if isinstance(self._writer, AsyncEngine):
-                async with _there(self._writer) as there:
+                async with self._there(self._writer) as there:
                     yield there
                     await there.commit()
             else:
                 async with self._here() as ours:
                     yield ours
                     await ours.commit()
+
+    @asynccontextmanager
+    async def _there(self, engine: AsyncEngine) -> AsyncIterator["SessionThere"]:
+        if time.monotonic() < self._away_until:
+            raise Unavailable
+        try:
+            async with asyncio.timeout(self._seconds):
+                there = await engine.connect()
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, PoolTimeout) as error:
+            self._note_away(error)
+            raise Unavailable from error  # away, shutting down, or silent
+        try:
+            yield SessionThere(there)
+        except TimeoutError as error:
+            self._note_away(error)
+            await there.invalidate()  # its server is silent: nothing more is said to it
+            raise Unavailable from error
+        finally:
+            await there.close()
+
+    def _note_away(self, error: Exception) -> None:
+        """Whoever comes next is told at once, instead of waiting in a line for a server that is silent."""
+        if isinstance(error, TimeoutError):
+            self._away_until = time.monotonic() + AWAY_FOR
 
     @asynccontextmanager
     async def _here(self) -> AsyncIterator["SessionHere"]:
@@ -133,21 +167,18 @@ def _named_errors() -> Iterator[None]:
         state = getattr(error.orig, "sqlstate", None)
         if isinstance(error, IntegrityError) or state == DEADLOCK:
             raise Clash("Somebody did the same at this moment. Read it again, and try again.") from None
-        if error.connection_invalidated or state == LOCK_NOT_AVAILABLE or str(state)[:2] in SERVER_AWAY:
+        silent = state == LOCK_NOT_AVAILABLE or str(state)[:2] in SERVER_AWAY
+        if error.connection_invalidated or silent or _is_file_away(error.orig):
+            raise Unavailable from error
+        raise
+    except sqlite3.OperationalError as error:  # of a statement that went past SQLAlchemy
+        if _is_file_away(error):
             raise Unavailable from error
         raise
 
 
-@asynccontextmanager
-async def _there(engine: AsyncEngine) -> AsyncIterator["SessionThere"]:
-    try:
-        there = await engine.connect()
-    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:  # the server is away, or shutting down
-        raise Unavailable from error
-    try:
-        yield SessionThere(there)
-    finally:
-        await there.close()
+def _is_file_away(error: BaseException | None) -> bool:
+    return isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode & 0xFF in FILE_AWAY
 
 
 async def execute(
@@ -289,13 +320,20 @@ def _began(connection: sqlite3.Connection) -> bool:
     return True
 
 
-def postgresql_engine(url: str, connections: int = 1, **options: Any) -> AsyncEngine:
+def postgresql_engine(url: str, connections: int = 1, seconds: float | None = None, **options: Any) -> AsyncEngine:
     """At most so many connections, by asyncpg, which reads the URL itself: it may say what libpq's may.
 
     What is opened stays open: opening, and preparing each statement anew, costs more than a decision."""
     plain = make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
+
+    # Half for the statement, and as much again until its connection is let go of.
+    command_timeout = seconds / 2 if seconds else None
+
+    async def connect() -> Any:
+        return await asyncpg.connect(plain, server_settings=SERVER_SETTINGS, command_timeout=command_timeout)
+
     return create_async_engine(
-        "postgresql+asyncpg://", async_creator=lambda: asyncpg.connect(plain, server_settings=SERVER_SETTINGS),
+        "postgresql+asyncpg://", async_creator=connect,
         pool_size=connections, max_overflow=0, hide_parameters=True, **options,
     )  # fmt: skip
 

@@ -62,6 +62,20 @@ class Postgres:
         self._server.wait()
         psutil.wait_procs(children, timeout=10)
 
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Every process of it stands still: who asks hears nothing."""
+        server = psutil.Process(self._server.pid)
+        everybody = [server, *server.children(recursive=True)]
+        for process in everybody:
+            process.suspend()
+        try:
+            yield
+        finally:
+            for process in everybody:
+                with suppress(psutil.NoSuchProcess):
+                    process.resume()
+
     def revive(self) -> None:
         self._server = self._start()
         self._wait()

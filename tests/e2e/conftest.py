@@ -80,6 +80,8 @@ class Player:
             answer = await self.live.call(who, "POST", path, json=body, headers={"Idempotency-Key": key})
         except httpx.HTTPError:
             return 0
+        assert answer.status_code != 500, f"{path}: whatever is away, it is said: {answer.text}"
+        assert answer.status_code != 503 or answer.headers.get("Retry-After"), path
         if answer.status_code in (200, 202, 409):
             content = answer.json()
             id = content.get("command", command_id(who, key))
@@ -90,7 +92,7 @@ class Player:
 
     async def surely(self, who: str, path: str, key: str, body: dict[str, Any] | None = None) -> int:
         """Ask again, with the same key, until the API answers."""
-        while (status := await self.send(who, path, key, body)) in (0, 500, 502, 503):
+        while (status := await self.send(who, path, key, body)) in (0, 502, 503):
             await asyncio.sleep(0.2)
         return status
 

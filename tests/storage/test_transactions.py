@@ -3,7 +3,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from sqlalchemy import Executable, bindparam, insert, select, update
+from sqlalchemy import Executable, bindparam, insert, select, text, update
 
 from domain.errors import Clash, Unavailable
 from storage.database import Database, execute
@@ -160,3 +160,43 @@ async def test_connections_that_the_server_ended_are_replaced(database: Database
         await written(database, (RENAME, {"of": "ana", "to": "lost"}))
     await written(database, (RENAME, {"of": "ana", "to": "Ana again"}))
     assert await names(database) == ["Ana again", "Bea"]
+
+
+async def test_a_server_that_is_silent_is_given_up_and_asked_again_when_it_is_back(
+    database: Database, pg: Postgres | None
+) -> None:
+    if pg is None or database.url.startswith("sqlite"):
+        pytest.skip("SQLite has no server")
+    await written(database, (ADD, ANA))
+    patient = Database(database.url, seconds=0.5)
+    await written(patient, (RENAME, ANNA))
+    with pg.frozen():
+        async with asyncio.timeout(20):  # without a limit each would wait for ever
+            for many in (1, 40):
+                found = await asyncio.gather(*(written(patient, (RENAME, ANNA)) for _ in range(many)),
+                                             *(names(patient) for _ in range(many)), return_exceptions=True)  # fmt: skip
+                assert {type(result) for result in found} == {Unavailable}
+
+    async def answered() -> bool:
+        try:
+            return await names(patient) == ["Anna"]
+        except Unavailable:
+            return False
+
+    async with asyncio.timeout(30):
+        while not await answered():
+            await asyncio.sleep(0.05)
+    await patient.close()
+
+
+async def test_a_disk_that_is_full_is_said_and_reading_goes_on(database: Database) -> None:
+    if not database.url.startswith("sqlite"):
+        pytest.skip("a full disk of PostgreSQL is not made here")
+    await written(database, (ADD, ANA))
+    async with database.writing() as session:
+        pages = (await execute(session, text("PRAGMA page_count"))).scalar_one()
+        await execute(session, text(f"PRAGMA max_page_count = {pages}"))
+    long = {"of": "ana", "to": "x" * 200_000}
+    with pytest.raises(Unavailable):
+        await written(database, (RENAME, long))
+    assert await names(database) == ["Ana"]
