@@ -13,7 +13,7 @@ from domain.approvals.subject import Subject
 from domain.errors import Unresolved
 from domain.orders.documents import Message, messages
 from domain.orders.ledger import LineLedger, Share
-from domain.orders.order import Order, day_at, order_run
+from domain.orders.order import Order, order_run
 from domain.orders.rehearsal import Tried, in_effect, tried
 from domain.orders.settle import claims
 from domain.orders.subject import change_subject, in_words
@@ -105,7 +105,7 @@ async def derived(
     if "ship_to" in asked:
         check_zone(Place.model_validate(asked["ship_to"]), "ship_to")
     if "coterm" in asked:
-        first = day_at(order.starts_at, order.slot.ship_to) or office.company_day()
+        first = order.starts_on or office.company_day()
         await brought_about.check_end(
             session, await brought_about.customer_of(session, order.id), asked["coterm"], first
         )

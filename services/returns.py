@@ -9,7 +9,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from domain.customers.facts import Kind
 from domain.customers.holdings import check_serials
 from domain.errors import Invalid, Locked, NotFound
-from domain.orders.order import Order, day_at, new_order
+from domain.orders.order import Order, new_order
 from domain.orders.returned import ReturnStatus, check_returned, new_return, replacement, return_run
 from domain.orders.split import Slot, order_id
 from domain.people import Person
@@ -25,7 +25,7 @@ from storage.runs import RunSnapshot
 
 async def _check_day(session: AsyncSession, order: Order, on: date, now: datetime) -> None:
     """Goods come back after they were delivered, and tomorrow at the latest. Raises Invalid."""
-    today = day_at(now, order.slot.ship_to)
+    today = order.day_at(now)
     delivered = [f.on for f in await facts.of_orders(session, [order.id]) if f.kind is Kind.DELIVERED]
     if today and on > today + timedelta(days=1):
         raise Invalid.field("on", "is a day to come")
@@ -127,7 +127,8 @@ class Returns:
             next_number, now = await orders.next_number(session, found.quote), office.clock()
             place = slot if slot.ship_to else slot.model_copy(update={"ship_to": found.slot.ship_to})
             planned = replacement(back, found, order_id(found.quote, next_number), place)
-            made = new_order(planned, stored.quote, next_number).model_copy(update={"replaces": f"{order}/{number}"})
+            made = new_order(planned, stored.quote, next_number, office.company_zone)
+            made = made.model_copy(update={"replaces": f"{order}/{number}"})
             row.replaced_by = made.id
             session.add(row)
             await orders.add(session, made, stored.quote.customer.id, now)

@@ -18,7 +18,7 @@ from domain.customers.facts import Fact, Kind, happened, needs_terms, replacemen
 from domain.customers.holdings import assets, subscriptions, terms_by_line
 from domain.orders.acts import apply
 from domain.orders.coterm import with_coterm_prices
-from domain.orders.order import Order, Phase, day_at
+from domain.orders.order import Order, Phase
 from domain.orders.returned import Return, ReturnStatus
 from domain.orders.split import Coterm
 from domain.runs import Command, RejectedByRecord, refused
@@ -37,7 +37,7 @@ async def by_order(session: AsyncSession, was: Order, now: Order, at: datetime, 
         stored = await quotes.load(session, now.quote)
         assert stored is not None
         terms = {line.id: terms_of(line, stored.quote) for line in stored.quote.lines}
-    today = day_at(at, now.slot.ship_to)
+    today = now.day_at(at)
     assert today is not None
     original = await paid_order(session, now)
     found = happened(was, now, terms, await customer_of(session, now.id), today, at, original)
@@ -98,7 +98,7 @@ async def coterminate(session: AsyncSession, order: Order, at: datetime) -> Orde
     if order.slot.coterm != "contract":
         return order
     stored = await quotes.load(session, order.quote)
-    first = day_at(at, order.slot.ship_to)
+    first = order.day_at(at)
     assert stored is not None
     assert first is not None
     terms = {line.id: terms_of(line, stored.quote) for line in stored.quote.lines}
@@ -115,7 +115,7 @@ async def ways_to_end(session: AsyncSession, order: Order, at: datetime) -> dict
     assert stored is not None
     terms = {line.id: terms_of(line, stored.quote) for line in stored.quote.lines}
     customer = await customer_of(session, order.id)
-    first = day_at(order.starts_at or at, order.slot.ship_to)
+    first = order.day_at(order.starts_at or at)
     assert first is not None
     found = [fact for fact in happened(order, ready, terms, customer, first, at) if fact.kind is Kind.ORDERED]
     known = await facts.of_customer(session, customer)
@@ -136,7 +136,7 @@ async def by_return(session: AsyncSession, was: Return, now: Return, at: datetim
         return
     order = await orders.load(session, now.order)
     assert order is not None
-    today, customer = day_at(at, order.slot.ship_to), await customer_of(session, order.id)
+    today, customer = order.day_at(at), await customer_of(session, order.id)
     assert today is not None
     original = await paid_order(session, order)
     found = []

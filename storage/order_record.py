@@ -10,7 +10,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.customers.contracts import Grouping
 from domain.orders.documents import Message, answered, messages
-from domain.orders.order import Hold, Order, OrderStatus, Phase, day_at, order_run, with_instants
+from domain.orders.order import Hold, Order, OrderStatus, Phase, order_run, with_instants
 from domain.orders.settle import claims, not_charged, settle
 from domain.runs import CLOCK, PARKED, AppliedCommand, Command, Outcome, RejectedByRecord, refused
 from storage import brought_about, quotes, rounds
@@ -57,7 +57,7 @@ def list_columns(order: Order) -> dict[str, Any]:
     """What lists say of an order."""
     return {
         "status": order.status.value, "version": order.version, "starts_at": order.starts_at,
-        "starts_on": day_at(order.starts_at, order.slot.ship_to), "net_total": order.net_total,
+        "starts_on": order.starts_on, "net_total": order.net_total,
         "after": order.slot.trigger.after, "tasks": len(order.tasks),
         "place": order.slot.ship_to.city if order.slot.ship_to else "",
     }  # fmt: skip
@@ -65,7 +65,7 @@ def list_columns(order: Order) -> dict[str, Any]:
 
 def _for_figures(was: Order, now: Order, at: datetime) -> dict[str, Any]:
     """When it started, was refused and was fulfilled, as the figures count it."""
-    today, missing = day_at(at, now.slot.ship_to), sum(1 for line in now.lines if line.backordered)
+    today, missing = now.day_at(at), sum(1 for line in now.lines if line.backordered)
     found: dict[str, Any] = {"promised": now.slot.promised, "backordered": missing}
     if now.phase is not was.phase:
         found["fallout_at"] = at if now.phase is Phase.FALLOUT else None

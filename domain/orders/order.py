@@ -255,6 +255,8 @@ class Order(RunState):
     title: str
     owner: str
     currency: str
+    company_zone: str = ""
+    """By whose calendar it has days where its place has none."""
     slot: Slot
     lines: tuple[Line, ...]
     phase: Phase = Phase.NEW
@@ -336,6 +338,23 @@ class Order(RunState):
     @property
     def net_total(self) -> Decimal:
         return sum((line.share.net for line in self.lines), ZERO)
+
+    @property
+    def zone(self) -> tzinfo:
+        """By whose calendar it has days."""
+        return place_zone(self.slot.ship_to, self.company_zone)
+
+    def day_at(self, instant: datetime) -> date:
+        """The day that an instant falls on at its place."""
+        return instant.astimezone(self.zone).date()
+
+    @property
+    def began_on(self) -> date | None:
+        return self.day_at(self.began_at) if self.began_at else None
+
+    @property
+    def starts_on(self) -> date | None:
+        return self.day_at(self.starts_at) if self.starts_at else None
 
     @property
     def waits_for_its_day(self) -> bool:
@@ -425,13 +444,13 @@ def order_run(id: str) -> str:
     return f"order:{id}"
 
 
-def new_order(planned: PlannedOrder, quote: Quote, number: int) -> Order:
+def new_order(planned: PlannedOrder, quote: Quote, number: int, company_zone: str = "") -> Order:
     """The order at sequence number 0: nothing happens until it is opened."""
     quoted = {line.id: line for line in quote.lines}
     lines = tuple(new_line(quoted[line.line], line.share, quote.term_months) for line in planned.lines)
     made = Order(
         id=planned.id, quote=quote.id, number=number, customer=quote.customer.name, title="", owner=quote.owner,
-        currency=quote.currency, slot=planned.slot, lines=lines,
+        currency=quote.currency, slot=planned.slot, lines=lines, company_zone=company_zone,
     )  # fmt: skip
     return made.model_copy(update={"title": title_of(made)})
 
@@ -461,21 +480,20 @@ def new_line(line: QuoteLine, share: Share, quote_term: int | None) -> Line:
     return Line(line=line.id, product=line.product, name=line.name, share=share, renewal=renewal, **_manner(line))
 
 
-def start_of(trigger: Trigger, ship_to: Place | None, now: datetime) -> datetime | None:
-    """The instant a trigger means: the start of its day at the ship-to, or now; None for what nobody can know yet.
+def start_of(trigger: Trigger, zone: tzinfo, now: datetime) -> datetime | None:
+    """The instant a trigger means: the start of its day at its place, or now; None for what nobody can know yet.
 
     A day that begins with an hour that does not exist, as clocks change, begins at the first instant that does."""
     if trigger.start == "now":
         return now
     if trigger.on is None:
         return None
-    zone = zone_of(ship_to.time_zone if ship_to else "")
     return day_begins(trigger.on, zone)
 
 
-def day_at(instant: datetime | None, ship_to: Place | None) -> date | None:
-    """The day that an instant falls on at the ship-to."""
-    return instant.astimezone(zone_of(ship_to.time_zone if ship_to else "")).date() if instant else None
+def place_zone(ship_to: Place | None, company_zone: str) -> tzinfo:
+    """By whose calendar an order has days: its place's, and the company's where it has none."""
+    return zone_of((ship_to.time_zone if ship_to else "") or company_zone)
 
 
 def day_begins(day: date, zone: tzinfo) -> datetime:
@@ -486,10 +504,10 @@ def with_instants(now: Order, at: datetime) -> Order:
     """The order with the instants that its days mean, where those are new; its title, and when time acts on it next."""
     update: dict[str, Any] = {}
     if now.starts_at is None and now.phase is Phase.WAITING:
-        update["starts_at"] = start_of(now.slot.trigger, now.slot.ship_to, at)
+        update["starts_at"] = start_of(now.slot.trigger, now.zone, at)
     change = now.change
     if change and change.effective and change.effective_at is None:
-        begins = start_of(Trigger(start="date", on=change.effective), now.slot.ship_to, at)
+        begins = start_of(Trigger(start="date", on=change.effective), now.zone, at)
         update["change"] = change.model_copy(update={"effective_at": begins})
     if now.phase is Phase.ACTIVE and any(line.renewal for line in now.lines):
         update["lines"] = tuple(_with_renewal(line, now, at) for line in now.lines)
@@ -504,9 +522,8 @@ def _with_renewal(line: Line, order: Order, at: datetime) -> Line:
     renewal = line.renewal
     if renewal.first is None:
         month = line.share.model_copy(update={"quantity": ZERO})
-        renewal = renewal.model_copy(update={"first": day_at(at, order.slot.ship_to), "month": month})
-    zone = zone_of(order.slot.ship_to.time_zone if order.slot.ship_to else "")
-    due = day_begins(renewal.paid_until, zone)
+        renewal = renewal.model_copy(update={"first": order.day_at(at), "month": month})
+    due = day_begins(renewal.paid_until, order.zone)
     return line.model_copy(update={"renewal": renewal.model_copy(update={"due_at": due})})
 
 

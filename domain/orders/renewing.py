@@ -2,7 +2,7 @@
 
 from datetime import date
 
-from domain.orders.order import Line, News, Order, Phase, day_at
+from domain.orders.order import Line, News, Order, Phase
 from domain.orders.payload import Decided, day_of
 from domain.orders.split import later
 from domain.runs import Command, done, refused, text_of
@@ -41,7 +41,7 @@ def end_subscription(order: Order, command: Command, at: Instant) -> Decided:
     chosen = [line for line in running if only in (None, line.line)]
     if order.phase is not Phase.ACTIVE or not chosen:
         return order, refused("nothing_renews", "No subscription of it goes on from month to month.", field="line")
-    today = day_at(at, order.slot.ship_to)
+    today = order.day_at(at)
     assert today is not None
     on = day_of(command.payload.get("on")) or today
     if command.payload.get("on") is not None and (day_of(command.payload["on"]) is None or on < today):

@@ -7,7 +7,7 @@ from typing import Literal
 
 from domain.orders.changes import propose, take_effect
 from domain.orders.ledger import ZERO
-from domain.orders.order import ERP, MOST_TASKS, Change, Line, News, Order, Phase, Reported, Task, day_at
+from domain.orders.order import ERP, MOST_TASKS, Change, Line, News, Order, Phase, Reported, Task
 from domain.orders.payload import Decided, amounts, day_of
 from domain.runs import Command, Outcome, done, refused, text_of
 from domain.values import Instant, plain_number
@@ -51,7 +51,7 @@ def _moved(order: Order, command: Command, what: Literal["shipped", "delivered"]
         return order, on
     if isinstance(serials := _serials(command.payload.get("serials"), quantities), Outcome):
         return order, serials
-    day = on or day_at(at, order.slot.ship_to)
+    day = on or order.day_at(at)
     report = Reported(what=what, id=text_of(command.payload.get("id"), 64), lines=quantities, on=day)
     if answer := _earlier_answer(order, report):
         return order, answer
@@ -71,10 +71,10 @@ def day_reported(order: Order, command: Command, at: Instant) -> date | Outcome 
     told = command.payload.get("on")
     if told is None:
         return None
-    on, today = day_of(told), day_at(at, order.slot.ship_to)
-    if on is None or (today and on > today + timedelta(days=1)):
+    on, today = day_of(told), order.day_at(at)
+    if on is None or on > today + timedelta(days=1):
         return refused("invalid", "Say in `on` on which day, tomorrow at the latest.", field="on")
-    began = day_at(order.began_at, order.slot.ship_to)
+    began = order.began_on
     if began and on < began:
         return refused("invalid", f"The order began on {began}: nothing of it happened before.", field="on")
     return on

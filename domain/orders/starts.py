@@ -3,15 +3,16 @@
 from collections.abc import Collection, Sequence
 from datetime import date, datetime
 
-from domain.delegation import zone_of
 from domain.errors import Invalid
+from domain.orders.order import place_zone
 from domain.orders.split import PlannedOrder
 from domain.quotes import check_zone
 
 
 def check_starts(
-    planned: Sequence[PlannedOrder], others: Collection[str], at: datetime, order_by: date | None, chosen: bool
-) -> None:
+    planned: Sequence[PlannedOrder], others: Collection[str], at: datetime, order_by: date | None, chosen: bool,
+    company_zone: str = "",
+) -> None:  # fmt: skip
     """Raises Invalid naming the order and the field; `others` are orders that may be waited for.
 
     A day that nobody chose, but a line wished for, may be over: such an order starts at once. Nobody chooses a day
@@ -20,7 +21,7 @@ def check_starts(
     for n, order in enumerate(planned):
         trigger, place = order.slot.trigger, order.slot.ship_to
         check_zone(place, f"orders[{n}].ship_to")
-        if chosen and trigger.on and trigger.on < at.astimezone(zone_of(place.time_zone if place else "")).date():
+        if chosen and trigger.on and trigger.on < at.astimezone(place_zone(place, company_zone)).date():
             raise Invalid.field(f"orders[{n}].on", f"{trigger.on} is over")
         if chosen and trigger.on and order_by and trigger.on > order_by:
             raise Invalid.field(f"orders[{n}].on", f"{trigger.on} is after {order_by}, the last day to order")

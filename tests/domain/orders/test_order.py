@@ -1,6 +1,6 @@
 """One order: it waits, is moved, held and cancelled; the back office takes it or does not; goods go and arrive."""
 
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -72,6 +72,15 @@ def test_a_day_that_is_over_or_now_starts_at_once() -> None:
         assert order.due is not None
         assert order.due <= NOW
         assert tick(order, NOW)[0].status is OrderStatus.ACTIVATING
+
+
+@pytest.mark.parametrize(("place", "begins"), [(None, "2026-04-30T15:00Z"), (PORTO, "2026-04-30T23:00Z")])
+def test_a_day_without_a_place_is_that_of_the_company(place: Any, begins: str) -> None:
+    slot = {"ship_to": place, "trigger": {"start": "date", "on": "2026-05-01"}}
+    (planned,) = made(QUOTE, way="whole", slot=slot).orders
+    order, _ = tell(new_order(planned, QUOTE, 1, "Asia/Tokyo"), "open", "rita")
+    assert order.starts_at == datetime.fromisoformat(begins)
+    assert order.starts_on == date(2026, 5, 1)
 
 
 def test_an_order_is_moved_to_another_day_to_now_and_to_a_word() -> None:
