@@ -1,7 +1,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-TEST_WORKERS ?= 4
+TEST_WORKERS ?= 3
 .DEFAULT_GOAL := help
 .PHONY: help setup run erp test soak check format bench tour lock clean
 

@@ -272,8 +272,10 @@ def import_salesforce_approvals(
     for found in export.policies:
         active = sum(rule.active for rule in found.rules)
         screen.print(f"Draft of kind {found.kind}: {len(found.rules)} rules, {active} of them active.")
-    if refused := {(remark.file, remark.record) for remark in export.remarks if remark.kind == "refused"}:
-        screen.print(f"[bold]{len(refused)} records could not be read and are missing:[/] they are listed first.")
+    screen.print("Read: " + ", ".join(f"{count} {name}" for name, count in export.read.items()) + ".")
+    if refused := export.totals["refused"]:
+        screen.print(f"[bold]{refused} records could not be read and are missing:[/] they are listed first.")
+    screen.print(f"{export.totals['not_mapped']} things are not mapped.")
     show_remarks(export.remarks)
 
 

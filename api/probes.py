@@ -8,9 +8,11 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 import uvicorn
-from fastapi import FastAPI, Response
-from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
 
 FRESH = timedelta(seconds=10)
 """What was not seen for longer is not so any more."""
@@ -40,27 +42,22 @@ class WorkerStatus:
         return {**seen, **{f"queue_{name}": polls() for name, polls in self.polls.items()}}
 
 
-def probe_application(status: WorkerStatus) -> FastAPI:
-    app = FastAPI(title="Dealwright worker", openapi_url=None)
-
-    @app.get("/healthz")
-    async def health() -> dict[str, str]:
+def probe_application(status: WorkerStatus) -> Starlette:
+    async def health(_: Request) -> Response:
         """The process answers."""
-        return {"status": "ok"}
+        return JSONResponse({"status": "ok"})
 
-    @app.get("/readyz")
-    async def ready() -> Response:
+    async def ready(_: Request) -> Response:
         """Whether database and Temporal were there a moment ago, and every queue of this process is polled."""
         parts = status.parts
         body = {"ready": all(parts.values()), **parts, **({"errors": status.errors} if status.errors else {})}
         return JSONResponse(body, 200 if body["ready"] else 503)
 
-    @app.get("/metrics")
-    async def metrics() -> Response:
+    async def metrics(_: Request) -> Response:
         """Counters for Prometheus."""
         return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
-    return app
+    return Starlette(routes=[Route("/healthz", health), Route("/readyz", ready), Route("/metrics", metrics)])
 
 
 @contextmanager

@@ -69,7 +69,12 @@ def of_refusal(refusal: errors.Refusal) -> JSONResponse:
 
 
 def of_outcome(outcome: Outcome, command: str) -> JSONResponse:
-    return problem(REFUSED, outcome.code, outcome.sentence, {**outcome.facts, "command": command})
+    """What a run answered with no; where a field is wrong, as for any other request that cannot be what it says."""
+    facts, field = {**outcome.facts, "command": command}, outcome.facts.get("field")
+    if outcome.code == errors.Invalid.code and field:
+        named = {**facts, "errors": [{"field": field, "problem": outcome.sentence}]}
+        return problem(STATUS[errors.Invalid.code], outcome.code, outcome.sentence, named)
+    return problem(REFUSED, outcome.code, outcome.sentence, facts)
 
 
 def invalid_request(error: RequestValidationError) -> errors.Invalid:

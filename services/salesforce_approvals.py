@@ -10,7 +10,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from pydantic import ValidationError
+from pydantic import ValidationError, computed_field
 
 from domain.approvals.exchange import invalid_fields
 from domain.approvals.operators import Operator
@@ -53,6 +53,18 @@ class ApprovalsExport(Value):
 
     policies: list[Policy]
     remarks: list[Remark]
+    read: dict[str, int] = {}
+    """How many records the files hold."""
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def totals(self) -> dict[str, int]:
+        """How many rules were taken over, how many records refused, and how many things not mapped."""
+        refused = {(remark.file, remark.record) for remark in self.remarks if remark.kind == "refused"}
+        return {
+            "taken_over": sum(len(policy.rules) for policy in self.policies), "refused": len(refused),
+            "not_mapped": sum(remark.kind == "not_mapped" for remark in self.remarks),
+        }  # fmt: skip
 
 
 def read_approvals(folder: Path) -> ApprovalsExport:
@@ -114,14 +126,22 @@ class _Reader:
             except Invalid as error:
                 self._refuse(RULES, row, error)
         for row in self.tracked:
-            self.remark(TRACKED, row, "", "tracked fields are not mapped: mark the conditions that matter as smart")
+            self.remark(
+                TRACKED,
+                row,
+                "",
+                "tracked fields are not mapped: mark the conditions that matter as smart",
+                "not_mapped",
+            )
         known = {id_of(row) for row in self.rules}
         for row in self.conditions:
             if field(row, "ApprovalRule") not in known:
                 what = f"belongs to {field(row, 'ApprovalRule')!r}, which is not here; left out"
                 self.remark(CONDITIONS, row, "ApprovalRule", what, "not_mapped")
         policies = [self._policy(kind, found) for kind, found in rules.items()]
-        return ApprovalsExport(policies=policies, remarks=self.remarks)
+        read = {"rules": len(self.rules), "conditions": len(self.conditions), "approvers": len(self.approvers),
+                "chains": len(self.chains), "variables": len(self.variables)}  # fmt: skip
+        return ApprovalsExport(policies=policies, remarks=self.remarks, read=read)
 
     def _policy(self, kind: str, rules: list[Rule]) -> Policy:
         rules = sorted(rules, key=lambda rule: (rule.chain or "", rule.step, rule.name))
@@ -177,7 +197,7 @@ class _Reader:
         self._step(row, rule)
         for name in NOT_MAPPED:
             if field(row, name) and parse_truth(field(row, name)) is not False:
-                self.remark(RULES, row, name, f"{field(row, name)!r} is not mapped")
+                self.remark(RULES, row, name, f"{field(row, name)!r} is not mapped", "not_mapped")
         if field(row, "EffectiveDateField") == "Created Date":
             self.remark(RULES, row, "EffectiveDateField", "effective dates are held against the day of submission here")
         return rule
@@ -286,7 +306,13 @@ class _Reader:
             sums = [self.by_id.get(field(row, which)) for which in ("ListVariable", "NetVariable")]
             columns = [field(s, "AggregateField") if s and not field(s, "FilterField") else "" for s in sums]
             if not all(columns):
-                self.remark(VARIABLES, row, "Type", "a discount between filtered or combined variables is not mapped")
+                self.remark(
+                    VARIABLES,
+                    row,
+                    "Type",
+                    "a discount between filtered or combined variables is not mapped",
+                    "not_mapped",
+                )
                 return None
             return {"name": name, "aggregate": "discount", "list": _column(columns[0]), "net": _column(columns[1])}
         found: dict[str, Any] = {"name": name, "aggregate": field(row, "AggregateFunction").lower() or "count"}

@@ -192,7 +192,7 @@ async def test_there_must_be_something_to_end_with(api: Api) -> None:
 )
 async def test_reports_that_cannot_be_change_nothing(api: Api, path: str, body: dict[str, Any], field: str) -> None:
     id = await active(api, PUMPS)
-    refused = await done(api, "bruno", f"orders/{id}/{path}", 409, **body)
+    refused = await done(api, "bruno", f"orders/{id}/{path}", 422, **body)
     assert refused["field"] == field
     assert (await get(api, "customers/C-1"))["assets"] == []
 
@@ -339,7 +339,7 @@ async def test_a_serial_number_is_delivered_once_until_it_comes_back(api: Api) -
     id = await active(api, PUMPS)
     await done(api, "bruno", f"orders/{id}/deliveries", id="D-1", lines={"1": "2"}, serials={"1": ["A1", "A2"]})
     again = {"id": "D-2", "lines": {"1": "1"}, "serials": {"1": ["A1"]}}
-    wrong = await done(api, "bruno", f"orders/{id}/deliveries", 409, **again)
+    wrong = await done(api, "bruno", f"orders/{id}/deliveries", 422, **again)
     assert wrong["field"] == "serials.1"
     await done(api, "bruno", f"orders/{id}/returns", id="R", lines={"1": "1"}, reason="broken", arrived=True,
                serials={"1": ["A1"]}, on="2026-03-02")  # fmt: skip
@@ -379,7 +379,7 @@ async def test_a_service_that_is_recognised_when_it_is_done_is_confirmed_and_not
     (document,) = (await api.call("bruno", "GET", "/v1/erp/documents")).json()["items"]
     assert [(line["ships"], line["unit"]) for line in document["body"]["lines"]] == [(False, "d")]
     assert "2026-03" not in await months(api) or (await months(api))["2026-03"][0] == "0.00"
-    wrong = await done(api, "bruno", f"orders/{id}/deliveries", 409, id="D", lines={"1": "2"})
+    wrong = await done(api, "bruno", f"orders/{id}/deliveries", 422, id="D", lines={"1": "2"})
     assert wrong["field"] == "lines.1"
     await done(api, "dina", f"orders/{id}/milestones/done")
     assert (await months(api))["2026-03"] == ("850.00", "0.00")
@@ -469,5 +469,5 @@ async def test_what_runs_from_month_to_month_is_renewed_by_the_clock_until_it_is
 async def test_a_subscription_is_not_ended_in_the_past(api: Api) -> None:
     id = await active(api, MONTHLY)
     api.bench.clock.forward(days=10)
-    wrong = await done(api, "dina", f"orders/{id}/end-subscription", 409, on="2026-03-01")
+    wrong = await done(api, "dina", f"orders/{id}/end-subscription", 422, on="2026-03-01")
     assert wrong["field"] == "on"

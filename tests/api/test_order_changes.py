@@ -113,7 +113,7 @@ async def test_what_is_asked_while_the_back_office_is_asked_for_a_change_comes_a
     await done(api, "dina", f"orders/{id}/cancel", 202)
     told = {"version": 2, **({"reason": "picked already"} if answer == "refuse" else {})}
     wrong = await done(
-        api, "bruno", f"erp/documents/{id}/{answer}", 409, **{k: v for k, v in told.items() if k != "version"}
+        api, "bruno", f"erp/documents/{id}/{answer}", 422, **{k: v for k, v in told.items() if k != "version"}
     )
     assert wrong["field"] == "version", "which of the questions is answered?"
     await done(api, "bruno", f"erp/documents/{id}/{answer}", **told)
@@ -156,7 +156,7 @@ async def test_a_refused_change_leaves_no_round_behind(api: Api) -> None:
     id = await an_order(api)
     stale = await done(api, "dina", f"orders/{id}/amend", 409, lines={"1": "8"}, version=9)
     assert (stale["code"], stale["version"]) == ("stale_version", 1)
-    much = await done(api, "dina", f"orders/{id}/amend", 409, lines={"1": "11"})
+    much = await done(api, "dina", f"orders/{id}/amend", 422, lines={"1": "11"})
     assert (much["asked"], much["available"], much["field"]) == ("5", "4", "lines.1")
     assert (await api.call("dora", "GET", "/v1/inbox")).json()["items"] == []
 
@@ -372,7 +372,7 @@ async def test_a_member_that_nobody_knows_is_refused_by_its_name(api: Api, path:
 
 
 async def test_a_promise_for_a_day_that_is_over_is_refused(api: Api) -> None:
-    wrong = await done(api, "dina", f"orders/{await an_order(api)}/amend", 409, promised="2026-01-01")
+    wrong = await done(api, "dina", f"orders/{await an_order(api)}/amend", 422, promised="2026-01-01")
     assert wrong["field"] == "promised"
 
 

@@ -172,7 +172,7 @@ async def test_who_may_do_what_with_orders(api: Api) -> None:
 @pytest.mark.parametrize(
     ("verb", "body", "code", "field"),
     [
-        ("reschedule", {}, 409, "on"),
+        ("reschedule", {}, 422, "on"),
         ("reschedule", {"on": "someday"}, 422, "on"),
         ("hold", {"reason": ""}, 422, "reason"),
         ("release", {"hold": "h9"}, 409, None),

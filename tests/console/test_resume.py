@@ -23,6 +23,8 @@ from tests.apiclient import Api
 from tests.services.test_delivery import Box
 from texts import LANGUAGES, catalog
 
+on_sqlite = pytest.mark.parametrize("bench", ["sqlite"], indirect=True)
+"""What pages keep is no matter of databases."""
 HIDDEN = re.compile(r'<input type="hidden" name="([^"]*)" value="([^"]*)"')
 INPUT = re.compile(r'<input name="([^"]*)" value="([^"]*)"')
 TEXTAREA = re.compile(r'<textarea name="([^"]*)"[^>]*>\n(.*?)</textarea>', re.DOTALL)
@@ -63,6 +65,7 @@ RULE = [("name", "r"), ("tested", "net_total"), ("tested", "term_months"), ("val
 YAML = "kind: quote\nrules:\n" + "".join(f"- name: r{n}\n  ask: {{user: dora}}\n" for n in range(200))
 
 
+@on_sqlite
 @pytest.mark.parametrize(
     ("who", "path", "fields"),
     [
@@ -84,6 +87,7 @@ async def test_a_form_is_resumed_with_every_field_in_its_order(api: Api, who: st
     assert f'href="{path.rpartition("/")[0]}">' in page
 
 
+@on_sqlite
 async def test_what_a_page_asks_for_by_itself_leaves_it_as_it_is_when_the_session_ended(api: Api) -> None:
     for method, path in (("GET", "/quotes/Q-1/path?seen=a"), ("POST", "/quotes/Q-1/board/figures")):
         fields = [("columns", "1")] if method == "POST" else None
@@ -114,6 +118,7 @@ MISTAKES: list[tuple[str, str, Fields, str]] = [
 ]  # fmt: skip
 
 
+@on_sqlite
 @pytest.mark.parametrize(("who", "path", "fields", "typed"), MISTAKES, ids=[f"{m[1]}-{m[3][:12]}" for m in MISTAKES])
 async def test_a_form_with_a_mistake_is_shown_again_with_what_was_typed(
     api: Api, who: str, path: str, fields: Fields, typed: str
@@ -133,6 +138,7 @@ def posts(app: FastAPI) -> Iterator[str]:
             yield re.sub(r"\{[^}]*\}", "1", route.path)
 
 
+@on_sqlite
 async def test_no_page_answers_with_json_or_breaks_whatever_it_is_sent(api: Api) -> None:
     await approved(api)
     names = {"version", "revision", "digest", "comment", "text", "month", "on", "verb", "columns", "yaml", *LABELS}
@@ -143,6 +149,7 @@ async def test_no_page_answers_with_json_or_breaks_whatever_it_is_sent(api: Api)
             assert "json" not in answer.headers.get("content-type", ""), (path, value[:9])
 
 
+@on_sqlite
 @pytest.mark.parametrize("path", ["/quotes/Q-1/comments", "/nothing/here", "/customers/c1?as_of=2026-99-99", "/calendar?month=0000-00"])  # fmt: skip
 async def test_an_address_without_a_page_says_so_with_the_navigation(api: Api, path: str) -> None:
     answer = await visit(api, "rita", "GET", path)
@@ -157,6 +164,7 @@ def test_every_label_is_translated(language: str) -> None:
     assert set(LABELS.values()) - set(catalog(language)) == set()
 
 
+@on_sqlite
 async def test_a_comment_as_long_as_the_page_allows_is_taken_although_browsers_count_line_ends_twice(api: Api) -> None:
     await submitted(api)
     text = "\r\n".join(["a" * 79] * 50)
@@ -164,6 +172,7 @@ async def test_a_comment_as_long_as_the_page_allows_is_taken_although_browsers_c
     assert (await visit(api, "rita", "POST", "/quotes/Q-1/comments", [("text", text)])).status_code == 303
 
 
+@on_sqlite
 async def test_a_comment_is_kept_while_somebody_shows_who_they_are_by_a_code(api: Api) -> None:
     item = await submitted(api)
     house = api.bench.house
@@ -185,6 +194,7 @@ async def test_a_comment_is_kept_while_somebody_shows_who_they_are_by_a_code(api
     assert "Much too deep</textarea>" in shown.text
 
 
+@on_sqlite
 async def test_a_one_time_code_never_goes_to_the_chat_where_others_read_along(api: Api) -> None:
     item = await submitted(api)
     house = api.bench.house

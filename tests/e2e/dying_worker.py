@@ -12,7 +12,8 @@ from pathlib import Path
 from temporalio import activity
 
 import logs
-from composition import build
+from api.probes import WorkerStatus
+from composition import build, now
 from domain.runs import Advanced, AdvanceRequest
 from services.advancing import Advancer
 from settings import settings
@@ -43,7 +44,7 @@ async def main() -> None:
     house = replace(house, advancer=DyingAdvancer(house.advancer))  # type: ignore[arg-type]
     client = await connected(house)
     async with approvals_worker(client, house), orders_worker(client, house), notify_worker(client, house):
-        await write_heartbeats(house, house.settings.queues, asyncio.Event())
+        await write_heartbeats(house, client, house.settings.queues, WorkerStatus(now), asyncio.Event())
 
 
 if __name__ == "__main__":

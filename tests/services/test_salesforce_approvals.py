@@ -152,6 +152,7 @@ def test_a_bad_rule_stops_itself_alone_and_is_listed(tmp_path: Path, rule: str, 
     assert [rule.name for policy in export.policies for rule in policy.rules] == ["two"]
     refused = [remark for remark in export.remarks if remark.kind == "refused"]
     assert {remark.record for remark in refused} == {"R1"}
+    assert (export.read["rules"], export.totals["taken_over"], export.totals["refused"]) == (2, 1, 1)
     assert any(why in remark.what for remark in refused)
 
 
