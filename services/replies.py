@@ -91,7 +91,7 @@ class Replies:
             return ReplyResult(result="unknown")
         if mail.automatic:
             return ReplyResult(result="automatic")
-        if not person.active or mail.sender.casefold() != person.email.casefold():
+        if not person.active or mail.sender.lower() != person.email.lower():
             return ReplyResult(result="not_theirs", detail=f"sent by {mail.sender}")
         round = await self._round(message)
         if not round.running and not await self._answered_before(message, person):

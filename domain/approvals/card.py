@@ -9,7 +9,7 @@ from babel.numbers import format_decimal
 from domain.money import formatted
 from domain.values import Value
 
-DECIMALS, ROUND = (2, 4, 8, 12), 2
+DECIMALS, ROUND = (2, 4, 8, 12, 16, 20), 2
 """How many decimals are tried, and with how many a figure counts as round."""
 
 
@@ -51,4 +51,4 @@ def percent_in_words(percent: Decimal, locale: str) -> str:
         shown = percent.quantize(Decimal(1).scaleb(-decimals), ROUND_HALF_EVEN)
         if shown == percent or (decimals > ROUND and shown != shown.quantize(Decimal(1).scaleb(-ROUND))):
             break
-    return f"{format_decimal(shown, '#,##0.0###########', locale)} %"
+    return f"{format_decimal(shown, '#,##0.0###################', locale)} %"
