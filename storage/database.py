@@ -38,9 +38,11 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.001, 0.003
 WRITERS, READERS = 15, 10
 DEADLOCK = "40P01"
 """PostgreSQL's word for two transactions that wait for each other, to the one it ended."""
-LOCK_SECONDS = 2.0
-"""How long a writer waits for others before it gives up: nobody waits longer for a click."""
-SERVER_SETTINGS = {"lock_timeout": f"{LOCK_SECONDS:.0f}s"}
+LOCK_SECONDS = 5.0
+"""How long a writer waits for others before it gives up, where nobody waits for a click."""
+SHARE_OF_LOCK, SHARE_OF_STATEMENT = 0.5, 0.6
+"""Of the seconds that somebody waits: until PostgreSQL gives a lock up, and until a statement without an answer means
+that it is silent. Letting go of its connection takes as long again."""
 LOCK_NOT_AVAILABLE = "55P03"
 """PostgreSQL's word for that."""
 SERVER_AWAY = ("08", "53", "57")
@@ -142,14 +144,14 @@ class Database:
     async def _here(self) -> AsyncIterator["SessionHere"]:
         assert isinstance(self._writer, Engine)
         try:
-            async with asyncio.timeout(LOCK_SECONDS):
+            async with asyncio.timeout(self._seconds or LOCK_SECONDS):
                 await self._turn.acquire()
         except TimeoutError:
             raise Unavailable from None
         try:
             with self._writer.connect() as here:
                 try:
-                    async with asyncio.timeout(LOCK_SECONDS):
+                    async with asyncio.timeout(self._seconds or LOCK_SECONDS):
                         await _begin(here)
                 except TimeoutError:
                     raise Unavailable from None
@@ -326,11 +328,12 @@ def postgresql_engine(url: str, connections: int = 1, seconds: float | None = No
     What is opened stays open: opening, and preparing each statement anew, costs more than a decision."""
     plain = make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
 
-    # Half for the statement, and as much again until its connection is let go of.
-    command_timeout = seconds / 2 if seconds else None
+    lock = seconds * SHARE_OF_LOCK if seconds else LOCK_SECONDS
+    command_timeout = seconds * SHARE_OF_STATEMENT if seconds else None
+    settings = {"lock_timeout": f"{1_000 * lock:.0f}ms"}
 
     async def connect() -> Any:
-        return await asyncpg.connect(plain, server_settings=SERVER_SETTINGS, command_timeout=command_timeout)
+        return await asyncpg.connect(plain, server_settings=settings, command_timeout=command_timeout)
 
     return create_async_engine(
         "postgresql+asyncpg://", async_creator=connect,

@@ -26,7 +26,7 @@ from tests.support import a_quote
 
 SOAK = "SOAK" in os.environ
 """`make soak` runs at full size what CI runs small."""
-ROUNDS, ORDERS, LOCKED_SECONDS = (200, 500, 60) if SOAK else (16, 30, 6)
+ROUNDS, ORDERS, LOCKED_SECONDS = (200, 500, 60) if SOAK else (16, 40, 6)
 LIMITS = {"DEALWRIGHT_SIGN_INS_PER_MINUTE": "100000", "DEALWRIGHT_REQUESTS_PER_MINUTE": "1000000"}
 POLICY = """
 kind: quote
