@@ -188,16 +188,16 @@ async def test_many_rounds_while_worker_api_temporal_and_database_are_killed(
             await decide(n)
 
     async def killer() -> None:
+        """Each process is killed once at least."""
         names = ["worker", "api", "engine", *(["database"] if own_database else [])]
         turn = 0
-        while not finished.is_set():
+        while not finished.is_set() or turn < len(names):
             await asyncio.sleep(chance.uniform(0.8, 2.0))
             await asyncio.to_thread(die, stack, own_database, names[turn % len(names)])
             await asyncio.sleep(0.3)
             stack.revive()
             turn += 1
             await until(lambda: asyncio.to_thread(stack.ready), "readiness after a kill", 60)
-        assert turn >= 3
 
     async def everyone() -> None:
         await asyncio.gather(*(runner() for _ in range(8)))
