@@ -58,10 +58,13 @@ def problem(status: int, code: str, detail: str, facts: Mapping[str, Any] = NO_F
         "detail": detail,
         "code": code,
     }
-    headers = {"WWW-Authenticate": "Bearer"} if status == 401 else {}
-    if retry := facts.get("retry_after"):
-        headers["Retry-After"] = str(retry)
+    headers = {**({"WWW-Authenticate": "Bearer"} if status == 401 else {}), **retry_after(facts)}
     return JSONResponse(body, status, headers, media_type="application/problem+json")
+
+
+def retry_after(facts: Mapping[str, Any]) -> dict[str, str]:
+    """The header that says after how many seconds to try again, where the facts say it."""
+    return {"Retry-After": str(facts["retry_after"])} if facts.get("retry_after") else {}
 
 
 def of_refusal(refusal: errors.Refusal) -> JSONResponse:

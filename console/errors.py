@@ -10,7 +10,8 @@ from api.problems import STATUS
 from console.resume import ask_to_sign_in, form_fields, form_page, previous_page, problems_of
 from console.session import find_visitor
 from console.view import Reader, page
-from domain.errors import Invalid, NotFound, NotSignedIn, Refusal, Unresolved
+from domain.errors import Invalid, NotFound, NotSignedIn, Refusal, Unavailable, Unresolved
+from domain.people import Person
 
 API_PATHS = ("/v1/", "/healthz", "/readyz", "/metrics", "/openapi.json", "/docs")
 HTTP_ERRORS = {
@@ -51,10 +52,20 @@ def install(app: FastAPI) -> None:
 
 async def _page_of(request: Request, error: Refusal, status: int | None = None) -> Response:
     """The form again, where its sender can mend it; else a page that says why, and leads back."""
-    me = await find_visitor(request, request.app.state.house)
+    me = await _find_reader(request)
     status = status or STATUS.get(error.code, problems.REFUSED)
     if me and request.method == "POST" and isinstance(error, Invalid | Unresolved):
         fields = await form_fields(request)
         return form_page(request, me, request.url.path, fields, problems_of(error, Reader(me)), status=status)
     sentence = Reader(me).say(error.sentence)
-    return page(request, "error.html", me, status_code=status, sentence=sentence, back=previous_page(request))
+    answer = page(request, "error.html", me, status_code=status, sentence=sentence, back=previous_page(request))
+    answer.headers.update(problems.retry_after(error.facts))
+    return answer
+
+
+async def _find_reader(request: Request) -> Person | None:
+    """Who reads the page; while the database is away nobody is known."""
+    try:
+        return await find_visitor(request, request.app.state.house)
+    except Unavailable:
+        return None

@@ -13,6 +13,7 @@ from fastapi.routing import APIRoute
 from activities.notifying import Delivering
 from console.errors import is_api
 from console.resume import LABELS
+from domain.errors import Unavailable
 from notify.chat import Chat
 from notify.links import Claim
 from storage import messages
@@ -93,6 +94,21 @@ async def test_what_a_page_asks_for_by_itself_leaves_it_as_it_is_when_the_sessio
         fields = [("columns", "1")] if method == "POST" else None
         answer = await visit(api, None, method, path, fields, HX_Request="true", HX_Target="figures")
         assert (answer.status_code, answer.text) == (204, "")
+
+
+@on_sqlite
+async def test_a_page_says_that_the_database_is_away_and_when_to_try_again(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token = await api.token("rita")
+
+    def away() -> None:
+        raise Unavailable
+
+    monkeypatch.setattr(api.bench.house.database, "reading", away)
+    answer = await api.client.get("/quotes", headers={"Cookie": f"dealwright={token}"})
+    assert (answer.status_code, answer.headers["content-type"]) == (503, "text/html; charset=utf-8")
+    assert answer.headers["Retry-After"] == "1"
 
 
 MISTAKES: list[tuple[str, str, Fields, str]] = [
