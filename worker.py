@@ -1,9 +1,7 @@
 """The worker's composition root: `python worker.py [--queue approvals|orders|notify|erp|all]`."""
 
 import asyncio
-import os
 import signal
-import socket
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack, suppress
 from datetime import timedelta
@@ -236,11 +234,10 @@ async def write_heartbeats(
     house: House, client: Client, queues: Sequence[str], status: WorkerStatus, stop: asyncio.Event
 ) -> None:
     """Write that this process lives, and note what it sees of database and Temporal, until told to stop."""
-    process = f"{socket.gethostname()}:{os.getpid()}"
     while not stop.is_set():
         try:
             async with house.database.writing() as session:
-                await heartbeats.write_heartbeat(session, queues, process[:128], now())
+                await heartbeats.write_heartbeat(session, queues, heartbeats.process_name(), now())
             status.saw("database")
         except Exception as error:
             log.warning("heartbeat_not_written", error=type(error).__name__)

@@ -2,8 +2,6 @@
 
 import asyncio
 import math
-import os
-import socket
 import time
 from datetime import timedelta
 
@@ -47,25 +45,25 @@ class WriteCheck:
     """Whether the database takes what is written: a disk that is full can still be read. Tried once a second."""
 
     def __init__(self) -> None:
+        self._turn = asyncio.Lock()
         self._tried_at = -math.inf
         self._held = False
 
     async def holds(self, house: House) -> bool:
-        if time.monotonic() - self._tried_at < 1:
+        async with self._turn:
+            if time.monotonic() - self._tried_at >= 1:
+                self._tried_at, self._held = time.monotonic(), await _write(house)
             return self._held
-        self._tried_at = time.monotonic()
-        try:
-            async with house.database.writing() as session:
-                await heartbeats.write_heartbeat(session, ["api"], process_name(), house.office.clock())
-            self._held = True
-        except Exception as error:
-            log.warning("database_not_written", error=type(error).__name__)
-            self._held = False
-        return self._held
 
 
-def process_name() -> str:
-    return f"{socket.gethostname()}:{os.getpid()}"[:128]
+async def _write(house: House) -> bool:
+    try:
+        async with house.database.writing() as session:
+            await heartbeats.write_heartbeat(session, ["api"], heartbeats.process_name(), house.office.clock())
+        return True
+    except Exception as error:
+        log.warning("database_not_written", error=type(error).__name__)
+        return False
 
 
 async def _database(house: House) -> tuple[dict[str, bool], dict[str, str]]:

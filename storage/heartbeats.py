@@ -1,5 +1,7 @@
 """Which task queues have a worker that lives: each writes so every few seconds."""
 
+import os
+import socket
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
@@ -13,6 +15,10 @@ BEATS = WorkerHeartbeatRow.__table__  # type: ignore[attr-defined]
 EVERY = timedelta(seconds=3)
 FRESH_FOR = timedelta(seconds=10)
 """A worker that did not write for so long is taken for dead."""
+
+
+def process_name() -> str:
+    return f"{socket.gethostname()}:{os.getpid()}"[:128]
 
 
 async def write_heartbeat(session: AsyncSession, queues: Sequence[str], process: str, at: datetime) -> None:

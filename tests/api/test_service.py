@@ -1,5 +1,6 @@
 """Signing in, limits, problems, health."""
 
+import asyncio
 from datetime import timedelta
 
 import pytest
@@ -105,6 +106,11 @@ async def test_health_needs_nothing_and_readiness_names_what_is_missing(api: Api
         {"ready": False, "database": True, "sweep": False, "engine": False, "worker_approvals": False,
          "worker_orders": False, "worker_notify": False},
     )  # fmt: skip
+
+
+async def test_probes_that_come_together_are_told_the_same(api: Api) -> None:
+    answers = await asyncio.gather(*(api.client.get("/readyz") for _ in range(3)))
+    assert [answer.json()["database"] for answer in answers] == [True] * 3
 
 
 async def test_a_queue_is_ready_while_a_worker_writes_that_it_lives(api: Api) -> None:
