@@ -1,8 +1,8 @@
 """Compares what is stored with what follows from it: states and records with the audit log, lists with states, ledgers
 with orders, books with facts. What was written past the services is named; memory does not grow with the database."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
-from typing import Literal
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import Literal, TypeVar
 
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -27,6 +27,9 @@ ENDED = (QuoteStatus.REJECTED, QuoteStatus.RECALLED, QuoteStatus.EXPIRED)
 AGREED = (QuoteStatus.APPROVED, QuoteStatus.ACCEPTED, QuoteStatus.ORDERING)
 STATES: dict[str, type[Round | Order]] = {"approval_round": Round, "order_fulfilment": Order}
 Say = Callable[[str], None]
+T = TypeVar("T")
+ListPage = Callable[[AsyncSession, str, int], Awaitable[Sequence[T]]]
+"""Lists what comes after an id, so many at most."""
 
 
 class Difference(Value):
@@ -62,18 +65,11 @@ class Consistency:
 
     async def _runs(self) -> AsyncIterator[Difference]:
         """Each state is the one that its newest act left, and the lists say what it says."""
-        after = ""
-        while True:
-            async with self._database.reading() as session:
-                query = select(RunRow).where(RunRow.id > after).order_by(col(RunRow.id)).limit(PAGE)
-                rows = (await session.exec(query)).all()
-                sealed = await trail.run_states(session, [row.id for row in rows])
-                for row in rows:
-                    for difference in await self._run(session, row, sealed.get(row.id)):
-                        yield difference
-            if len(rows) < PAGE:
-                return
-            after = rows[-1].id
+        async for session, rows in self._pages(_list_runs, lambda row: row.id):
+            sealed = await trail.run_states(session, [row.id for row in rows])
+            for row in rows:
+                for difference in await self._run(session, row, sealed.get(row.id)):
+                    yield difference
 
     async def _run(self, session: AsyncSession, row: RunRow, sealed: tuple[int, str] | None) -> list[Difference]:
         if row.seq == 0:
@@ -96,38 +92,28 @@ class Consistency:
 
     async def _quotes(self) -> AsyncIterator[Difference]:
         """Each quote is what was last written, and stands as its newest round ended."""
-        after = ""
-        while True:
-            async with self._database.reading() as session:
-                query = select(QuoteRow).where(QuoteRow.id > after).order_by(col(QuoteRow.id)).limit(PAGE)
-                rows = (await session.exec(query)).all()
-                stored = [quotes.stored_of(row) for row in rows]  # type: ignore[arg-type]
-                sealed = await trail.newest_states(session, [f"quote:{each.quote.id}" for each in stored])
-                states = await rounds.standings(session, [each.run for each in stored if each.round])
-            for row, each in zip(rows, stored, strict=True):
-                subject = f"quote:{row.id}"
+        async for session, rows in self._pages(_list_quotes, lambda row: row.id):
+            stored = [quotes.stored_of(row) for row in rows]  # type: ignore[arg-type]
+            sealed = await trail.newest_states(session, [f"quote:{each.quote.id}" for each in stored])
+            states = await rounds.standings(session, [each.run for each in stored if each.round])
+            for each in stored:
+                subject = f"quote:{each.quote.id}"
                 if sealed.get(subject) != digest_of(each.quote):
                     yield Difference(what="record", of=subject, detail="its content was changed")
                 if problem := _status_problem(each.status, states.get(each.run)):
                     yield Difference(what="lists", of=subject, detail=problem)
-            if len(rows) < PAGE:
-                return
-            after = rows[-1].id
 
     async def _records(self) -> AsyncIterator[Difference]:
         """People, groups and published policies are what was last written."""
-        for kind, list_page in (("user", people.list_people), ("group", people.list_groups)):
-            after = ""
-            while True:
-                async with self._database.reading() as session:
-                    page: Sequence[Person | Group] = await list_page(session, after, PAGE)
-                    sealed = await trail.newest_states(session, [f"{kind}:{each.id}" for each in page])
+        listed: tuple[tuple[str, ListPage[Person | Group]], ...] = (
+            ("user", people.list_people), ("group", people.list_groups),
+        )  # fmt: skip
+        for kind, list_page in listed:
+            async for session, page in self._pages(list_page, lambda each: each.id):
+                sealed = await trail.newest_states(session, [f"{kind}:{each.id}" for each in page])
                 for each in page:
                     if sealed.get(f"{kind}:{each.id}") != digest_of(each):
                         yield Difference(what="record", of=f"{kind}:{each.id}", detail="it was changed")
-                if len(page) < PAGE:
-                    break
-                after = page[-1].id
         async with self._database.reading() as session:
             for name in await policies.kinds(session):
                 stored = await policies.current(session, name)
@@ -139,36 +125,52 @@ class Consistency:
 
     async def _ledgers(self) -> AsyncIterator[Difference]:
         """Each line of a ledger adds up, and holds what the quote's orders hold."""
-        after = ""
-        while True:
-            async with self._database.reading() as session:
-                query = select(LedgerRow.quote).where(LedgerRow.quote > after).distinct()
-                ids = (await session.exec(query.order_by(col(LedgerRow.quote)).limit(PAGE))).all()
+        async for session, ids in self._pages(_list_quotes_with_ledgers, str):
             for id in ids:
-                async with self._database.reading() as session:
-                    lines = await orders.ledger(session, id)
-                    made = await orders.of_quote(session, id)
-                for line in lines.values():
+                made = await orders.of_quote(session, id)
+                for line in (await orders.ledger(session, id)).values():
                     if problem := _ledger_problem(line, made):
                         yield Difference(what="ledger", of=f"quote:{id}", detail=f"line {line.line}: {problem}")
-            if len(ids) < PAGE:
-                return
-            after = ids[-1]
 
     async def _books(self) -> AsyncIterator[Difference]:
         """Everything that the facts of an order bring is booked, and nothing else."""
+        async for session, ids in self._pages(_list_orders_with_facts, str):
+            for id in ids:
+                for line, entries in (await facts.missing_entries(session, id)).items():
+                    detail = f"line {line}: {sum(entry.amount for entry in entries)} is missing"
+                    yield Difference(what="books", of=f"order:{id}", detail=detail)
+
+    async def _pages(
+        self, list_page: ListPage[T], id_of: Callable[[T], str]
+    ) -> AsyncIterator[tuple[AsyncSession, Sequence[T]]]:
+        """Everything in the order of its ids, a page at a time, with the session that read it."""
         after = ""
         while True:
             async with self._database.reading() as session:
-                query = select(FactRow.order).where(FactRow.order > after).distinct()
-                ids = (await session.exec(query.order_by(col(FactRow.order)).limit(PAGE))).all()
-                for id in ids:
-                    for line, entries in (await facts.missing_entries(session, id)).items():
-                        detail = f"line {line}: {sum(entry.amount for entry in entries)} is missing"
-                        yield Difference(what="books", of=f"order:{id}", detail=detail)
-            if len(ids) < PAGE:
+                page = await list_page(session, after, PAGE)
+                yield session, page
+            if len(page) < PAGE:
                 return
-            after = ids[-1]
+            after = id_of(page[-1])
+
+
+async def _list_runs(session: AsyncSession, after: str, limit: int) -> Sequence[RunRow]:
+    return (await session.exec(select(RunRow).where(RunRow.id > after).order_by(col(RunRow.id)).limit(limit))).all()
+
+
+async def _list_quotes(session: AsyncSession, after: str, limit: int) -> Sequence[QuoteRow]:
+    query = select(QuoteRow).where(QuoteRow.id > after).order_by(col(QuoteRow.id)).limit(limit)
+    return (await session.exec(query)).all()
+
+
+async def _list_quotes_with_ledgers(session: AsyncSession, after: str, limit: int) -> Sequence[str]:
+    query = select(LedgerRow.quote).where(LedgerRow.quote > after).distinct()
+    return (await session.exec(query.order_by(col(LedgerRow.quote)).limit(limit))).all()
+
+
+async def _list_orders_with_facts(session: AsyncSession, after: str, limit: int) -> Sequence[str]:
+    query = select(FactRow.order).where(FactRow.order > after).distinct()
+    return (await session.exec(query.order_by(col(FactRow.order)).limit(limit))).all()
 
 
 async def _approval_lists(session: AsyncSession, run: str, round: Round) -> list[Difference]:
