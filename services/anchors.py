@@ -3,6 +3,7 @@ that was deleted whole are found by it."""
 
 from collections.abc import AsyncIterator, Callable
 from datetime import datetime
+from itertools import islice
 from pathlib import Path
 
 from domain.audit import HeadMark
@@ -11,6 +12,7 @@ from storage.database import Database
 
 NAME = "heads-{:%Y-%m-%d}.jsonl"
 EXPORTS = "heads-*.jsonl"
+PAGE = 500
 
 
 class Anchors:
@@ -50,7 +52,6 @@ class Anchors:
         """Entries that were there when the heads were exported, and are not now."""
         async with self._database.reading() as session:
             with file.open() as exported:
-                for line in exported:
-                    mark = HeadMark.model_validate_json(line)
-                    if not await trail.holds(session, mark):
+                while marks := [HeadMark.model_validate_json(line) for line in islice(exported, PAGE)]:
+                    for mark in await trail.find_missing(session, marks):
                         yield mark

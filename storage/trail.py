@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Sequence
 
-from sqlalchemy import bindparam, func, insert, text
+from sqlalchemy import bindparam, func, insert, text, tuple_
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -79,10 +79,13 @@ async def heads(session: AsyncSession, page: int = 1_000) -> AsyncIterator[HeadM
         after = rows[-1].subject
 
 
-async def holds(session: AsyncSession, mark: HeadMark) -> bool:
-    """Whether an entry that was there once still is, and unchanged."""
-    same = (EVENTS.c.subject == mark.subject, EVENTS.c.seq == mark.seq, EVENTS.c.mac == mark.mac)
-    return (await execute(session, select(EVENTS.c.seq).where(*same))).first() is not None
+async def find_missing(session: AsyncSession, marks: Sequence[HeadMark]) -> list[HeadMark]:
+    """Those of these entries that were there once, and are not there or not the same now."""
+    places = [(mark.subject, mark.seq) for mark in marks]
+    query = select(EVENTS.c.subject, EVENTS.c.seq, EVENTS.c.mac)
+    rows = await execute(session, query.where(tuple_(EVENTS.c.subject, EVENTS.c.seq).in_(places)))
+    macs = {(row.subject, row.seq): row.mac for row in rows}
+    return [mark for mark in marks if macs.get((mark.subject, mark.seq)) != mark.mac]
 
 
 async def newest_states(session: AsyncSession, subjects: Sequence[str]) -> dict[str, str]:
