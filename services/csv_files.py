@@ -180,6 +180,14 @@ def parse_day(text: str) -> date | None:
         return None
 
 
+def parse_checkbox(text: str, field: str) -> bool:
+    """Whether a checkbox is on; blank is off. Raises Invalid naming the field."""
+    on = parse_truth(text) if text else False
+    if on is None:
+        raise Invalid.field(field, f"{text[:40]!r} is neither true nor false")
+    return on
+
+
 def repair_float(number: Decimal) -> Decimal:
     """A float as a person typed it, to twelve significant digits: 33.449999999999996 is 33.45."""
     return Decimal(plain_number(Decimal(f"{number:.12g}")))

@@ -65,25 +65,22 @@ class _File:
     def __init__(self, file: Path, types: Mapping[str, FieldType | None]) -> None:
         self._file, self._types = file, types
         self.name = file.name
-        self._numbers = [name for name, type in types.items() if type is FieldType.NUMBER]
-        cells = ((name, row[name]) for _, row in self.rows() for name in self._numbers if row.get(name))
-        self._locale = locale_of_cells(file.name, self._separator(), cells)
+        numbers = [name for name, type in types.items() if type is FieldType.NUMBER]
+        with self._open() as (separator, rows):
+            cells = ((name, row[name]) for _, row in rows for name in numbers if row.get(name))
+            self._locale = locale_of_cells(file.name, separator, cells)
 
     def rows(self) -> Iterator[tuple[int, Row]]:
         with self._open() as (_, rows):
             yield from rows
 
-    def _separator(self) -> str:
-        with self._open() as (separator, _):
-            return separator
-
     @contextmanager
     def _open(self) -> Iterator[tuple[str, Iterator[tuple[int, Row]]]]:
         with self._file.open(encoding="utf-8-sig", newline="") as stream:
             try:
-                yield open_csv(self._file.name, stream, (*COLUMNS, *self._types))
+                yield open_csv(self.name, stream, (*COLUMNS, *self._types))
             except UnicodeDecodeError:
-                raise Invalid.field(self._file.name, "is not UTF-8 text; export it as CSV in UTF-8") from None
+                raise Invalid.field(self.name, "is not UTF-8 text; export it as CSV in UTF-8") from None
 
     def typed(self, n: int, row: Row) -> dict[str, Testable]:
         return {name: self._cell(n, name, text) for name, text in row.items()}
@@ -95,11 +92,11 @@ class _File:
         if type is FieldType.NUMBER:
             number = parse_number(text.removesuffix("%") if name.endswith(PERCENT) else text, self._locale)
             if number is None:
-                raise Invalid.field(f"{self._file.name} line {n} {name}", f"{text[:40]!r} is not a number")
+                raise Invalid.field(f"{self.name} line {n} {name}", f"{text[:40]!r} is not a number")
             return number
         if type is FieldType.DATE:
             if (day := parse_day(text)) is None:
-                raise Invalid.field(f"{self._file.name} line {n} {name}", f"{text[:40]!r} is not a date")
+                raise Invalid.field(f"{self.name} line {n} {name}", f"{text[:40]!r} is not a date")
             return day
         if type is FieldType.TEXTS:
             return tuple(text.split(";"))

@@ -24,6 +24,7 @@ from services.csv_files import (
     Row,
     Table,
     number_locale,
+    parse_checkbox,
     parse_day,
     parse_number,
     parse_truth,
@@ -124,9 +125,10 @@ class _Reader:
 
     def day(self, file: str, row: Row, field: str) -> date | None:
         text = row.get(field, "")
-        if text and parse_day(text) is None:
+        day = parse_day(text)
+        if text and day is None:
             self.remark(file, row, field, f"{text[:40]!r} is not a date and was left out", "not_mapped")
-        return parse_day(text)
+        return day
 
     def product(self, row: Row) -> Product:
         taken = ("Name", "ProductCode", "Family", "IsActive", "Id", "Guid")
@@ -286,11 +288,7 @@ class _Reader:
         """In the order of their numbers; optional lines are offered, and not part of the sum. Raises Invalid."""
         kept = []
         for place, row in enumerate(rows):
-            optional = row.get("SBQQ__Optional__c", "")
-            if optional and parse_truth(optional) is None:
-                where = f"{LINES} {id_of(row)} SBQQ__Optional__c"
-                raise Invalid.field(where, f"{optional[:40]!r} is neither true nor false")
-            if parse_truth(optional):
+            if parse_checkbox(row.get("SBQQ__Optional__c", ""), f"{LINES} {id_of(row)} SBQQ__Optional__c"):
                 what = "it is optional: offered beside the quote, and not part of it"
                 self.remark(LINES, row, "SBQQ__Optional__c", what, "not_mapped")
                 continue

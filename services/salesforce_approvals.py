@@ -18,7 +18,7 @@ from domain.approvals.policy import Policy, Rule, Variable
 from domain.approvals.subject import KNOWN_FIELDS, FieldType
 from domain.errors import Invalid
 from domain.values import Value
-from services.csv_files import Locale, Row, number_locale, parse_day, parse_number, parse_truth
+from services.csv_files import Locale, Row, number_locale, parse_checkbox, parse_day, parse_number, parse_truth
 from services.salesforce import Remark, id_of, table_of
 
 T = TypeVar("T", bound=Value)
@@ -126,13 +126,8 @@ class _Reader:
             except Invalid as error:
                 self._refuse(RULES, row, error)
         for row in self.tracked:
-            self.remark(
-                TRACKED,
-                row,
-                "",
-                "tracked fields are not mapped: mark the conditions that matter as smart",
-                "not_mapped",
-            )
+            what = "tracked fields are not mapped: mark the conditions that matter as smart"
+            self.remark(TRACKED, row, "", what, "not_mapped")
         known = {id_of(row) for row in self.rules}
         for row in self.conditions:
             if field(row, "ApprovalRule") not in known:
@@ -167,11 +162,7 @@ class _Reader:
 
     def _flag(self, file: str, row: Row, name: str) -> bool:
         """A checkbox; blank is off."""
-        text = field(row, name)
-        flag = parse_truth(text) if text else False
-        if flag is None:
-            raise Invalid.field(f"{file} {id_of(row)} {name}", f"{text[:40]!r} is neither true nor false")
-        return flag
+        return parse_checkbox(field(row, name), f"{file} {id_of(row)} {name}")
 
     def _rule(self, row: Row, kind: str, taken: set[str]) -> dict[str, Any]:
         logic = self._logic(row)
@@ -306,13 +297,8 @@ class _Reader:
             sums = [self.by_id.get(field(row, which)) for which in ("ListVariable", "NetVariable")]
             columns = [field(s, "AggregateField") if s and not field(s, "FilterField") else "" for s in sums]
             if not all(columns):
-                self.remark(
-                    VARIABLES,
-                    row,
-                    "Type",
-                    "a discount between filtered or combined variables is not mapped",
-                    "not_mapped",
-                )
+                what = "a discount between filtered or combined variables is not mapped"
+                self.remark(VARIABLES, row, "Type", what, "not_mapped")
                 return None
             return {"name": name, "aggregate": "discount", "list": _column(columns[0]), "net": _column(columns[1])}
         found: dict[str, Any] = {"name": name, "aggregate": field(row, "AggregateFunction").lower() or "count"}
@@ -334,9 +320,10 @@ class _Reader:
 
     def _day(self, row: Row, name: str) -> date | None:
         text = field(row, name)
-        if text and parse_day(text) is None:
+        day = parse_day(text)
+        if text and day is None:
             raise Invalid.field(f"{id_of(row)} {name}", f"{text[:40]!r} is not a date")
-        return parse_day(text)
+        return day
 
 
 def _validated(model: type[T], data: dict[str, Any]) -> T:
