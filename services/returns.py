@@ -27,7 +27,7 @@ async def _check_day(session: AsyncSession, order: Order, on: date, now: datetim
     """Goods come back after they were delivered, and tomorrow at the latest. Raises Invalid."""
     today = order.day_at(now)
     delivered = [f.on for f in await facts.of_orders(session, [order.id]) if f.kind is Kind.DELIVERED]
-    if today and on > today + timedelta(days=1):
+    if on > today + timedelta(days=1):
         raise Invalid.field("on", "is a day to come")
     if delivered and on < min(delivered):
         raise Invalid.field("on", f"is before the first delivery, on {min(delivered)}")

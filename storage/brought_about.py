@@ -38,7 +38,6 @@ async def by_order(session: AsyncSession, was: Order, now: Order, at: datetime, 
         assert stored is not None
         terms = {line.id: terms_of(line, stored.quote) for line in stored.quote.lines}
     today = now.day_at(at)
-    assert today is not None
     original = await paid_order(session, now)
     found = happened(was, now, terms, await customer_of(session, now.id), today, at, original)
     await _check_serials(session, now, found)
@@ -100,7 +99,6 @@ async def coterminate(session: AsyncSession, order: Order, at: datetime) -> Orde
     stored = await quotes.load(session, order.quote)
     first = order.day_at(at)
     assert stored is not None
-    assert first is not None
     terms = {line.id: terms_of(line, stored.quote) for line in stored.quote.lines}
     known = subscriptions(await facts.of_customer(session, await customer_of(session, order.id)))
     running = [one for one in known if one.ends and one.ends > first and one.recurring]
@@ -116,7 +114,6 @@ async def ways_to_end(session: AsyncSession, order: Order, at: datetime) -> dict
     terms = {line.id: terms_of(line, stored.quote) for line in stored.quote.lines}
     customer = await customer_of(session, order.id)
     first = order.day_at(order.starts_at or at)
-    assert first is not None
     found = [fact for fact in happened(order, ready, terms, customer, first, at) if fact.kind is Kind.ORDERED]
     known = await facts.of_customer(session, customer)
     running, agreed = subscriptions(known), terms_by_line(known)
@@ -137,7 +134,6 @@ async def by_return(session: AsyncSession, was: Return, now: Return, at: datetim
     order = await orders.load(session, now.order)
     assert order is not None
     today, customer = order.day_at(at), await customer_of(session, order.id)
-    assert today is not None
     original = await paid_order(session, order)
     found = []
     for n, (name, quantity) in enumerate(now.lines.items()):

@@ -42,7 +42,6 @@ def end_subscription(order: Order, command: Command, at: Instant) -> Decided:
     if order.phase is not Phase.ACTIVE or not chosen:
         return order, refused("nothing_renews", "No subscription of it goes on from month to month.", field="line")
     today = order.day_at(at)
-    assert today is not None
     on = day_of(command.payload.get("on")) or today
     if command.payload.get("on") is not None and (day_of(command.payload["on"]) is None or on < today):
         return order, refused("invalid", "Say in `on` from which day on, not one that is over.", field="on")
