@@ -95,7 +95,7 @@ class Orders:
         async with self._office.database.reading() as session:
             stored = await self._quote(session, person, reach, id)
             planned, number = await self._planned(session, stored, way)
-        return _placed(planned, stored, number, self._office.company_zone)
+        return _new_orders(planned, stored, number, self._office.company_zone)
 
     async def place(self, caller: Caller, id: str, way: Way) -> Placed:
         """Split the quote into orders: ledger, orders and their first command are one transaction.
@@ -113,7 +113,7 @@ class Orders:
             planned, number = await self._planned(session, stored, way)
             before, now = await orders.ledger(session, id), office.clock()
             await orders.move(session, id, before, planned.ledger)
-            placed = _placed(planned, stored, number, self._office.company_zone)
+            placed = _new_orders(planned, stored, number, self._office.company_zone)
             for order in placed.orders:
                 await orders.add(session, order, stored.quote.customer.id, now)
                 await runs.enqueue_followup(session, opening(caller, order), now)
@@ -291,6 +291,6 @@ def request_of(caller: Caller, order: str, verb: str, fields: Mapping[str, Any])
     )  # fmt: skip
 
 
-def _placed(planned: Planned, stored: StoredQuote, number: int, company_zone: str) -> Placed:
+def _new_orders(planned: Planned, stored: StoredQuote, number: int, company_zone: str) -> Placed:
     made = [new_order(order, stored.quote, n, company_zone) for n, order in enumerate(planned.orders, number)]
     return Placed(orders=made, ledger=list(planned.ledger.values()))

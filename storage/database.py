@@ -97,7 +97,7 @@ class Database:
         """What is committed. Raises Unavailable."""
         with _named_errors():
             if isinstance(self._reader, AsyncEngine):
-                async with self._there(self._reader) as there:
+                async with self._server_session(self._reader) as there:
                     yield there
             else:
                 with self._reader.connect() as here:
@@ -108,16 +108,16 @@ class Database:
         """One transaction: committed at the end of the block, or nothing of it. Raises Clash, Unavailable."""
         with _named_errors():
             if isinstance(self._writer, AsyncEngine):
-                async with self._there(self._writer) as there:
+                async with self._server_session(self._writer) as there:
                     yield there
                     await there.commit()
             else:
-                async with self._here() as ours:
+                async with self._file_session() as ours:
                     yield ours
                     await ours.commit()
 
     @asynccontextmanager
-    async def _there(self, engine: AsyncEngine) -> AsyncIterator["SessionThere"]:
+    async def _server_session(self, engine: AsyncEngine) -> AsyncIterator["SessionThere"]:
         if time.monotonic() < self._away_until:
             raise Unavailable
         try:
@@ -141,7 +141,7 @@ class Database:
             self._away_until = time.monotonic() + AWAY_FOR
 
     @asynccontextmanager
-    async def _here(self) -> AsyncIterator["SessionHere"]:
+    async def _file_session(self) -> AsyncIterator["SessionHere"]:
         assert isinstance(self._writer, Engine)
         try:
             async with asyncio.timeout(self._seconds or LOCK_SECONDS):

@@ -127,7 +127,7 @@ def _line(line: Line, old: Line | None, ledger: Mapping[str, LineLedger], unit: 
     if free or (more == 0 and not ended):
         return line.model_copy(update={"unpriced": False})
     if line.kept.quantity > (old.kept.quantity if old else ZERO) and more > 0:
-        return _price_kept(line, before, more, unit)
+        return _with_kept_price(line, before, more, unit)
     if more > 0:
         (added,) = ledger[line.line].divided([more], unit)
         return line.model_copy(update={"share": before.plus(added), "unpriced": False})
@@ -136,7 +136,7 @@ def _line(line: Line, old: Line | None, ledger: Mapping[str, LineLedger], unit: 
     return line.model_copy(update={"share": kept, "cancelled": cancelled, "unpriced": False})
 
 
-def _price_kept(line: Line, before: Share, more: Decimal, unit: Decimal) -> Line:
+def _with_kept_price(line: Line, before: Share, more: Decimal, unit: Decimal) -> Line:
     """What is kept beyond the order costs what a piece of the order does, rounded once."""
     net, full = (
         (amount * more / before.quantity / unit).to_integral_value(ROUND_HALF_UP) * unit

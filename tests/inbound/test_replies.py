@@ -269,13 +269,13 @@ async def test_one_reply_decides_everything_its_letter_asks_though_one_decision_
         "kind: quote\nchains: [{name: one}, {name: two}]\nrules:\n"
         "- {name: first, ask: {user: dora}, chain: one}\n- {name: second, ask: {user: dora}, chain: two}\n"
     )
-    await submitted_again(post, "Q-2")
+    await submit_again(post, "Q-2")
     assert await post.reply("approved") == "decided"
     assert await post.answers() == []
     assert (await post.api.call("rita", "GET", "/v1/quotes/Q-2")).json()["status"] == "approved"
 
 
-async def submitted_again(post: Post, id: str) -> None:
+async def submit_again(post: Post, id: str) -> None:
     post.api.bench.clock.forward(minutes=1)
     body = {**BODY, "id": id}
     assert (await post.api.call("rita", "PUT", f"/v1/quotes/{id}", json=body)).status_code == 201
@@ -414,7 +414,7 @@ async def test_a_letter_formats_for_its_reader_and_names_only_who_decided(post: 
 async def test_a_stand_ins_letter_says_for_whom_and_a_hand_over_by_whom_and_why(post: Post) -> None:
     away = {"delegate": "omar", "first": "2026-03-02", "last": "2026-03-06"}
     await post.api.call("dora", "POST", "/v1/delegations", json=away)
-    await submitted_again(post, "Q-2")
+    await submit_again(post, "Q-2")
     letter = await letter_of(post, await post.message("omar"))
     assert "You decide this for Dóra Einarsdóttir, who is away." in letter.text
     (item,) = [

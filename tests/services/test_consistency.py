@@ -148,14 +148,14 @@ async def test_the_number_of_statements_does_not_grow_with_the_runs_of_a_page(ap
         await differences(api.bench)
     few = len(asked)
     for n in range(3, 9):
-        await submitted_again(api, f"Q-{n}")
+        await submit_again(api, f"Q-{n}")
     await api.bench.house.path.settle()
     with queries(api) as asked:
         await differences(api.bench)
     assert len(asked) - few <= 2 * 6 + 2, "two for each round: its approvals and its seats"
 
 
-async def submitted_again(api: Api, id: str) -> None:
+async def submit_again(api: Api, id: str) -> None:
     body = {**(await api.call("rita", "GET", "/v1/quotes/Q-2")).json()["quote"], "id": id}
     assert (await api.call("rita", "PUT", f"/v1/quotes/{id}", json=body)).status_code == 201
     assert (await api.call("rita", "POST", f"/v1/quotes/{id}/submit")).status_code == 200
