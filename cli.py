@@ -28,11 +28,12 @@ from cli_parts import start_part, stop_part
 from composition import House, build
 from domain.approvals.compare import Backtest, differences, effect
 from domain.approvals.evaluation import evaluate
-from domain.approvals.exchange import invalid_fields, read_policy, write_policy
+from domain.approvals.exchange import read_policy, write_policy
 from domain.approvals.policy import Policy
 from domain.audit import ChainCheck
 from domain.errors import Refusal, Unavailable
 from domain.people import Person, Role
+from domain.problems import invalid_fields
 from services.importing import ImportReport, Imports
 from services.records import records, spreadsheet_safe
 from services.salesforce import Remark

@@ -8,6 +8,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.problems import of_refusal
 from domain.errors import TooLarge, TooMany
+from domain.sentences import Sentence
 from domain.values import counted
 
 MAX_BODY = 4 * 1024 * 1024
@@ -24,7 +25,7 @@ class BodyLimit:
             await self._app(scope, receive, send)
             return
         announced = counted(Headers(scope=scope).get("content-length", "0"))
-        too_large = TooLarge(f"body: larger than {MAX_BODY // 1024 // 1024} MiB", limit=MAX_BODY)
+        too_large = TooLarge(Sentence("body: larger than {most} MiB", most=MAX_BODY // 1024 // 1024), limit=MAX_BODY)
         if announced is None or announced > MAX_BODY:
             await of_refusal(too_large)(scope, receive, send)
             return

@@ -11,7 +11,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict
 from starlette.exceptions import HTTPException
 
-from domain import errors
+from domain import errors, problems
 from domain.runs import Outcome
 
 log = structlog.get_logger()
@@ -82,11 +82,7 @@ def of_outcome(outcome: Outcome, command: str) -> JSONResponse:
 
 def invalid_request(error: RequestValidationError) -> errors.Invalid:
     """What the framework could not read, by field."""
-    found = [
-        {"field": ".".join(str(p) for p in item["loc"][1:]) or str(item["loc"][0]), "problem": item["msg"]}
-        for item in error.errors()[:50]
-    ]
-    return errors.Invalid(f"{found[0]['field']}: {found[0]['problem']}", found)
+    return problems.invalid_request(error.errors(), skip=1)  # the first step is the part of the request
 
 
 def of_unreadable(error: RequestValidationError) -> JSONResponse:

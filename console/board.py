@@ -13,12 +13,14 @@ from pydantic import TypeAdapter, ValidationError
 from api.requests import AHouse, PathId
 from composition import now
 from console.pages import caller
+from console.refusals import why
 from console.session import Me
 from console.view import Reader, page
-from domain.approvals.exchange import invalid_fields
 from domain.errors import Invalid, Refusal
 from domain.orders.split import Slot, Way
+from domain.problems import invalid_fields
 from domain.quotes import Place, Quote
+from domain.sentences import Sentence
 from domain.values import canonical, counted, plain_number
 from services.orders import Placed
 
@@ -98,10 +100,10 @@ async def arrange(request: Request, house: AHouse, me: Me, id: PathId) -> Respon
             return RedirectResponse(f"/quotes/{id}", 303)
         columns = await _arranged(house, me, id, form, columns, places)
     except ValidationError as error:
-        problem = invalid_fields("this cannot be ordered so", error).sentence
+        problem = why(invalid_fields("this cannot be ordered so", error), Reader(me))
         return await _board(request, house, me, id, columns, problem, waves=waves)
     except Refusal as error:
-        return await _board(request, house, me, id, columns, error.sentence, waves=waves)
+        return await _board(request, house, me, id, columns, why(error, Reader(me)), waves=waves)
     return await _board(request, house, me, id, columns, None, waves=waves)
 
 
@@ -124,7 +126,11 @@ async def _arranged(
         return columns
     placed = await house.orders.preview(me, id, WAYS.validate_python(ways[then]))
     if len(placed.orders) > MOST_COLUMNS:
-        many = f"makes {len(placed.orders)} orders, and the board shows {MOST_COLUMNS}: order it on the quote's page"
+        many = Sentence(
+            "makes {orders} orders, and the board shows {most}: order it on the quote's page",
+            orders=len(placed.orders),
+            most=MOST_COLUMNS,
+        )
         raise Invalid.field("way", many)
     read = Reader(me)
     return [_column(order.slot, {n.line: read.quantity(n.share.quantity) for n in order.lines}, places)
@@ -177,9 +183,9 @@ async def _board(
             way = _way(columns, places, Reader(me))
             placed = await house.orders.preview(me, id, way) if way.groups else None
         except ValidationError as error:
-            wrong = wrong or invalid_fields("this cannot be ordered so", error).sentence
+            wrong = wrong or why(invalid_fields("this cannot be ordered so", error), Reader(me))
         except Refusal as error:
-            wrong = wrong or error.sentence
+            wrong = wrong or why(error, Reader(me))
     after = {entry.line: entry for entry in placed.ledger} if placed else ledger
     filled = iter(placed.orders if placed else ())
     sums = [next(filled, None) if any(column.quantities.values()) else None for column in columns]

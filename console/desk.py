@@ -9,8 +9,9 @@ from fastapi.responses import RedirectResponse, Response
 from api.requests import AHouse, PathId
 from console import forms
 from console.pages import Short, caller
+from console.refusals import why
 from console.session import Me
-from console.view import page
+from console.view import Reader, page
 from domain.approvals.compare import when_in_words
 from domain.approvals.exchange import MAX_BYTES, read_policy, write_policy
 from domain.approvals.operators import Operator
@@ -18,6 +19,7 @@ from domain.approvals.policy import Aggregate, Chain, Policy, Rule, Variable
 from domain.approvals.subject import KNOWN_FIELDS, KNOWN_LINE_FIELDS
 from domain.errors import Invalid, NotFound, Refusal
 from domain.people import Person
+from domain.sentences import Sentence
 
 router = APIRouter(prefix="/policy/{kind}")
 Yaml = Annotated[str, Form(max_length=MAX_BYTES)]
@@ -90,7 +92,7 @@ async def act(
             await house.policies.publish(caller(me, key), kind)
     except Refusal as error:
         typed = None if then in ("anew", "publish") else forms.typed_settings(await request.form())
-        return await _desk(request, house, me, kind, error.sentence, typed)
+        return await _desk(request, house, me, kind, why(error, Reader(me)), typed)
     return RedirectResponse(f"/policy/{kind}", 303)
 
 
@@ -131,7 +133,7 @@ async def _checked(house: Any, kind: str, yaml: str) -> dict[str, Any]:
 def _read(kind: str, yaml: str) -> Policy:
     policy = read_policy(yaml)
     if policy.kind != kind:
-        raise Invalid.field("kind", f"must be {kind!r} here")
+        raise Invalid.field("kind", "must be {kind!r} here", kind=kind)
     return policy
 
 
@@ -151,7 +153,7 @@ async def save_text(
     try:
         await house.policies.put_draft(caller(me, key), _read(kind, yaml), revision or None)
     except Refusal as error:
-        return await _text(request, house, me, kind, yaml, revision, error.sentence)
+        return await _text(request, house, me, kind, yaml, revision, why(error, Reader(me)))
     return RedirectResponse(f"/policy/{kind}/effect" if then == "effect" else f"/policy/{kind}", 303)
 
 
@@ -175,7 +177,7 @@ async def part(request: Request, house: AHouse, me: Me, kind: PathId, place: str
     policy, _ = await _draft(house, me, kind)
     found = next((p for p in getattr(policy, _place(place)) if p.name == name), None)
     if found is None:
-        raise NotFound(f"The draft has no {place[:-1]} {name!r}.")
+        raise NotFound(Sentence("The draft has no {place} {name!r}.", place=place[:-1], name=name))
     return await _form(request, house, me, kind, place, name, forms.shape_of(found, kind))
 
 
@@ -219,7 +221,7 @@ async def save_part(
             return RedirectResponse(f"/policy/{kind}", 303)
         made = forms.read(place, shape, policy)
         if made.name != was and any(known.name == made.name for known in getattr(policy, place)):
-            raise Invalid.field("name", f"{made.name} is there already")
+            raise Invalid.field("name", "{name} is there already", name=made.name)
         changed = policy.with_part(place, was or None, made)
         if then == "check":
             found = _about(place, made.name, await _found(house, changed))

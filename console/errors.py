@@ -7,9 +7,10 @@ from starlette.exceptions import HTTPException
 
 from api import problems
 from api.problems import STATUS
-from console.resume import ask_to_sign_in, form_fields, form_page, previous_page, problems_of
+from console.refusals import problems_of, why
+from console.resume import ask_to_sign_in, form_fields, form_page, previous_page
 from console.session import find_visitor
-from console.view import Reader, page
+from console.view import Reader, browser_language, page
 from domain.errors import Invalid, NotFound, NotSignedIn, Refusal, Unavailable, Unresolved
 from domain.people import Person
 
@@ -57,7 +58,7 @@ async def _page_of(request: Request, error: Refusal, status: int | None = None) 
     if me and request.method == "POST" and isinstance(error, Invalid | Unresolved):
         fields = await form_fields(request)
         return form_page(request, me, request.url.path, fields, problems_of(error, Reader(me)), status=status)
-    sentence = Reader(me).say(error.sentence)
+    sentence = why(error, Reader(me, browser_language(request)))
     answer = page(request, "error.html", me, status_code=status, sentence=sentence, back=previous_page(request))
     answer.headers.update(problems.retry_after(error.facts))
     return answer

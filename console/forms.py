@@ -11,11 +11,11 @@ from typing import Any
 from pydantic import ValidationError
 from starlette.datastructures import FormData
 
-from domain.approvals.exchange import invalid_fields
 from domain.approvals.operators import LISTINGS, UNARY
 from domain.approvals.policy import Aggregate, Chain, Condition, Filter, Policy, Rule, Variable, Who
 from domain.approvals.subject import KNOWN_FIELDS, KNOWN_LINE_FIELDS, FieldType
 from domain.errors import Invalid
+from domain.problems import invalid_fields
 from domain.values import Testable, counted, plain_number
 
 Shape = dict[str, Any]

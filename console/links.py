@@ -7,11 +7,13 @@ from fastapi.responses import RedirectResponse, Response
 
 from api.requests import AHouse
 from console.pages import Short, Words
+from console.refusals import problems_of, why
 from console.session import find_visitor
-from console.view import Reader, page
+from console.view import Reader, browser_language, page
 from domain.approvals.round import ApprovalStatus
 from domain.errors import CommandIdReused, Invalid, NotSignedIn, Refusal, TooMany
 from domain.people import Person
+from domain.runs import Outcome
 from notify.links import DEVICE_SECONDS
 
 router = APIRouter()
@@ -42,14 +44,14 @@ async def decide(
     except Refusal as refusal:
         if refusal.code == "not_found":
             raise
-        return await _page(request, house, token, refusal.sentence, "bad", 422, comment)
+        return await _page(request, house, token, refusal, "bad", 422, comment)
     say = Reader(person).say
     if answer.outcome is None:
         return await _page(
             request, house, token, say("Written down. It takes effect as soon as the engine answers."), "wait", 202
         )
     if not answer.outcome.applied:
-        return await _page(request, house, token, answer.outcome.sentence, "bad", 409)
+        return await _page(request, house, token, answer.outcome, "bad", 409)
     return await _page(request, house, token, say("Decided."), "good", 200)
 
 
@@ -59,7 +61,7 @@ async def send_code(request: Request, house: AHouse, token: Token, comment: Word
     try:
         person = await house.by_link.send_code(token, await find_visitor(request, house))
     except TooMany as error:
-        return _code_page(request, token, problem=error.sentence, status=429, comment=comment)
+        return _code_page(request, token, problem=error, status=429, comment=comment)
     return _code_page(request, token, person, sent=True, comment=comment)
 
 
@@ -72,8 +74,7 @@ async def verify_code(
     try:
         device = await house.by_link.verify_code(token, code, await find_visitor(request, house))
     except Invalid as error:
-        problem = error.facts["errors"][0]["problem"]
-        return _code_page(request, token, sent=True, problem=problem, status=422, comment=comment)
+        return _code_page(request, token, sent=True, problem=error, status=422, comment=comment)
     address = f"/decide/{token}"
     response = (
         await _page(request, house, token, comment=comment, device=device)
@@ -86,19 +87,19 @@ async def verify_code(
 
 
 def _code_page(
-    request: Request, token: str, person: Person | None = None, sent: bool = False, problem: str = "",
+    request: Request, token: str, person: Person | None = None, sent: bool = False, problem: Refusal | None = None,
     status: int = 200, comment: str = "",
 ) -> Response:  # fmt: skip
     """Where a link decides only for who can show that they are whom it was sent to. A comment is kept."""
-    facts = {
-        "token": token, "sent": sent, "problem": Reader(person).say(problem) if problem else "", "comment": comment,
-    }  # fmt: skip
+    read = Reader(person, browser_language(request))
+    said = "; ".join(problems_of(problem, read).values()) if problem else ""
+    facts = {"token": token, "sent": sent, "problem": said, "comment": comment}
     return _private(page(request, "decide_code.html", None, status_code=status, reads_as=person, **facts))
 
 
 async def _page(
-    request: Request, house: Any, token: str, said: str = "", tone: str = "", status: int = 200, comment: str = "",
-    device: str | None = None,
+    request: Request, house: Any, token: str, said: str | Refusal | Outcome = "", tone: str = "", status: int = 200,
+    comment: str = "", device: str | None = None,
 ) -> Response:  # fmt: skip
     try:
         by, device = await find_visitor(request, house), device or request.cookies.get(DEVICE, "")
@@ -108,7 +109,8 @@ async def _page(
     seats = await house.approvals.holders(person)
     held = [one for one in seats if one in shown.approval.holders]
     waits = shown.approval.status is ApprovalStatus.REQUESTED and held
-    said = Reader(person).say(said) if said else ""
+    read = Reader(person)
+    said = read.say(said) if isinstance(said, str) else why(said, read)
     facts: dict[str, Any] = {
         "whose": person, "shown": shown, "said": said, "tone": tone, "open": bool(waits) and tone in ("", "bad"),
         "comment": comment, "address": f"/decide/{token}",

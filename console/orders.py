@@ -13,15 +13,16 @@ from api.backoffice import Number, document_place, drift_place
 from api.requests import AHouse, PathId, cursor_of, keys_of
 from composition import now
 from console.pages import PAGE, Short, Words, caller, said
+from console.refusals import why
 from console.session import Me
 from console.view import Reader, page
-from domain.approvals.exchange import invalid_fields
 from domain.errors import Invalid, NotFound
 from domain.orders.order import OrderStatus
 from domain.orders.payload import amounts, day_of
 from domain.orders.split import Slot, Terms, Way
 from domain.people import Person
 from domain.permissions import allows
+from domain.problems import invalid_fields
 from domain.quotes import Acceptance, Place
 from domain.values import counted, plain_number
 from services.commands import CommandReceipt
@@ -170,8 +171,8 @@ def _place(form: Mapping[str, str]) -> dict[str, Any] | None:
         return Place.model_validate(typed).model_dump(mode="json")
     except ValidationError as error:
         wrong = invalid_fields("this place cannot be read", error)
-        errors = [{**each, "field": f"to.{each['field']}"} for each in wrong.facts["errors"]]
-        raise Invalid(wrong.sentence, errors) from None
+        found = [{**each, "field": f"to.{each['field']}"} for each in wrong.facts["errors"]]
+        raise Invalid.fields(found) from None
 
 
 @router.post("/orders/{id}/return")
@@ -242,7 +243,7 @@ async def _typed(request: Request) -> dict[str, str]:
     typed = {name: str(value).replace("\r\n", "\n") for name, value in (await request.form()).items()}
     for name, text in typed.items():
         if len(text) > LONGEST_TEXT:
-            raise Invalid.field(name[:200], f"is longer than {LONGEST_TEXT} characters")
+            raise Invalid.field(name[:200], "is longer than {max_length} characters", max_length=LONGEST_TEXT)
     return typed
 
 
@@ -252,9 +253,9 @@ def _answered(request: Request, me: Person, answer: CommandReceipt, back: str) -
         return said(request, me, waits, "wait", back, 202)
     if answer.outcome.code == Invalid.code:
         field = str(answer.outcome.facts.get("field", ""))
-        raise Invalid(answer.outcome.sentence, [{"field": field, "problem": answer.outcome.sentence}])
+        raise Invalid.field(field, answer.outcome.reason)
     if not answer.outcome.applied:
-        return said(request, me, answer.outcome.sentence, "bad", back, 409)
+        return said(request, me, why(answer.outcome, Reader(me)), "bad", back, 409)
     return RedirectResponse(back, 303)
 
 

@@ -13,9 +13,10 @@ from api.approvals import inbox_place
 from api.requests import AHouse, PathId, cursor_of, keys_of
 from composition import now
 from console import draw
-from console.resume import fields_to_send, form_fields, form_page, problems_of, refusal_in_words
+from console.refusals import problems_of, why
+from console.resume import fields_to_send, form_fields, form_page
 from console.session import COOKIE, Me
-from console.view import Reader, is_htmx, page
+from console.view import Reader, browser_language, is_htmx, page
 from domain.approvals.round import Approval, Round
 from domain.errors import CommandIdReused, Invalid, NotFound, NotSignedIn, Refusal, Stale
 from domain.people import Person, Role
@@ -61,8 +62,9 @@ async def sign_in(
     try:
         token, person = await house.access.sign_in(user, password)
     except NotSignedIn as error:
+        problem = why(error, Reader(None, browser_language(request)))
         facts: dict[str, Any] = {
-            "next": next, "problem": error.sentence, "user": user, "kept": kept, "send": send, "back": back,
+            "next": next, "problem": problem, "user": user, "kept": kept, "send": send, "back": back,
         }  # fmt: skip
         return page(request, "sign_in.html", None, status_code=401, **facts)
     address = _own(next)
@@ -153,8 +155,7 @@ def _answered(request: Request, me: Person, answer: CommandReceipt, verb: str, b
     if answer.outcome is None:
         return said(request, me, say("Written down. It takes effect as soon as the engine answers."), "wait", back, 202)
     if not answer.outcome.applied:
-        why = refusal_in_words(answer.outcome.code, answer.outcome.sentence, Reader(me).language)
-        return said(request, me, why, "bad", back, 409)
+        return said(request, me, why(answer.outcome, Reader(me)), "bad", back, 409)
     return said(request, me, done[verb], "good", back, 200)
 
 
@@ -196,7 +197,8 @@ async def go_away(
         days = _day("first", first), _day("last", last) if last else None
         await house.delegations.give(caller(me, key), me.id, delegate, days[0], days[1], (), note)
     except Refusal as error:
-        return await _away(request, house, me, error.sentence, delegate=delegate, first=first, last=last, note=note)
+        problem = why(error, Reader(me))
+        return await _away(request, house, me, problem, delegate=delegate, first=first, last=last, note=note)
     return RedirectResponse("/away", 303)
 
 
@@ -240,7 +242,7 @@ async def _quote_page(
         try:
             preview = await house.quotes.preview(me, id, {})
         except Refusal as error:
-            unplannable = error.sentence
+            unplannable = why(error, Reader(me))
     seats = set(await house.approvals.holders(me))
     mine = _decidable(rounds[0][0], seats, me) if rounds else []
     facts: dict[str, Any] = {
@@ -356,8 +358,7 @@ async def _quote_act(request: Request, me: Person, verb: str, id: PathId, act: A
     except (Stale, Invalid):
         raise
     except Refusal as error:
-        why = refusal_in_words(error.code, error.sentence, Reader(me).language)
-        return said(request, me, why, "bad", back, 409)
+        return said(request, me, why(error, Reader(me)), "bad", back, 409)
     return _answered(request, me, answer, verb, back)
 
 

@@ -7,8 +7,9 @@ from fastapi.responses import RedirectResponse, Response
 
 from api.requests import AHouse, PathId
 from console.pages import Short, caller
+from console.refusals import why
 from console.session import Me
-from console.view import page
+from console.view import Reader, page
 from domain.errors import Invalid, NotFound
 from domain.people import Person, Role
 
@@ -26,7 +27,7 @@ async def replacements(
         try:
             places = await house.replacements.preview(me, old, new)
         except Invalid as error:
-            problem = error.sentence
+            problem = why(error, Reader(me))
     return await _replacements(request, house, me, old, new, places, problem)
 
 
@@ -51,7 +52,7 @@ async def replace(
     try:
         await house.replacements.start(caller(me, key), old, new)
     except Invalid as error:
-        return await _replacements(request, house, me, old, new, None, error.sentence)
+        return await _replacements(request, house, me, old, new, None, why(error, Reader(me)))
     return RedirectResponse("/replacements", 303)
 
 

@@ -9,11 +9,10 @@ from urllib.parse import quote, urlsplit
 from fastapi import Request
 from fastapi.responses import RedirectResponse, Response
 
+from console.refusals import label_of, named
 from console.view import Reader, is_htmx, page
-from domain.errors import Refusal
 from domain.orders.payload import day_of
 from domain.people import Person
-from texts import translator
 
 KEPT = "kept."
 """Before the names of the fields of a form that waits for its sender to sign in."""
@@ -21,15 +20,6 @@ Fields = list[tuple[str, str]]
 """In the order in which they were sent; a name may come more than once."""
 LONG = ("comment", "text", "reason", "note")
 DAYS = ("on", "first", "last", "effective", "promised", "expected")
-LABELS = {
-    "comment": "Comment", "text": "Comment", "reason": "Why", "note": "Note", "on": "On", "first": "First day",
-    "last": "Last day", "effective": "From a day on; blank: now", "promised": "Promised", "expected": "Expected",
-    "waves": "Waves", "po_number": "Their order number", "document": "Document", "contact": "Contact",
-    "month": "Month", "reference": "Your number for it", "to.name": "Name", "to.street": "Street", "to.city": "City",
-    "to.country": "Country", "to.time_zone": "Time zone",
-}  # fmt: skip
-"""What people type, by field. What they choose, and what the page itself sends, is kept and not shown."""
-MAX_PROBLEMS = 20
 
 
 async def form_fields(request: Request) -> Fields:
@@ -87,22 +77,16 @@ def form_page(
 ) -> Response:  # fmt: skip
     """A form as it was filled in, to be sent again: after signing in, or with what is wrong with each field."""
     read = Reader(me)
-    typed = [_typed_field(read, name, value, problems) for name, value in fields if _label(read, name)]
-    named = {field.problem for field in typed}
+    typed = [_typed_field(read, name, value, problems) for name, value in fields if label_of(name, read)]
+    shown = {field.problem for field in typed}
     back = dict(fields).get("back") or back or previous_page(request)
     facts: dict[str, Any] = {
         "action": action, "back": back if back.startswith("/") and not back.startswith("//") else "/",
-        "hidden": [(name, value) for name, value in fields if not _label(read, name)], "typed": typed,
-        "problems": [problem for problem in problems.values() if problem not in named], "act": read.say(act_of(action)),
-        "signed_out": not problems,
+        "hidden": [(name, value) for name, value in fields if not label_of(name, read)], "typed": typed,
+        "problems": [named(field, problem, read) for field, problem in problems.items() if problem not in shown],
+        "act": read.say(act_of(action)), "signed_out": not problems,
     }  # fmt: skip
     return page(request, "resume.html", me, status_code=status, **facts)
-
-
-def _label(read: Reader, name: str) -> str:
-    if name.startswith("line."):
-        return read.say("Line {line}", line=name.removeprefix("line."))
-    return read.say(LABELS[name]) if name in LABELS else ""
 
 
 def _typed_field(read: Reader, name: str, value: str, problems: Mapping[str, str]) -> TypedField:
@@ -113,15 +97,7 @@ def _typed_field(read: Reader, name: str, value: str, problems: Mapping[str, str
         kind = "date"
     key = name.replace("line.", "lines.", 1) if name.startswith("line.") else name
     problem = next((text for field, text in problems.items() if field == key or field.endswith(f".{key}")), "")
-    return TypedField(name, _label(read, name), value, kind, problem)
-
-
-def problems_of(error: Refusal, read: Reader) -> dict[str, str]:
-    """What is wrong with which field, in the reader's language; `""` where it is no field."""
-    if error.code in REFUSALS:
-        return {"": refusal_in_words(error.code, error.sentence, read.language)}
-    found = error.facts.get("errors") or [{"field": "", "problem": error.sentence}]
-    return {one["field"]: read.say(one["problem"]) for one in found[:MAX_PROBLEMS]}
+    return TypedField(name, label_of(name, read), value, kind, problem)
 
 
 def act_of(action: str) -> str:
@@ -133,27 +109,3 @@ ACTS = {
     "approve": "Approve", "reject": "Reject", "delegate": "Hand over", "consult": "Ask for advice",
     "add_approver": "Add an approver", "submit": "Submit for approval", "recall": "Take back", "take_back": "Take back",
 }  # fmt: skip
-
-
-def refusal_in_words(code: str, sentence: str, language: str) -> str:
-    """Why something was refused, in the reader's language."""
-    say = translator(language)
-    return say(REFUSALS[code]) if code in REFUSALS else say(sentence)
-
-
-REFUSALS = {
-    "already_decided": "This is decided already. Open the quote to see who decided, and how.",
-    "round_closed": "This round has ended already. Open the quote to see how.",
-    "stale_version": "What you saw is not what is in approval now. Open the quote again.",
-    "own_submission": "You submitted, own or edited this, so somebody else must decide it.",
-    "not_an_approver": "This approval is not yours to decide.",
-    "not_your_turn": "An earlier step must be decided first.",
-    "comment_required": "Say why: a comment is required.",
-    "already_voted": "You voted on this already, and everybody votes once.",
-    "already_an_approver": "This person is asked already.",
-    "already_consulted": "This person was asked already, and has not answered yet.",
-    "built_on": "Something that came after it is decided already, so it cannot be taken back.",
-    "idempotency_key_reused": "This form was sent already. Open the page again.",
-    "not_yours": "Only who added an approver, or an approvals admin, can remove them.",
-    "rejected_before": "They rejected it: only they, or an approvals admin, can lift that.",
-}

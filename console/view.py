@@ -23,7 +23,7 @@ from domain.orders.order import Order
 from domain.people import Person, Role
 from domain.permissions import Reach, allows, reaches
 from domain.values import plain_number
-from texts import locale_of, translator
+from texts import LANGUAGES, locale_of, translator
 
 environment = Environment(
     loader=FileSystemLoader(Path(__file__).parent / "templates"),
@@ -45,13 +45,14 @@ environment.globals.update(
 
 TYPED = re.compile(r"[0-9][0-9.,' ]{0,40}")
 MOST_DECIMALS = 12
+LONGEST_HEADER = 200
 
 
 class Reader:
-    """Formats for one person: their language and their clock."""
+    """Formats for one person: their language and their clock. `language` is for whom nobody knows yet."""
 
-    def __init__(self, person: Person | None) -> None:
-        language = person.language.value if person else "en"
+    def __init__(self, person: Person | None, language: str = "en") -> None:
+        language = person.language.value if person else language
         self.language, self.locale = language, locale_of(language)
         self.say = translator(language)
         try:
@@ -77,9 +78,8 @@ class Reader:
             number = None
         if number is None or -int(number.as_tuple().exponent) > MOST_DECIMALS:
             example = format_decimal(Decimal("1234.5"), locale=self.locale)
-            raise Invalid.field(
-                field, self.say("{typed} is no quantity here; write it like {example}", typed=text, example=example)
-            )
+            what = "{typed} is no quantity here; write it like {example}"
+            raise Invalid.field(field, what, typed=text, example=example)
         return number
 
     @property
@@ -146,9 +146,19 @@ def page(
     reads_as: Person | None = None, **facts: Any,
 ) -> HTMLResponse:  # fmt: skip
     """A page, or a piece of one, for one reader; `reads_as` when they are known and not signed in."""
-    read = Reader(person or reads_as)
+    read = Reader(person or reads_as, browser_language(request))
     context = {"request": request, "me": person, "read": read, "_": read.say, **facts}
     return HTMLResponse(environment.get_template(template).render(context), status_code)
+
+
+def browser_language(request: Request) -> str:
+    """The first of the languages that the browser asks for and that we have."""
+    for tag in request.headers.get("accept-language", "")[:LONGEST_HEADER].split(","):
+        asked = tag.partition(";")[0].strip().partition("-")[0].lower()
+        for language in LANGUAGES:
+            if language.partition("-")[0] == asked:
+                return language
+    return "en"
 
 
 def is_htmx(request: Request) -> bool:

@@ -10,6 +10,7 @@ import holidays
 from pydantic import Field, model_validator
 
 from domain.delegation import zone_of
+from domain.sentences import Sentence
 from domain.values import Value, Word
 
 FURTHEST_DAYS = 3_700
@@ -34,7 +35,8 @@ class Calendar(Value):
         try:
             public_holidays(self.country, self.region, 2026)
         except NotImplementedError:
-            raise ValueError(f"{self.country} {self.region}".strip() + " has no public holidays that we know") from None
+            place = f"{self.country} {self.region}".strip()
+            raise ValueError(Sentence("{place} has no public holidays that we know", place=place)) from None
         return self
 
     def works_on(self, day: date) -> bool:

@@ -2,6 +2,13 @@
 
 from typing import Any, ClassVar
 
+from domain.sentences import Sentence
+
+
+def problem(field: str, what: str, /, **words: Any) -> dict[str, str]:
+    """What is wrong with a field. `words` fill the sentence."""
+    return {"field": field, "problem": Sentence(what, **words) if words else what}
+
 
 class Refusal(Exception):
     """A request that changes nothing, and why. `code` names the reason; the front doors map it to their own words."""
@@ -35,15 +42,21 @@ class Invalid(Refusal):
         super().__init__(sentence, errors=errors or [], **facts)
 
     @classmethod
-    def field(cls, field: str, problem: str) -> "Invalid":
-        return cls(f"{field}: {problem}", [{"field": field, "problem": problem}])
+    def field(cls, field: str, what: str, /, **words: Any) -> "Invalid":
+        return cls.fields([problem(field, what, **words)])
+
+    @classmethod
+    def fields(cls, errors: list[dict[str, str]], about: str = "", **facts: Any) -> "Invalid":
+        """Of several fields, the sentence names the first; `about` says what they belong to."""
+        named = [about, *errors[0].values()] if about else errors[0].values()
+        return cls(": ".join(named), errors, **facts)
 
 
 class CommandIdReused(Refusal):
     code = "idempotency_key_reused"
 
     def __init__(self) -> None:
-        super().__init__("This Idempotency-Key was used before for another request. Use a new one.")
+        super().__init__("This was sent before with other content. Use a new Idempotency-Key, or open the page again.")
 
 
 class Stale(Refusal):
@@ -79,7 +92,10 @@ class Unavailable(Refusal):
 
     code = "unavailable"
 
-    def __init__(self, sentence: str = "The database did not answer. Try again with the same Idempotency-Key.") -> None:
+    def __init__(
+        self,
+        sentence: str = "The database did not answer. Try again; with the same Idempotency-Key nothing is done twice.",
+    ) -> None:
         super().__init__(sentence, retry_after=1)
 
 

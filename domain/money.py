@@ -14,7 +14,7 @@ from domain.errors import Invalid
 def minor_digits(currency: str) -> int:
     """Decimal places of the currency's minor unit: 2 for EUR, 0 for ISK and JPY. Raises Invalid on an unknown code."""
     if currency not in known_currencies():
-        raise Invalid.field("currency", f"{currency!r} is not an ISO 4217 currency code")
+        raise Invalid.field("currency", "{currency!r} is not an ISO 4217 currency code", currency=currency)
     return get_currency_precision(currency)
 
 
@@ -55,5 +55,7 @@ class Rates:
 def converted(amount: Decimal, currency: str, rates: Mapping[str, Decimal]) -> Decimal:
     """The amount in the company's currency. Raises Invalid when no rate is known."""
     if currency not in rates:
-        raise Invalid.field("currency", f"no exchange rate is known for {currency}; ask an admin to add one")
+        raise Invalid.field(
+            "currency", "no exchange rate is known for {currency}; ask an admin to add one", currency=currency
+        )
     return amount * rates[currency]

@@ -10,7 +10,7 @@ from zoneinfo import available_timezones
 
 from pydantic import Field, model_validator
 
-from domain.errors import Invalid
+from domain.errors import Invalid, problem
 from domain.money import converted, minor_unit, rounded
 from domain.values import Amount, Custom, Id, Name, StorableText, Value, Word, digest, plain_number
 
@@ -105,7 +105,7 @@ def check_zone(place: Place | None, field: str) -> None:
 
 
 def unknown_zone(field: str, zone: str) -> Invalid:
-    return Invalid.field(field, f"{zone!r} is no time zone; one is Europe/Lisbon")
+    return Invalid.field(field, "{zone!r} is no time zone; one is Europe/Lisbon", zone=zone)
 
 
 class Acceptance(Value):
@@ -315,7 +315,7 @@ class Quote(Value):
         quantity × list price × (1 − discount) × term to less than a minor unit."""
         unit = minor_unit(self.currency)
         if self.list_total >= MAX_TOTAL or self.net_total >= MAX_TOTAL:
-            raise Invalid.field("lines", f"add up to {MAX_TOTAL:,} or more")
+            raise Invalid.field("lines", "add up to {most} or more", most=f"{MAX_TOTAL:,}")
         for n, line in enumerate(self.lines):
             check_zone(line.ship_to, f"lines[{n}].ship_to")
         problems: list[dict[str, str]] = []
@@ -325,10 +325,12 @@ class Quote(Value):
         for n, line in enumerate(self.lines):
             where = f"lines[{n}]"
             if line.id in seen:
-                problems.append(problem(f"{where}.id", f"{line.id!r} is also the id of lines[{seen[line.id]}]"))
+                problems.append(
+                    problem(f"{where}.id", "{line!r} is also the id of lines[{seen}]", line=line.id, seen=seen[line.id])
+                )
             seen.setdefault(line.id, n)
             if line.quantity % line.counted_in:
-                problems.append(problem(f"{where}.quantity", f"is no multiple of its step {line.step}"))
+                problems.append(problem(f"{where}.quantity", "is no multiple of its step {step}", step=line.step))
             if line.milestones is not None:
                 problems.extend(_milestones(line, where))
             problems.extend(_kind(line, where))
@@ -337,12 +339,12 @@ class Quote(Value):
             if not keep_source_figures:
                 problems.extend(self._contradictions(line, where, unit))
         problems.extend(
-            problem(f"lines[{n}].requires", f"there is no other line {line.requires!r} in this quote")
+            problem(f"lines[{n}].requires", "there is no other line {line!r} in this quote", line=line.requires)
             for n, line in enumerate(self.lines)
             if line.requires and (line.requires not in seen or line.requires == line.id)
         )
         if problems:
-            raise Invalid(f"the quote cannot be stored: {problems[0]['field']} {problems[0]['problem']}", problems)
+            raise Invalid.fields(problems, "the quote cannot be stored")
         return self
 
     def contradictions(self) -> list[dict[str, str]]:
@@ -356,16 +358,30 @@ class Quote(Value):
         found = []
         if line.net_price is not None and abs(line.net_price - unit_net) >= unit:
             found.append(
-                problem(f"{where}.net_price", f"{line.net_price} contradicts list price and discount ({unit_net})")
+                problem(
+                    f"{where}.net_price",
+                    "{net_price} contradicts list price and discount ({unit_net})",
+                    net_price=line.net_price,
+                    unit_net=unit_net,
+                )
             )
         if line.net_total is not None and line.net_total % unit:
-            found.append(problem(f"{where}.net_total", f"{line.net_total} is finer than {self.currency} has: {unit}"))
+            found.append(
+                problem(
+                    f"{where}.net_total",
+                    "{net_total} is finer than {currency} has: {unit}",
+                    net_total=line.net_total,
+                    currency=self.currency,
+                    unit=unit,
+                )
+            )
         elif line.net_total is not None and abs(line.net_total - expected) >= unit:
             found.append(
                 problem(
                     f"{where}.net_total",
-                    f"{line.net_total} contradicts quantity × list price × (1 − discount) × term"
-                    f" ({rounded(expected, self.currency)})",
+                    "{net_total} contradicts quantity × list price × (1 − discount) × term ({expected})",
+                    net_total=line.net_total,
+                    expected=rounded(expected, self.currency),
                 )
             )
         return found
@@ -451,11 +467,7 @@ def _milestones(line: QuoteLine, where: str) -> list[dict[str, str]]:
     if len({milestone.name for milestone in named}) != len(named):
         return [problem(f"{where}.milestones", "need a name each")]
     total = sum((milestone.percent for milestone in named), Decimal(0))
-    return [] if total == HUNDRED else [problem(f"{where}.milestones", f"make up {total} percent, not 100")]
-
-
-def problem(field: str, what: str) -> dict[str, str]:
-    return {"field": field, "problem": what}
+    return [] if total == HUNDRED else [problem(f"{where}.milestones", "make up {total} percent, not 100", total=total)]
 
 
 PERCENT_STEP = Decimal("1e-20")

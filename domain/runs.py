@@ -11,6 +11,7 @@ from typing import Any, Generic, Protocol, Self, TypeVar
 
 from pydantic import ConfigDict
 
+from domain.sentences import Sentence
 from domain.values import Instant, Value, canonical, digest, short_id
 
 
@@ -33,6 +34,14 @@ class Outcome(Value):
     code: str
     sentence: str = ""
     facts: dict[str, Any] = {}
+    template: str = ""
+    """Of a sentence in which `words` stand; it is stored, so that it can be read in every language later."""
+    words: dict[str, str] = {}
+
+    @property
+    def reason(self) -> str:
+        """The sentence as it can be translated."""
+        return Sentence(self.template, **self.words) if self.template else self.sentence
 
 
 def done(code: str, sentence: str = "", **facts: Any) -> Outcome:
@@ -40,7 +49,8 @@ def done(code: str, sentence: str = "", **facts: Any) -> Outcome:
 
 
 def refused(code: str, sentence: str, **facts: Any) -> Outcome:
-    return Outcome(applied=False, code=code, sentence=sentence, facts=facts)
+    template, words = (sentence.template, sentence.words) if isinstance(sentence, Sentence) else ("", {})
+    return Outcome(applied=False, code=code, sentence=sentence, facts=facts, template=template, words=words)
 
 
 def text_of(value: object, longest: int = 4000) -> str:

@@ -18,7 +18,7 @@ def check_address(url: str, schemes: tuple[str, ...]) -> None:
     """Raises Invalid unless the scheme is allowed and its service understands the address."""
     scheme = url.partition("://")[0].lower()
     if scheme not in schemes:
-        raise Invalid.field("url", f"must begin with one of {', '.join(schemes)}, and ://")
+        raise Invalid.field("url", "must begin with one of {schemes}, and ://", schemes=", ".join(schemes))
     room = Apprise(asset=NO_REDIRECTS)
     if len(url) > LONGEST or not room.add(url):
         raise Invalid.field("url", "is not an address that this service understands")

@@ -15,6 +15,7 @@ from pwdlib import PasswordHash
 
 from domain.errors import Invalid, NotFound, NotSignedIn
 from domain.people import Person
+from domain.sentences import Sentence
 from services.commands import Caller
 from services.office import Office
 from storage import people
@@ -91,12 +92,14 @@ class Access:
     async def set_password(self, caller: Caller, id: str, password: str) -> None:
         """Give a person a password; every token issued before ends."""
         if not SHORTEST_PASSWORD <= len(password) <= LONGEST_PASSWORD:
-            raise Invalid.field("password", f"must have {SHORTEST_PASSWORD} to {LONGEST_PASSWORD} characters")
+            raise Invalid.field(
+                "password", "must have {least} to {most} characters", least=SHORTEST_PASSWORD, most=LONGEST_PASSWORD
+            )
         hash = await asyncio.to_thread(self._hashes.hash, password)
         office = self._office
         async with office.database.writing() as session:
             if await people.load_person(session, id) is None:
-                raise NotFound(f"There is no user {id!r}.")
+                raise NotFound(Sentence("There is no user {id!r}.", id=id))
             await people.set_password(session, id, hash, office.clock())
             await office.note(session, caller, f"user:{id}", "password_set")
 
@@ -106,7 +109,7 @@ class Access:
         office = self._office
         async with office.database.writing() as session:
             if await people.load_person(session, id) is None:
-                raise NotFound(f"There is no user {id!r}.")
+                raise NotFound(Sentence("There is no user {id!r}.", id=id))
             await people.add_key(session, prefix, _hashed(secret), id, note, office.clock())
             await office.note(session, caller, f"user:{id}", "key_made", prefix=prefix, note=note)
         return f"{KEY_PREFIX}{prefix}_{secret}"
@@ -116,7 +119,7 @@ class Access:
         async with office.database.writing() as session:
             owner = await people.key_owner(session, prefix)
             if not await people.revoke_key(session, prefix, office.clock()):
-                raise NotFound(f"There is no key {prefix!r}.")
+                raise NotFound(Sentence("There is no key {prefix!r}.", prefix=prefix))
             if owner:
                 await office.note(session, caller, f"user:{owner[0]}", "key_revoked", prefix=prefix)
 

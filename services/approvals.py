@@ -13,7 +13,8 @@ from domain.errors import Invalid, NotFound, Refusal
 from domain.people import Person, Role
 from domain.permissions import Reach
 from domain.quotes import Quote
-from domain.runs import Command, Outcome
+from domain.runs import Command, Outcome, refused
+from domain.sentences import Sentence
 from domain.values import Id, Text, Value
 from services import absences
 from services.authority import authorise_decision, current_person
@@ -108,11 +109,11 @@ class Approvals:
         async with self._office.database.reading() as session:
             found = await rounds.run_of_approval(session, id)
             if found is None:
-                raise NotFound(f"There is no approval {id!r} that you can see.")
+                raise NotFound(Sentence("There is no approval {id!r} that you can see.", id=id))
             row, run = found
             stored = await quotes.load(session, row.subject_id)
             if stored is None or not await reached(session, reach, person, stored, self._office.clock()):
-                raise NotFound(f"There is no approval {id!r} that you can see.")
+                raise NotFound(Sentence("There is no approval {id!r} that you can see.", id=id))
             round, plan = Round.model_validate(run.state), Plan.model_validate(run.opening["plan"])
             approval, planned = list(explained(round, plan))[row.number]
             names = await rounds.names(session, {s.holder for a in round.approvals for s in a.seats})
@@ -167,7 +168,7 @@ class Approvals:
         try:
             answer = await act(own, decision.approval, decision.digest, decision.comment)
         except Refusal as refusal:
-            outcome = Outcome(applied=False, code=refusal.code, sentence=refusal.sentence)
+            outcome = refused(refusal.code, refusal.sentence)
             return Result(approval=decision.approval, command=None, outcome=outcome)
         return Result(approval=decision.approval, command=answer.command, outcome=answer.outcome)
 
@@ -238,21 +239,21 @@ class Approvals:
         found = await rounds.run_of_approval(session, id)
         stored = await quotes.load(session, found[0].subject_id) if found else None
         if stored is None or not await reached(session, reach, person, stored, self._office.clock()):
-            raise NotFound(f"There is no approval {id!r} that you can see.")
+            raise NotFound(Sentence("There is no approval {id!r} that you can see.", id=id))
 
     async def _fit(self, session: AsyncSession, to: str) -> None:
         person = await people.load_person(session, to)
         if person is None or not person.has(Role.APPROVER):
-            raise Invalid.field("to", f"{to!r} is not an active person with the role approver")
+            raise Invalid.field("to", "{person!r} is not an active person with the role approver", person=to)
 
     async def _fit_members(self, session: AsyncSession, group: str, barred: Sequence[str]) -> list[str]:
         directory = await people.directory(session, set(), {group})
         if group not in directory.groups:
-            raise Invalid.field("group", f"there is no group {group!r}")
+            raise Invalid.field("group", "there is no group {group!r}", group=group)
         members = [directory.active(member) for member in directory.groups[group].members]
         found = [p.id for p in members if p and p.has(Role.APPROVER) and p.id not in barred]
         if not found:
-            raise Invalid.field("group", f"nobody of group {group!r} can decide this")
+            raise Invalid.field("group", "nobody of group {group!r} can decide this", group=group)
         return found
 
     async def _ask(self, caller: Caller, verb: str, id: str, asked: str | None = None, **fields: Any) -> CommandReceipt:

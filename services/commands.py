@@ -17,6 +17,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from domain.errors import Clash, ClosedForRestore, CommandIdReused, NotFound, Refusal, Unavailable
 from domain.people import Person
 from domain.runs import Command, Outcome, is_expiry, sent_digest
+from domain.sentences import Sentence
 from domain.values import Value
 from services.apply import Applied, Applier, NewCommand
 from services.engine import Engine
@@ -126,7 +127,9 @@ class CommandPath:
         run = await lock(session, request.approval or request.run)
         if run is None:
             raise NotFound(
-                f"There is no approval {request.approval!r}." if request.approval else "There is no such run."
+                Sentence("There is no approval {approval!r}.", approval=request.approval)
+                if request.approval
+                else "There is no such run."
             )
         if run.closed_because:
             raise ClosedForRestore

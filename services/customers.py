@@ -16,6 +16,7 @@ from domain.orders.order import Order, Phase
 from domain.orders.split import Coterm
 from domain.people import Person
 from domain.permissions import allows
+from domain.sentences import Sentence
 from domain.values import Amount, Value, short_id
 from services.commands import Caller
 from services.office import Office, authorise
@@ -120,7 +121,7 @@ class Customers:
     async def _name(self, session: AsyncSession, id: str) -> str:
         name = await found(session, id)
         if name is None:
-            raise NotFound(f"There is no customer {id!r} with orders.")
+            raise NotFound(Sentence("There is no customer {id!r} with orders.", id=id))
         return name
 
     async def _revenue(self, session: AsyncSession, id: str, known_at: datetime | None) -> list[RevenueMonth]:
@@ -176,7 +177,7 @@ class Customers:
 
 async def _order(session: AsyncSession, id: str, lock: bool = False) -> Order:
     if (order := await orders.load(session, id, lock=lock)) is None:
-        raise NotFound(f"There is no order {id!r} that you can see.")
+        raise NotFound(Sentence("There is no order {id!r} that you can see.", id=id))
     return order
 
 
@@ -199,12 +200,12 @@ def _acceptances(
     }  # fmt: skip
     for line in lines or ():
         if line not in delivered:
-            raise Invalid.field(f"lines.{line}", f"nothing of it was delivered with order {order.id}")
+            raise Invalid.field(f"lines.{line}", "nothing of it was delivered with order {order}", order=order.id)
     if not delivered:
-        raise Invalid.field("lines", f"nothing was delivered with order {order.id} yet")
+        raise Invalid.field("lines", "nothing was delivered with order {order} yet", order=order.id)
     for line in lines or delivered:
         if on < delivered[line].on:
-            raise Invalid.field("on", f"is before the delivery, on {delivered[line].on}")
+            raise Invalid.field("on", "is before the first delivery, on {day}", day=delivered[line].on)
     return [
         delivered[line].model_copy(
             update={"id": short_id("f", key, line), "kind": Kind.ACCEPTED, "on": on, "at": at, "serials": (),

@@ -4,9 +4,10 @@ from datetime import date, timedelta
 
 from domain.approvals.subject import KINDS
 from domain.delegation import Delegation, circle, zone_of
-from domain.errors import CommandIdReused, Invalid, NotFound
+from domain.errors import CommandIdReused, Invalid, NotFound, problem
 from domain.people import Person, Role
 from domain.permissions import Reach
+from domain.sentences import Sentence
 from domain.values import short_id
 from services.commands import Caller
 from services.office import Office, authorise
@@ -27,11 +28,13 @@ class Delegations:
         reach = authorise(caller.person, "delegations.write")
         office = self._office
         if person != caller.person.id and Reach.ALL not in reach:
-            raise NotFound(f"There is no user {person!r} whose approvals you can hand on.")
+            raise NotFound(Sentence("There is no user {person!r} whose approvals you can hand on.", person=person))
         async with office.database.writing() as session:
             giver, taker = await people.load_person(session, person), await people.load_person(session, delegate)
             if giver is None or not giver.has(Role.APPROVER):
-                raise Invalid.field("person", f"{person!r} is not an active person with the role approver")
+                raise Invalid.field(
+                    "person", "{person!r} is not an active person with the role approver", person=person
+                )
             today = office.clock().astimezone(zone_of(giver.time_zone)).date()
             wanted = Delegation(
                 id=short_id("d", caller.command_id), person=person, delegate=delegate, first=first, last=last,
@@ -43,11 +46,9 @@ class Delegations:
                 return known
             _check(wanted, taker, today)
             if way := circle(wanted, await delegations.standing(session, office.clock())):
-                raise Invalid(
-                    f"delegate: delegations would go round in a circle: {' → '.join(way)}",
-                    [{"field": "delegate", "problem": "delegations would go round in a circle"}],
-                    reason="delegation_cycle", way=way,
-                )  # fmt: skip
+                what = "delegations would go round in a circle: {way}"
+                found = problem("delegate", what, way=" → ".join(way))
+                raise Invalid.fields([found], reason="delegation_cycle", way=way)
             await delegations.add(session, wanted, caller.person.id, office.clock())
             facts = wanted.model_dump(mode="json", include={"delegate", "first", "last", "kinds", "note"})
             await office.note(session, caller, f"user:{person}", "delegated_standing", **facts)
@@ -60,7 +61,7 @@ class Delegations:
         async with office.database.writing() as session:
             found = await delegations.load(session, id)
             if found is None or (Reach.ALL not in reach and found.person != caller.person.id):
-                raise NotFound(f"There is no delegation {id!r} of yours.")
+                raise NotFound(Sentence("There is no delegation {id!r} of yours.", id=id))
             if found.ended_at is None:
                 await delegations.end(session, id, office.clock())
                 await office.note(session, caller, f"user:{found.person}", "delegation_ended", delegate=found.delegate)
@@ -77,7 +78,9 @@ def _check(wanted: Delegation, taker: Person | None, today: date) -> None:
     if wanted.delegate == wanted.person:
         raise Invalid.field("delegate", "nobody can stand in for themselves")
     if taker is None or not taker.has(Role.APPROVER):
-        raise Invalid.field("delegate", f"{wanted.delegate!r} is not an active person with the role approver")
+        raise Invalid.field(
+            "delegate", "{person!r} is not an active person with the role approver", person=wanted.delegate
+        )
     if wanted.last and wanted.last < wanted.first:
         raise Invalid.field("last", "is before the first day")
     if wanted.last and wanted.last < today:
@@ -86,4 +89,4 @@ def _check(wanted: Delegation, taker: Person | None, today: date) -> None:
         raise Invalid.field("last" if wanted.last else "first", "is more than five years away")
     for kind in wanted.kinds:
         if kind not in KINDS:
-            raise Invalid.field("kinds", f"{kind!r} is not one of {', '.join(KINDS)}")
+            raise Invalid.field("kinds", "{kind!r} is not one of {kinds}", kind=kind, kinds=", ".join(KINDS))

@@ -8,6 +8,7 @@ from temporalio.service import RPCError
 from domain.drift import Drift
 from domain.errors import Locked, NotFound
 from domain.people import Person
+from domain.sentences import Sentence
 from services.commands import Caller
 from services.engine import RPC_LIMIT
 from services.office import Office, authorise
@@ -37,7 +38,7 @@ class Drifts:
         if not self.compares:
             raise Locked("The ERP that is connected cannot tell what it has.")
         if trouble := await self.trouble():
-            raise Locked(f"The ERP does not answer: {trouble}", state="erp_away")
+            raise Locked(Sentence("The ERP does not answer: {trouble}", trouble=trouble), state="erp_away")
         try:
             client = await self._connect()
             await client.get_schedule_handle(ids.RECONCILIATION).trigger(rpc_timeout=RPC_LIMIT)
@@ -57,7 +58,7 @@ class Drifts:
         async with office.database.writing() as session:
             found = await drifts.want_mended(session, order, office.clock())
             if not found:
-                raise NotFound(f"Nothing of {order} was found to differ from the ERP.")
+                raise NotFound(Sentence("Nothing of {order} was found to differ from the ERP.", order=order))
             kinds = sorted({each.kind for each in found})
             await office.note(session, caller, f"order:{order}", "erp_mend", kinds=kinds)
         return found

@@ -8,6 +8,7 @@ import structlog
 from domain.erp import Document, Report, command_of
 from domain.errors import Invalid, NotFound, NotSignedIn
 from domain.runs import Command
+from domain.sentences import Sentence
 from domain.values import storable
 from erp.port import Answer, Outcome, Refused
 from erp.webhook import Forged, callback
@@ -64,9 +65,9 @@ class Callbacks:
         try:
             report = callback(self._secret, body, headers)
         except Forged as error:
-            raise NotSignedIn(f"The signature does not hold: {error}.") from None
+            raise NotSignedIn(Sentence("The signature does not hold: {why}.", why=error)) from None
         except ValueError as error:
-            raise Invalid.field("event", str(error)[:500]) from None
+            raise Invalid.field("event", "cannot be taken: {why}", why=str(error)[:500]) from None
         await self._check_customer(report)
         return await self._office.path.execute(request_of(command_of(report)))
 
@@ -77,7 +78,9 @@ class Callbacks:
         async with self._office.database.reading() as session:
             ours = await orders.customer_of(session, report.order)
         if ours is not None and ours != report.customer:
-            raise Invalid.field("data.customer", f"{report.order} is not an order of {report.customer}")
+            raise Invalid.field(
+                "data.customer", "{order} is not an order of {customer}", order=report.order, customer=report.customer
+            )
 
 
 def request_of(command: Command) -> CommandRequest:

@@ -45,7 +45,7 @@ class Figures:
         last = last or today
         first = first or last - timedelta(days=USUAL_DAYS)
         if not first <= last <= first + timedelta(days=MOST_DAYS):
-            raise Invalid.field("to", f"is a day from the first on, at most {MOST_DAYS} later")
+            raise Invalid.field("to", "is a day from the first on, at most {most} later", most=MOST_DAYS)
         async with self._office.database.reading() as session:
             return OrderFigures(
                 first=first, last=last, on_time=await figures.on_time(session, first, last, today),

@@ -2,6 +2,7 @@
 
 from domain.errors import NotFound
 from domain.people import Person
+from domain.sentences import Sentence
 from services.commands import Caller
 from services.office import Office, authorise
 from storage import messages
@@ -23,5 +24,5 @@ class Messages:
         office = self._office
         async with office.database.writing() as session:
             if not await messages.retry(session, id, office.clock()):
-                raise NotFound(f"There is no failed message {id!r}.")
+                raise NotFound(Sentence("There is no failed message {id!r}.", id=id))
             await office.note(session, caller, f"message:{id}", "retried")

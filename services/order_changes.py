@@ -19,6 +19,7 @@ from domain.orders.settle import claims
 from domain.orders.subject import change_subject, in_words
 from domain.quotes import Place, Quote, check_zone
 from domain.runs import PARKED, Command, Outcome
+from domain.sentences import Sentence
 from domain.values import Value
 from services.commands import CommandRequest
 from services.office import Office
@@ -157,7 +158,11 @@ async def _planned(
     if plan.unresolved:
         nobody = plan.unresolved[0]
         raise Unresolved(
-            f"Rule {nobody.rule!r} finds nobody to ask: {nobody.why}. An approvals admin can help.",
+            Sentence(
+                "Rule {rule!r} finds nobody to ask: {why}. An approvals admin can help.",
+                rule=nobody.rule,
+                why=nobody.why,
+            ),
             rules=[u.model_dump() for u in plan.unresolved],
         )
     words = in_words(order, then.order)

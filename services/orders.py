@@ -16,6 +16,7 @@ from domain.people import Person, Role
 from domain.permissions import Reach
 from domain.quotes import Acceptance, QuoteStatus
 from domain.runs import Command
+from domain.sentences import Sentence
 from domain.values import Value, digest
 from services import order_changes
 from services.apply import Applied
@@ -59,7 +60,9 @@ class Orders:
                 return stored
             if stored.status is not QuoteStatus.APPROVED:
                 state = stored.status.value
-                raise Locked(f"Only an approved quote can be accepted; this one is {state}.", state=state)
+                raise Locked(
+                    Sentence("Only an approved quote can be accepted; this one is {state}.", state=state), state=state
+                )
             if expected is not None:
                 next_version(stored.version, expected)
             return await self._accepted(session, caller, stored, acceptance)
@@ -72,7 +75,7 @@ class Orders:
         if stored.valid_until and stored.valid_until <= now:
             raise Locked("The approval has ended. Submit the quote again.", state="lapsed")
         if acceptance.on > office.today_of(caller.person):
-            raise Invalid.field("on", "is a day to come; write down a yes that was given")
+            raise Invalid.field("on", "is a day to come; write down an acceptance that was given")
         update = {"status": QuoteStatus.ACCEPTED, "acceptance": acceptance, "valid_until": None, "changed_at": now}
         accepted = stored.model_copy(update=update)
         await quotes.save(session, accepted)
@@ -86,7 +89,7 @@ class Orders:
     ) -> StoredQuote:
         stored = await quotes.load(session, id, lock=lock)
         if stored is None or (Reach.ALL not in reach and stored.quote.owner != person.id):
-            raise NotFound(f"There is no quote {id!r} that you can order from.")
+            raise NotFound(Sentence("There is no quote {id!r} that you can order from.", id=id))
         return stored
 
     async def preview(self, person: Person, id: str, way: Way) -> Placed:
@@ -149,9 +152,13 @@ class Orders:
     async def _planned(self, session: AsyncSession, stored: StoredQuote, way: Way) -> tuple[Planned, int]:
         if not self.orderable(stored):
             state = stored.status.value
-            raise Locked(f"The customer has not accepted this quote yet; it is {state}.", state=state)
+            raise Locked(
+                Sentence("The customer has not accepted this quote yet; it is {state}.", state=state), state=state
+            )
         if stored.quote.order_by and stored.quote.order_by < self._office.company_day():
-            raise Locked(f"It could be ordered until {stored.quote.order_by}.", state="too_late")
+            raise Locked(
+                Sentence("It could be ordered until {order_by}.", order_by=stored.quote.order_by), state="too_late"
+            )
         number = await orders.next_number(session, stored.quote.id)
         planned = split(stored.quote, await self._ledger(session, stored), way, number)
         named = {order.slot.trigger.after for order in planned.orders if order.slot.trigger.after}
@@ -178,7 +185,7 @@ class Orders:
             away = await principals(session, person.id, "quote", self._office.clock())
             if await rounds.involved(session, person.id, away, "quote", order.quote):
                 return order
-        raise NotFound(f"There is no order {id!r} that you can see.")
+        raise NotFound(Sentence("There is no order {id!r} that you can see.", id=id))
 
     async def listed(
         self, person: Person, quote: str | None, status: str | None, after: str, limit: int, attention: bool = False
@@ -271,7 +278,7 @@ def _check_owner(person: Person, order: Order, hold: object) -> None:
     for each in order.holds:
         if each.id == hold and each.owner in HOLD_ROLES and not releases(person, each.owner):
             owner = HOLD_ROLES[each.owner].value.replace("_", " ")
-            raise NotAllowed(f"This hold belongs to {owner}; ask them to release it.")
+            raise NotAllowed(Sentence("This hold belongs to {owner}; ask them to release it.", owner=owner))
 
 
 def _owner(person: Person) -> str | None:

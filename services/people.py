@@ -5,9 +5,10 @@ from zoneinfo import available_timezones
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from domain.errors import Invalid, NotAllowed, NotFound
+from domain.errors import Invalid, NotAllowed, NotFound, problem
 from domain.people import Group, Person, Role
 from domain.quotes import unknown_zone
+from domain.sentences import Sentence
 from notify.chat import check_address, is_public
 from services.commands import Caller
 from services.office import Office, authorise
@@ -15,6 +16,7 @@ from services.versions import next_version
 from storage import people, replacements
 
 T = TypeVar("T")
+NO_USER, NO_GROUP = "There is no user {id!r}.", "There is no group {id!r}."
 
 
 class People:
@@ -24,7 +26,7 @@ class People:
     async def get(self, person: Person, id: str) -> Person:
         authorise(person, "people.read")
         async with self._office.database.reading() as session:
-            return _found(await people.load_person(session, id), "user", id)
+            return _found(await people.load_person(session, id), NO_USER, id)
 
     async def listed(self, person: Person, after: str, limit: int) -> list[Person]:
         authorise(person, "people.read")
@@ -58,13 +60,13 @@ class People:
         office, own = self._office, caller.person.id == id
         authorise(caller.person, "chat.write" if own else "people.write")
         if url and not own:
-            raise NotAllowed(f"Only {id} can set this address. You can remove it.")
+            raise NotAllowed(Sentence("Only {id} can set this address. You can remove it.", id=id))
         if url:
             check_address(url, office.chat_schemes)
             if not office.chat_to_private_addresses and not await is_public(url):
                 raise Invalid.field("url", "must name a host on the public internet")
         async with office.database.writing() as session:
-            _found(await people.load_person(session, id, lock=True), "user", id)
+            _found(await people.load_person(session, id, lock=True), NO_USER, id)
             await people.set_chat(session, id, url)
             await office.note(session, caller, f"user:{id}", "chat_set", kind=url.partition("://")[0])
 
@@ -72,30 +74,29 @@ class People:
         """Who still holds, may receive or hands on approvals is replaced first, so that nothing waits on nobody."""
         found = await replacements.places(session, id, self._office.clock())
         if not found.nowhere:
-            raise Invalid(
-                f"{field}: {id} is still asked to approve. Replace them first.",
-                [{"field": field, "problem": f"{id} is still asked to approve. Replace them first."}],
-                places=found.model_dump(mode="json"),
-            )
+            wrong = problem(field, "{person} is still asked to approve. Replace them first.", person=id)
+            raise Invalid.fields([wrong], places=found.model_dump(mode="json"))
 
     async def _check_email(self, session: AsyncSession, wanted: Person) -> None:
         """Replies are known by their sender: an address belongs to one person."""
         if wanted.active and wanted.email and (other := await people.owner_of_email(session, wanted.email, wanted.id)):
-            raise Invalid.field("email", f"is the address of {other} already")
+            raise Invalid.field("email", "is the address of {person} already", person=other)
 
     async def _check_manager(self, session: Any, wanted: Person) -> None:
         if wanted.manager == wanted.id:
             raise Invalid.field("manager", "nobody manages themselves")
         directory = await people.directory(session, {str(wanted.manager)}, set())
         if wanted.manager not in directory.people:
-            raise Invalid.field("manager", f"there is no user {wanted.manager!r}")
+            raise Invalid.field("manager", "there is no user {person!r}", person=wanted.manager)
         if any(m.id == wanted.id for m in directory.managers(str(wanted.manager))):
-            raise Invalid.field("manager", f"{wanted.manager} is managed by {wanted.id} already")
+            raise Invalid.field(
+                "manager", "{manager} is managed by {person} already", manager=wanted.manager, person=wanted.id
+            )
 
     async def get_group(self, person: Person, id: str) -> Group:
         authorise(person, "groups.read")
         async with self._office.database.reading() as session:
-            return _found(await people.load_group(session, id), "group", id)
+            return _found(await people.load_group(session, id), NO_GROUP, id)
 
     async def list_groups(self, person: Person, after: str, limit: int) -> list[Group]:
         authorise(person, "groups.read")
@@ -114,7 +115,7 @@ class People:
                 raise Invalid.field("members", "a person is named twice")
             directory = await people.directory(session, set(wanted.members), set())
             if missing := [m for m in wanted.members if m not in directory.people]:
-                raise Invalid.field("members", f"there is no user {missing[0]!r}")
+                raise Invalid.field("members", "there is no user {person!r}", person=missing[0])
             await people.save_group(session, stored)
             changes = changed(known, stored)
             await office.note(
@@ -128,9 +129,9 @@ def _check_zone(wanted: Person | Group) -> None:
         raise unknown_zone("time_zone", wanted.time_zone)
 
 
-def _found(value: T | None, what: str, id: str) -> T:
+def _found(value: T | None, sentence: str, id: str) -> T:
     if value is None:
-        raise NotFound(f"There is no {what} {id!r}.")
+        raise NotFound(Sentence(sentence, id=id))
     return value
 
 

@@ -10,6 +10,7 @@ from domain.approvals.policy import Policy
 from domain.errors import Invalid, NotFound
 from domain.money import known_currencies
 from domain.people import Directory, Person
+from domain.sentences import Sentence
 from domain.values import number_of
 from services.commands import Caller
 from services.office import Office, authorise
@@ -58,7 +59,7 @@ class Policies:
         authorise(caller.person, "policies.write")
         office = self._office
         if found := await self.check(policy):
-            raise Invalid(f"the policy cannot be published: {found[0]['field']}: {found[0]['problem']}", found)
+            raise Invalid.fields(found, "the policy cannot be published")
         async with office.database.writing() as session:
             newest = await policies.current(session, policy.kind)
             if newest and newest.hash == policy.hash:
@@ -74,9 +75,9 @@ class Policies:
         authorise(caller.person, "policies.write")
         value = number_of(rate)
         if value is None:
-            raise Invalid.field("rate", f"{rate!r} is not a number")
+            raise Invalid.field("rate", "{rate!r} is not a number", rate=rate)
         if currency not in known_currencies():
-            raise Invalid.field("currency", f"{currency!r} is not an ISO 4217 currency code")
+            raise Invalid.field("currency", "{currency!r} is not an ISO 4217 currency code", currency=currency)
         if not 0 < value < 10**9:
             raise Invalid.field("rate", "must be more than 0 and less than 1,000,000,000")
         office = self._office
@@ -127,5 +128,5 @@ class Policies:
 
 def _found(stored: StoredPolicy | None, kind: str) -> StoredPolicy:
     if stored is None:
-        raise NotFound(f"There is no policy for {kind!r}.")
+        raise NotFound(Sentence("There is no policy for {kind!r}.", kind=kind))
     return stored

@@ -11,7 +11,6 @@ from pydantic import ValidationError
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.approvals.evaluation import Finding
-from domain.approvals.exchange import invalid_fields
 from domain.approvals.expected import expected_hours
 from domain.approvals.hints import Hint, hints
 from domain.approvals.plan import Plan, barred_people
@@ -23,8 +22,10 @@ from domain.errors import Clash, CommandIdReused, Invalid, Locked, NotAllowed, N
 from domain.money import known_currencies
 from domain.people import Person
 from domain.permissions import Reach, reaches
+from domain.problems import invalid_fields
 from domain.quotes import Quote, QuoteStatus
 from domain.runs import Command
+from domain.sentences import Sentence
 from domain.values import Value, short_id
 from services.apply import Applied
 from services.authority import current_person
@@ -64,7 +65,7 @@ def read_quote(data: Any) -> Quote:
     except ValidationError as error:
         raise invalid_fields("the quote cannot be read", error) from None
     if quote.currency not in known_currencies():
-        raise Invalid.field("currency", f"{quote.currency!r} is not an ISO 4217 currency code")
+        raise Invalid.field("currency", "{currency!r} is not an ISO 4217 currency code", currency=quote.currency)
     return quote
 
 
@@ -72,7 +73,9 @@ def _check_levels(quote: Quote, known: Collection[str]) -> None:
     """Only levels of service that the company has can be promised. Raises Invalid naming the line."""
     for n, line in enumerate(quote.lines):
         if line.sla and line.sla not in known:
-            raise Invalid.field(f"lines[{n}].sla", f"{line.sla!r} is none of {', '.join(sorted(known))}")
+            raise Invalid.field(
+                f"lines[{n}].sla", "{sla!r} is none of {known}", sla=line.sla, known=", ".join(sorted(known))
+            )
 
 
 @dataclass(frozen=True)
@@ -157,7 +160,7 @@ class Quotes:
         stored = await quotes.load(session, id)
         if stored and await reached(session, reach, person, stored, self._office.clock()):
             return stored
-        raise NotFound(f"There is no quote {id!r} that you can see.")
+        raise NotFound(Sentence("There is no quote {id!r} that you can see.", id=id))
 
     async def listed(self, person: Person, status: str | None, after: str, limit: int) -> list[QuoteSummary]:
         reach = authorise(person, "quotes.read")
@@ -252,14 +255,14 @@ class Quotes:
             return CommandReceipt(command=known.id, outcome=known.outcome), None
         reach = authorise(await current_person(session, caller.person.id), "quotes.submit")
         if stored is None or (Reach.ALL not in reach and stored.quote.owner != caller.person.id):
-            raise NotFound(f"There is no quote {id!r} of yours.")
+            raise NotFound(Sentence("There is no quote {id!r} of yours.", id=id))
         if expected is not None:
             next_version(stored.version, expected)
         if not stored.quote.lines:
             raise Invalid.field("lines", "add at least one line before you submit")
         if not stored.status.submittable:
             state = stored.status.value
-            raise Locked(f"The quote is {state.replace('_', ' ')}; it cannot be submitted now.", state=state)
+            raise Locked(Sentence("The quote is {state}; it cannot be submitted now.", state=state), state=state)
         policy = await policies.current_version(session, "quote")
         if seen is None or seen.stored != stored or seen.planned.policy.version != policy:
             return None
@@ -279,7 +282,11 @@ class Quotes:
         if needed.unresolved:
             nobody = needed.unresolved[0]
             raise Unresolved(
-                f"Rule {nobody.rule!r} finds nobody to ask: {nobody.why}. An approvals admin can help.",
+                Sentence(
+                    "Rule {rule!r} finds nobody to ask: {why}. An approvals admin can help.",
+                    rule=nobody.rule,
+                    why=nobody.why,
+                ),
                 rules=[u.model_dump() for u in needed.unresolved],
             )
         number, now = stored.round + 1, office.clock()
@@ -306,7 +313,7 @@ class Quotes:
         authorise(caller.person, "quotes.recall")
         async with self._office.database.reading() as session:
             stored = await quotes.load(session, id)
-        missing = NotFound(f"There is no quote {id!r} that you can recall.")
+        missing = NotFound(Sentence("There is no quote {id!r} that you can recall.", id=id))
         if stored is None:
             raise missing
 
@@ -338,7 +345,7 @@ class Quotes:
         async with office.database.writing() as session:
             stored = await quotes.load(session, id)
             if stored is None or not await reached(session, reach, caller.person, stored, office.clock()):
-                raise NotFound(f"There is no quote {id!r} that you can see.")
+                raise NotFound(Sentence("There is no quote {id!r} that you can see.", id=id))
             told = list(dict.fromkeys(MENTION.findall(text)))[:MOST_MENTIONS]
             for name in told:
                 await self._check_mention(session, name, stored)
@@ -353,10 +360,10 @@ class Quotes:
     async def _check_mention(self, session: AsyncSession, name: str, stored: StoredQuote) -> None:
         person = await people.load_person(session, name)
         if person is None or not person.active:
-            raise Invalid.field("text", f"@{name} is nobody we know")
+            raise Invalid.field("text", "@{name} is nobody we know", name=name)
         reach = reaches(person, "quotes.read")
         if not await reached(session, reach, person, stored, self._office.clock()):
-            raise Invalid.field("text", f"@{name} cannot see this quote")
+            raise Invalid.field("text", "@{name} cannot see this quote", name=name)
         if stored.round == 0:
             raise Invalid.field("text", "people can be named once the quote was submitted")
 
@@ -397,7 +404,9 @@ async def reached(session: AsyncSession, reach: set[Reach], person: Person, stor
 
 
 def _steers(field: str) -> NotAllowed:
-    return NotAllowed(f"{field}: this field steers approvals; only an admin's import may set it.", field=field)
+    return NotAllowed(
+        Sentence("{field}: this field steers approvals; only an admin's import may set it.", field=field), field=field
+    )
 
 
 def _people_in(round: Round) -> set[str]:

@@ -4,6 +4,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.errors import CommandIdReused, Invalid, Locked, NotFound
 from domain.people import Person, Role
+from domain.sentences import Sentence
 from domain.values import Value, short_id
 from services.commands import Caller
 from services.office import Office, authorise
@@ -67,7 +68,7 @@ class Replacements:
             if found.status == after:
                 return found
             if found.status != before:
-                raise Locked(f"The replacement is {found.status}.", state=found.status)
+                raise Locked(Sentence("The replacement is {state}.", state=found.status), state=found.status)
             await replacements.change(session, id, status=after)
             await office.note(session, caller, f"user:{found.old}", f"replacement_{after}", replacement=id)
             return found.model_copy(update={"status": after})
@@ -88,11 +89,11 @@ class Replacements:
     async def _check(self, session: AsyncSession, old: str, new: str) -> None:
         leaver, follower = await people.load_person(session, old), await people.load_person(session, new)
         if leaver is None:
-            raise Invalid.field("old", f"there is no user {old!r}")
+            raise Invalid.field("old", "there is no user {person!r}", person=old)
         if old == new:
             raise Invalid.field("new", "is the same person")
         if follower is None or not follower.has(Role.APPROVER):
-            raise Invalid.field("new", f"{new!r} is not an active person with the role approver")
+            raise Invalid.field("new", "{person!r} is not an active person with the role approver", person=new)
 
     async def _wake(self, id: str) -> None:
         """With Temporal away the row is safe, and the sweep starts its run."""
@@ -102,5 +103,5 @@ class Replacements:
 
 def _found(replacement: Replacement | None, id: str) -> Replacement:
     if replacement is None:
-        raise NotFound(f"There is no replacement {id!r}.")
+        raise NotFound(Sentence("There is no replacement {id!r}.", id=id))
     return replacement

@@ -20,6 +20,7 @@ from services.office import Office, authorise
 from storage import inbound, messages, people, rounds
 from storage.inbound import Received
 from storage.messages import Message
+from texts import translator
 
 log = structlog.get_logger()
 ANSWERS_A_DAY = 5
@@ -131,16 +132,17 @@ class Replies:
         )
 
     async def _decide_one(self, message: Message, person: Person, decision: Decision) -> str | None:
-        """None when it was decided; else why not."""
+        """None when it was decided; else why not, in the person's language."""
         caller = Caller(person=person, channel="mail", key=_key(message, decision.approval))
         act = self._approvals.approve if decision.verb == "approve" else self._approvals.reject
+        say = translator(person.language)
         try:
             outcome: Outcome | None = (await act(caller, decision.approval, decision.digest, decision.comment)).outcome
         except CommandIdReused:
-            return "You already answered this message."
+            return say("You already answered this message.")
         except Refusal as refusal:
-            return refusal.sentence
-        return outcome.sentence if outcome and not outcome.applied else None
+            return say(refusal.sentence)
+        return say(outcome.reason) if outcome and not outcome.applied else None
 
     async def _answer(
         self, session: AsyncSession, message: Message, person: Person, done: ReplyResult, id: str, now: datetime

@@ -14,6 +14,7 @@ from domain.orders.returned import ReturnStatus, check_returned, new_return, rep
 from domain.orders.split import Slot, order_id
 from domain.people import Person
 from domain.runs import Command
+from domain.sentences import Sentence
 from services.authority import current_person
 from services.commands import Caller, CommandReceipt, CommandRequest
 from services.office import Office
@@ -30,7 +31,7 @@ async def _check_day(session: AsyncSession, order: Order, on: date, now: datetim
     if on > today + timedelta(days=1):
         raise Invalid.field("on", "is a day to come")
     if delivered and on < min(delivered):
-        raise Invalid.field("on", f"is before the first delivery, on {min(delivered)}")
+        raise Invalid.field("on", "is before the first delivery, on {day}", day=min(delivered))
 
 
 class Returns:
@@ -68,7 +69,7 @@ class Returns:
             earlier = await returns.of_order(session, order)
             known = next((one for one in earlier if one.reference == reference), None)
             if known and known.lines != dict(lines):
-                raise Invalid.field("id", f"{reference!r} was reported with other lines")
+                raise Invalid.field("id", "{reference!r} was reported with other lines", reference=reference)
             number = known.number if known else len(earlier) + 1
             run = return_run(order, number)
             if known is None:
@@ -115,7 +116,7 @@ class Returns:
             found, back = await orders.load(session, order), await returns.load(session, order, number)
             row = await returns.row(session, order, number)
             if found is None or back is None or row is None:
-                raise NotFound(f"Order {order!r} has no return {number}.")
+                raise NotFound(Sentence("Order {order!r} has no return {number}.", order=order, number=number))
             if row.replaced_by:
                 known = await orders.load(session, row.replaced_by)
                 assert known is not None

@@ -53,7 +53,7 @@ class Revenue:
         authorise(person, "revenue.read")
         first, last = month_of(first), month_of(last)
         if last < first or months_after(first, MOST_MONTHS) < last:
-            raise Invalid.field("to", f"is a month from the first on, at most {MOST_MONTHS} later")
+            raise Invalid.field("to", "is a month from the first on, at most {most} later", most=MOST_MONTHS)
         async with self._office.database.reading() as session:
             sums = await revenue.by_month(session, by, last, known_at, customer, first)
         return list(with_remaining(sums))

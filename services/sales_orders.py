@@ -11,9 +11,9 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from domain.approvals.exchange import invalid_fields
 from domain.errors import Invalid
 from domain.money import minor_unit, rounded
+from domain.problems import invalid_fields
 from domain.quotes import Quote
 from services.csv_files import Row, lines_of, parse_day, parse_number, read_text
 from services.salesforce import Export, Product, Remark

@@ -13,9 +13,9 @@ from typing import Any, Literal
 
 from pydantic import ValidationError
 
-from domain.approvals.exchange import invalid_fields
 from domain.errors import Invalid
 from domain.money import rounded
+from domain.problems import invalid_fields
 from domain.quotes import Quote
 from domain.values import ID_PATTERN, Value, short_id
 from services.csv_files import (

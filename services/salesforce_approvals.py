@@ -12,11 +12,11 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import ValidationError, computed_field
 
-from domain.approvals.exchange import invalid_fields
 from domain.approvals.operators import Operator
 from domain.approvals.policy import Policy, Rule, Variable
 from domain.approvals.subject import KNOWN_FIELDS, FieldType
 from domain.errors import Invalid
+from domain.problems import invalid_fields
 from domain.values import Value
 from services.csv_files import Locale, Row, number_locale, parse_checkbox, parse_day, parse_number, parse_truth
 from services.salesforce import Remark, id_of, table_of

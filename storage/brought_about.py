@@ -5,15 +5,7 @@ from datetime import date, datetime
 from sqlmodel import select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from domain.customers.contracts import (
-    Ending,
-    Grouping,
-    check_coterm,
-    common_end,
-    contracts_of,
-    cotermed,
-    endings,
-)
+from domain.customers.contracts import Ending, Grouping, check_coterm, common_end, contracts_of, cotermed, endings
 from domain.customers.facts import Fact, Kind, happened, needs_terms, replacement_fact, terms_of
 from domain.customers.holdings import assets, subscriptions, terms_by_line
 from domain.orders.acts import apply
@@ -22,6 +14,7 @@ from domain.orders.order import Order, Phase
 from domain.orders.returned import Return, ReturnStatus
 from domain.orders.split import Coterm
 from domain.runs import Command, RejectedByRecord, refused
+from domain.sentences import Sentence
 from domain.values import short_id
 from storage import facts, orders, quotes
 from storage.tables import OrderRow
@@ -59,7 +52,7 @@ async def _check_serials(session: AsyncSession, order: Order, found: list[Fact])
     for fact in named:
         for serial in fact.serials:
             if (fact.product, serial) in there:
-                sentence = f"{serial} was delivered already and did not come back."
+                sentence = Sentence("{serial} was delivered already and did not come back.", serial=serial)
                 raise RejectedByRecord(refused("invalid", sentence, field=f"serials.{fact.line}"))
 
 

@@ -13,6 +13,7 @@ from domain.orders.documents import Message, answered, messages
 from domain.orders.order import Hold, Order, OrderStatus, Phase, order_run, with_instants
 from domain.orders.settle import claims, not_charged, settle
 from domain.runs import CLOCK, PARKED, AppliedCommand, Command, Outcome, RejectedByRecord, refused
+from domain.sentences import Sentence
 from storage import brought_about, quotes, rounds
 from storage.database import execute
 from storage.orders import ledger, load, move
@@ -108,11 +109,15 @@ async def waits_in_vain(session: AsyncSession, order: Order, awaited: list[Order
     """Why it would wait for ever, if it would."""
     customer = (await session.exec(select(OrderRow.customer_id).where(OrderRow.id == order.id))).one()
     if not awaited or awaited[0].customer_id != customer:
-        return refused("unknown_order", f"This customer has no order {order.slot.trigger.after}.", field="after")
+        return refused(
+            "unknown_order",
+            Sentence("This customer has no order {order}.", order=order.slot.trigger.after),
+            field="after",
+        )
     if any(row.id == order.id for row in awaited):
-        return refused("cycle", f"Order {awaited[0].id} waits for this one.", field="after")
+        return refused("cycle", Sentence("Order {order} waits for this one.", order=awaited[0].id), field="after")
     if awaited[0].status == OrderStatus.CANCELLED:
-        return refused("cancelled", f"Order {awaited[0].id} was cancelled.", field="after")
+        return refused("cancelled", Sentence("Order {order} was cancelled.", order=awaited[0].id), field="after")
     return None
 
 

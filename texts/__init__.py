@@ -6,6 +6,8 @@ from pathlib import Path
 
 from babel.messages.pofile import read_po
 
+from domain.sentences import Sentence
+
 FOLDER = Path(__file__).parent
 LANGUAGES = {"en": "English", "pt-BR": "Português (Brasil)", "is": "Íslenska"}
 Translate = Callable[..., str]
@@ -26,6 +28,10 @@ def translator(language: str) -> Translate:
     known = catalog(language)
 
     def translate(text: str, **facts: object) -> str:
+        if isinstance(text, Sentence):
+            state = text.words.get("state", "").replace("_", " ")
+            facts = {**text.words, "state": known.get(state.capitalize(), state).lower()}
+            text = text.template
         said = known.get(text, text)
         return said.format(**facts) if facts else said
 

@@ -20,6 +20,7 @@ from domain.approvals.path import (
 from domain.approvals.plan import ADDED
 from domain.approvals.round import Approval, ApprovalStatus, Consultation, Round, RoundStatus, Seat, Vote, next_due
 from domain.runs import Command, Outcome, clock_of, done, is_expiry, refused, text_of
+from domain.sentences import Sentence
 from domain.values import Instant, short_id
 
 Decided = tuple[Round, Outcome]
@@ -44,7 +45,9 @@ def _apply(round: Round, command: Command, at: Instant) -> Decided:
     if round.status is not RoundStatus.PENDING:
         return round, refused(
             "round_closed",
-            "This round is not open for decisions." if round.running else f"This round already ended: {round.status}.",
+            "This round is not open for decisions."
+            if round.running
+            else Sentence("This round already ended: {state}.", state=round.status),
             state=round.status,
             closed_at=round.closed_at and round.closed_at.isoformat(),
         )
@@ -82,7 +85,9 @@ def _already(approval: Approval, seat: Seat | None) -> Outcome:
     last = seat if seat and seat.vote else max((s for s in approval.seats if s.at), key=_when, default=None)
     return refused(
         "already_decided",
-        f"This was already decided: {approval.status}." if not approval.status.open else "You already decided this.",
+        Sentence("This was already decided: {state}.", state=approval.status)
+        if not approval.status.open
+        else "You already decided this.",
         state=approval.status,
         by=last and (last.by or last.holder),
         at=last and last.at and last.at.isoformat(),
@@ -120,7 +125,9 @@ def _vote_of(round: Round, command: Command) -> Approval | Outcome:
     addressed = _addressed(round, command)
     if isinstance(addressed, Approval) and command.actor in addressed.voters:
         others = [holder for holder in addressed.holders if holder != command.actor]
-        sentence = f"You voted on this already, and everybody votes once. {', '.join(others)} can still vote."
+        sentence = Sentence(
+            "You voted on this already, and everybody votes once. {others} can still vote.", others=", ".join(others)
+        )
         return refused("already_voted", sentence, holders=others)
     return addressed
 
@@ -171,7 +178,9 @@ def _take_back(round: Round, command: Command, at: Instant) -> Decided:
     if built := [a for a in decided if a.decided_at or any(s.vote for s in a.seats)]:
         titles = ", ".join(a.title for a in built)
         return round, refused(
-            "built_on", f"{titles} came after it and is decided already.", decided=[a.id for a in built]
+            "built_on",
+            Sentence("{titles} came after it and is decided already.", titles=titles),
+            decided=[a.id for a in built],
         )
     seats = tuple(s.without_vote() if s is given else s for s in approval.seats)
     reopened = approval.model_copy(update={"seats": seats, "decided_at": None})
@@ -206,9 +215,7 @@ def _reassign(round: Round, command: Command, at: Instant) -> Decided:
     holder = wanted if isinstance(wanted, str) else holders[0] if len(holders) == 1 else None
     if holder not in holders:
         return round, refused(
-            "not_an_approver",
-            "Say in `from` whose place is taken: one who has not decided yet.",
-            holders=holders,
+            "not_an_approver", "Say in `from` whose place is taken: one who has not decided yet.", holders=holders
         )
     if _joins(approval, holder, text_of(command.payload.get("to"), 64)):
         return _join(round, approval, holder, command, at)
@@ -268,9 +275,11 @@ def _hand_over(round: Round, approval: Approval, holder: str, command: Command, 
     if not to:
         return round, refused("invalid", "Say in `to` who takes over.", field="to")
     if to in round.barred:
-        return round, refused("own_submission", f"{to} submitted, owns or edited this and cannot decide it.", to=to)
+        return round, refused(
+            "own_submission", Sentence("{to} submitted, owns or edited this and cannot decide it.", to=to), to=to
+        )
     if approval.seat_of(to) or to in approval.voters:
-        return round, refused("already_an_approver", f"{to} is asked for this approval already.", to=to)
+        return round, refused("already_an_approver", Sentence("{to} is asked for this approval already.", to=to), to=to)
     seats = tuple(s.for_holder(to) if s.holder == holder else s for s in approval.seats)
     moved = approval.model_copy(update={"seats": seats})
     if moved.status is ApprovalStatus.REQUESTED:
@@ -295,7 +304,9 @@ def _add_approver(round: Round, command: Command, at: Instant) -> Decided:
     if not people or len(people) > MOST_ADDED:
         return round, refused("invalid", "Say in `to` or `group` who is asked too.", field="to")
     if forbidden := [person for person in people if person in round.barred]:
-        return round, refused("own_submission", f"{forbidden[0]} submitted, owns or edited this.", to=forbidden[0])
+        return round, refused(
+            "own_submission", Sentence("{to} submitted, owns or edited this.", to=forbidden[0]), to=forbidden[0]
+        )
     chain = [a for a in round.approvals if a.chain == beside.chain]
     begun = (a for a in chain if a.status not in (ApprovalStatus.WAITING, ApprovalStatus.REMOVED))
     reached = max((a.step for a in begun), default=0)
@@ -326,7 +337,9 @@ def _remove_approver(round: Round, command: Command, at: Instant) -> Decided:
         return round, refused("unknown_approval", "Nobody added such an approver.")
     admin = command.payload.get("authority") == "approvals_admin"
     if approval.added_by not in (command.actor, command.on_behalf_of) and not admin:
-        return round, refused("not_yours", f"Only {approval.added_by}, who added it, or an approvals admin can.")
+        return round, refused(
+            "not_yours", Sentence("Only {person}, who added it, or an approvals admin can.", person=approval.added_by)
+        )
     if not approval.status.open:
         return round, _already(approval, None)
     if approval.rejected_before and not admin:
@@ -351,11 +364,13 @@ def _consult(round: Round, command: Command, at: Instant) -> Decided:
     if not question:
         return round, refused("comment_required", "Say what you want to know.", field="comment")
     if addressed.seat_of(to) or to == command.actor:
-        return round, refused("already_an_approver", f"{to} is asked for this approval already.", to=to)
+        return round, refused("already_an_approver", Sentence("{to} is asked for this approval already.", to=to), to=to)
     if addressed.awaited_from(to):
-        return round, refused("already_consulted", f"{to} was asked already, and has not answered yet.", to=to)
+        return round, refused(
+            "already_consulted", Sentence("{to} was asked already, and has not answered yet.", to=to), to=to
+        )
     if len(addressed.consultations) >= MOST_CONSULTED:
-        return round, refused("too_many", f"Advice was asked for {MOST_CONSULTED} times already.")
+        return round, refused("too_many", Sentence("Advice was asked for {most} times already.", most=MOST_CONSULTED))
     asked = Consultation(person=to, by=command.on_behalf_of or command.actor, question=question, at=at)
     after = ticking(addressed.model_copy(update={"consultations": (*addressed.consultations, asked)}))
     return with_approval(round, after), done("consulted", f"{to} is asked for advice.", approval=after.id, to=to)

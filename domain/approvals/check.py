@@ -9,8 +9,8 @@ from domain.approvals.expression import BadExpression, parse
 from domain.approvals.operators import Operator
 from domain.approvals.policy import Aggregate, Condition, Filter, Policy, Rule, Variable, Who
 from domain.approvals.subject import GIVEN_FIELDS, KNOWN_FIELDS, KNOWN_LINE_FIELDS, FieldType
+from domain.errors import problem
 from domain.people import Directory
-from domain.quotes import problem
 from domain.values import Testable
 
 Problems = Iterator[dict[str, str]]
@@ -19,7 +19,7 @@ Problems = Iterator[dict[str, str]]
 def problems(policy: Policy, directory: Directory) -> list[dict[str, str]]:
     """Everything that forbids publishing the policy; empty when it may be published."""
     if policy.kind not in KNOWN_FIELDS:
-        return [problem("kind", f"{policy.kind!r} is not one of {', '.join(KNOWN_FIELDS)}")]
+        return [problem("kind", "{kind!r} is not one of {kinds}", kind=policy.kind, kinds=", ".join(KNOWN_FIELDS))]
     return [
         *_repeated("variables", [v.name for v in policy.variables]),
         *_repeated("chains", [c.name for c in policy.chains]),
@@ -60,9 +60,9 @@ def _variables(policy: Policy) -> Problems:
         place = f"variables.{variable.name}"
         yield from _variable(variable, place, policy.kind)
         if variable.plus and variable.plus not in names:
-            yield problem(f"{place}.plus", f"there is no variable {variable.plus!r}")
+            yield problem(f"{place}.plus", "there is no variable {name!r}", name=variable.plus)
     if found := cycle({v.name: (v.plus,) for v in policy.variables if v.plus}):
-        yield problem(f"variables.{found[0]}.plus", f"goes round in a circle: {' → '.join(found)}")
+        yield problem(f"variables.{found[0]}.plus", "goes round in a circle: {way}", way=" → ".join(found))
 
 
 def _variable(variable: Variable, place: str, kind: str) -> Problems:
@@ -70,12 +70,18 @@ def _variable(variable: Variable, place: str, kind: str) -> Problems:
     for name in ("field", "list", "net"):
         given = getattr(variable, name)
         if name in wanted and given is None and variable.aggregate is not Aggregate.COUNT:
-            yield problem(f"{place}.{name}", f"is needed for {variable.aggregate}")
+            yield problem(f"{place}.{name}", "is needed for {aggregate}", aggregate=variable.aggregate)
         if name not in wanted and given is not None:
-            yield problem(f"{place}.{name}", f"does not belong to {variable.aggregate}")
+            yield problem(f"{place}.{name}", "does not belong to {aggregate}", aggregate=variable.aggregate)
         known = KNOWN_LINE_FIELDS[kind].get(given or "")
         if known and known is not FieldType.NUMBER and variable.aggregate is not Aggregate.COUNT:
-            yield problem(f"{place}.{name}", f"{given} is {known}, and {variable.aggregate} needs numbers")
+            yield problem(
+                f"{place}.{name}",
+                "{given} is {known}, and {aggregate} needs numbers",
+                given=given,
+                known=known,
+                aggregate=variable.aggregate,
+            )
     for n, kept in enumerate(variable.where):
         yield from _comparison(kept, KNOWN_LINE_FIELDS[kind].get(kept.field), f"{place}.where[{n}]")
 
@@ -85,9 +91,11 @@ def _chains(policy: Policy) -> Problems:
     for chain in policy.chains:
         for before in chain.after:
             if before not in names:
-                yield problem(f"chains.{chain.name}.after", f"there is no chain {before!r}")
+                yield problem(f"chains.{chain.name}.after", "there is no chain {chain!r}", chain=before)
     if found := cycle({c.name: c.after for c in policy.chains}):
-        yield problem(f"chains.{found[0]}.after", f"chains wait for each other in a circle: {' → '.join(found)}")
+        yield problem(
+            f"chains.{found[0]}.after", "chains wait for each other in a circle: {way}", way=" → ".join(found)
+        )
 
 
 def _fields(policy: Policy) -> Problems:
@@ -96,18 +104,20 @@ def _fields(policy: Policy) -> Problems:
     derived = set(KNOWN_FIELDS[policy.kind]) - given
     for name in policy.neutral:
         if name in looked_at:
-            yield problem("neutral", f"{name!r} is looked at by a rule, so editing it must ask for a new round")
+            yield problem(
+                "neutral", "{name!r} is looked at by a rule, so editing it must ask for a new round", name=name
+            )
         elif name in derived or name in ("lines", "fields", "custom") or name in policy.identity:
-            yield problem("neutral", f"{name!r} is part of what is approved, and cannot be left out of it")
+            yield problem("neutral", "{name!r} is part of what is approved, and cannot be left out of it", name=name)
     for name in policy.routing:
         if name in derived:
-            yield problem("routing", f"{name!r} follows from other figures, so nobody sets it")
+            yield problem("routing", "{name!r} follows from other figures, so nobody sets it", name=name)
 
 
 def _rule(rule: Rule, policy: Policy, directory: Directory) -> Problems:
     place = f"rules.{rule.name}"
     if rule.chain and rule.chain not in {c.name for c in policy.chains}:
-        yield problem(f"{place}.chain", f"there is no chain {rule.chain!r}; add it under chains")
+        yield problem(f"{place}.chain", "there is no chain {chain!r}; add it under chains", chain=rule.chain)
     if rule.effective_from and rule.effective_to and rule.effective_from > rule.effective_to:
         yield problem(f"{place}.effective_to", "is before effective_from")
     yield from _logic(rule, place)
@@ -138,10 +148,10 @@ def _logic(rule: Rule, place: str) -> Problems:
     try:
         used = parse(rule.logic).indexes()
     except BadExpression as error:
-        yield problem(f"{place}.logic", str(error))
+        yield problem(f"{place}.logic", error.sentence)
         return
     for index in sorted(used - set(indexes)):
-        yield problem(f"{place}.logic", f"speaks of condition {index}, which the rule does not have")
+        yield problem(f"{place}.logic", "speaks of condition {index}, which the rule does not have", index=index)
 
 
 def _condition(condition: Condition, policy: Policy, place: str) -> Problems:
@@ -154,7 +164,7 @@ def _condition(condition: Condition, policy: Policy, place: str) -> Problems:
     names = {v.name for v in policy.variables}
     for part, name in (("variable", condition.variable), ("other_variable", condition.other_variable)):
         if name and name not in names:
-            yield problem(f"{place}.{part}", f"there is no variable {name!r}")
+            yield problem(f"{place}.{part}", "there is no variable {name!r}", name=name)
     tested = FieldType.NUMBER if condition.variable else KNOWN_FIELDS[policy.kind].get(condition.field or "")
     if any(others):
         yield from _other(condition, tested, policy.kind, place)
@@ -165,11 +175,13 @@ def _condition(condition: Condition, policy: Policy, place: str) -> Problems:
 def _other(condition: Condition, tested: FieldType | None, kind: str, place: str) -> Problems:
     other = FieldType.NUMBER if condition.other_variable else KNOWN_FIELDS[kind].get(condition.other_field or "")
     if condition.operator in operators.UNARY:
-        yield problem(f"{place}.operator", f"{condition.operator} compares with nothing")
+        yield problem(f"{place}.operator", "{operator} compares with nothing", operator=condition.operator)
     elif tested and other and tested is not other:
-        yield problem(place, f"compares {tested} with {other}, which can never agree")
+        yield problem(place, "compares {tested} with {other}, which can never agree", tested=tested, other=other)
     elif not _fits(condition.operator, tested):
-        yield problem(f"{place}.operator", f"{condition.operator} does not work on {tested}")
+        yield problem(
+            f"{place}.operator", "{operator} does not work on {tested}", operator=condition.operator, tested=tested
+        )
 
 
 def _fits(operator: Operator, tested: FieldType | None) -> bool:
@@ -189,20 +201,20 @@ def _comparison(test: Condition | Filter, tested: FieldType | None, place: str) 
     operator, value = test.operator, test.value
     if operator in operators.UNARY:
         if value is not None:
-            yield problem(f"{place}.value", f"{operator} compares with nothing; leave the value out")
+            yield problem(f"{place}.value", "{operator} compares with nothing; leave the value out", operator=operator)
     elif operator in operators.LISTINGS:
         if not isinstance(value, tuple) or not value:
-            yield problem(f"{place}.value", f"{operator} needs a list of values")
+            yield problem(f"{place}.value", "{operator} needs a list of values", operator=operator)
     elif not _fits(operator, tested):
-        yield problem(f"{place}.operator", f"{operator} does not work on {tested}")
+        yield problem(f"{place}.operator", "{operator} does not work on {tested}", operator=operator, tested=tested)
     elif value is None and operator not in (Operator.EQUALS, Operator.NOT_EQUALS):
-        yield problem(f"{place}.value", f"{operator} needs a value to compare with")
+        yield problem(f"{place}.value", "{operator} needs a value to compare with", operator=operator)
     elif operator in operators.ORDERINGS and tested is None and not _is(value, FieldType.NUMBER, FieldType.DATE):
-        yield problem(f"{place}.value", f"{operator} needs a number or a date")
+        yield problem(f"{place}.value", "{operator} needs a number or a date", operator=operator)
     elif operator in operators.CONTAININGS and not isinstance(value, str | tuple):
-        yield problem(f"{place}.value", f"{operator} needs a text: quote it")
+        yield problem(f"{place}.value", "{operator} needs a text: quote it", operator=operator)
     elif value is not None and tested and operator not in operators.CONTAININGS and not _is(value, tested):
-        yield problem(f"{place}.value", f"must be {tested}, as the tested one is")
+        yield problem(f"{place}.value", "must be {type}, as the tested one is", type=tested)
 
 
 def _is(value: Testable, *types: FieldType) -> bool:
@@ -221,26 +233,38 @@ def _who(who: Who, place: str, kind: str, directory: Directory) -> Problems:
         yield problem(place, "names exactly one of user, group, field, line_field or manager")
         return
     if who.user and directory.active(who.user) is None:
-        yield problem(f"{place}.user", f"{who.user!r} is not an active user")
+        yield problem(f"{place}.user", "{user!r} is not an active user", user=who.user)
     if who.group:
         group = directory.groups.get(who.group)
         if group is None:
-            yield problem(f"{place}.group", f"there is no group {who.group!r}")
+            yield problem(f"{place}.group", "there is no group {group!r}", group=who.group)
         elif not any(directory.active(member) for member in group.members):
-            yield problem(f"{place}.group", f"group {who.group!r} has no active member")
+            yield problem(f"{place}.group", "group {group!r} has no active member", group=who.group)
         elif isinstance(who.quorum, int) and who.quorum > len(group.members):
-            yield problem(f"{place}.quorum", f"{who.quorum} of a group of {len(group.members)} can never agree")
+            yield problem(
+                f"{place}.quorum",
+                "{quorum} of a group of {members} can never agree",
+                quorum=who.quorum,
+                members=len(group.members),
+            )
     elif who.quorum != "any":
         yield problem(f"{place}.quorum", "belongs to a group")
     if who.where and not who.group:
         yield problem(f"{place}.where", "narrows a group, and there is none")
     narrowed = KNOWN_FIELDS[kind].get(who.where.unit if who.where else "")
     if narrowed not in (None, FieldType.TEXT):
-        yield problem(f"{place}.where.unit", f"is {narrowed}, and a unit is text")
+        yield problem(f"{place}.where.unit", "is {narrowed}, and a unit is text", narrowed=narrowed)
     if KNOWN_LINE_FIELDS[kind].get(who.line_field or "") not in (None, FieldType.TEXT):
-        yield problem(f"{place}.line_field", f"{who.line_field} holds no user's id, which is text")
+        yield problem(
+            f"{place}.line_field", "{line_field} holds no user's id, which is text", line_field=who.line_field
+        )
     known = KNOWN_FIELDS[kind].get(who.field or who.manager or "")
     if who.manager and known not in (None, FieldType.NUMBER):
-        yield problem(f"{place}.manager", f"{who.manager} is {known}, and an approval limit needs an amount")
+        yield problem(
+            f"{place}.manager",
+            "{manager} is {known}, and an approval limit needs an amount",
+            manager=who.manager,
+            known=known,
+        )
     if who.field and known not in (None, FieldType.TEXT):
-        yield problem(f"{place}.field", f"{who.field} is {known}, and a user's id is text")
+        yield problem(f"{place}.field", "{field} is {known}, and a user's id is text", field=who.field, known=known)

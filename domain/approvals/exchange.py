@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from domain.approvals.policy import Policy
 from domain.errors import Invalid
+from domain.problems import invalid_fields
 from domain.values import plain_number
 
 MAX_BYTES = 1_000_000
@@ -69,13 +70,13 @@ _Dumper.add_representer(Decimal, _number)
 def read_policy(text: str) -> Policy:
     """The policy a YAML text describes. Raises Invalid naming the line, or each field, that is wrong."""
     if len(text.encode(errors="replace")) > MAX_BYTES:
-        raise Invalid.field("policy", f"longer than {MAX_BYTES:,} bytes")
+        raise Invalid.field("policy", "is longer than {most} bytes", most=f"{MAX_BYTES:,}")
     try:
         data = yaml.load(text, _Loader)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         place = f"line {mark.line + 1}, column {mark.column + 1}" if mark else "policy"
-        raise Invalid.field(place, getattr(error, "problem", None) or "is not YAML") from None
+        raise Invalid.field(place, "is not YAML: {why}", why=getattr(error, "problem", None) or "?") from None
     if not isinstance(data, dict):
         raise Invalid.field("policy", "must be a mapping with kind, variables, chains and rules")
     try:
@@ -108,12 +109,3 @@ def _listed(value: Any) -> Any:
     if isinstance(value, tuple | list):
         return [_listed(item) for item in value]
     return str(value) if isinstance(value, str) else value
-
-
-def invalid_fields(sentence: str, error: ValidationError) -> Invalid:
-    """A pydantic error as our own: each field by its path, each problem in words, never the input itself."""
-    errors = [
-        {"field": ".".join(str(p) for p in item["loc"]) or "body", "problem": item["msg"]}
-        for item in error.errors(include_url=False, include_input=False, include_context=False)[:50]
-    ]
-    return Invalid(f"{sentence}: {errors[0]['field']}: {errors[0]['problem']}", errors)

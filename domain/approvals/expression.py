@@ -6,17 +6,21 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 
+from domain.sentences import Sentence
+
 TOKEN = re.compile(r"\s*(?:(?P<index>\d{1,4})|(?P<word>[A-Za-z]+)|(?P<sign>[()]))")
 MAX_LENGTH = 2_000
 MAX_DEPTH = 50
+ENDS, UNEXPECTED = "ends too early (at character {place})", "did not expect {token!r} (at character {place})"
 
 
 class BadExpression(ValueError):
     """The expression cannot be read; `place` is the position of the character, counted from 1."""
 
-    def __init__(self, what: str, place: int) -> None:
-        super().__init__(f"{what} (at character {place})")
+    def __init__(self, sentence: str, place: int, **words: object) -> None:
+        self.sentence = Sentence(sentence, place=place, **words)
         self.place = place
+        super().__init__(self.sentence)
 
 
 @dataclass(frozen=True)
@@ -78,35 +82,39 @@ class _Reader:
     def unit(self) -> Node:
         self.depth += 1
         if self.depth > MAX_DEPTH:
-            raise BadExpression(f"nested more than {MAX_DEPTH} deep", self.place)
+            raise BadExpression("nested more than {most} deep (at character {place})", self.place, most=MAX_DEPTH)
         node = self._unit()
         self.depth -= 1
         return node
 
     def _unit(self) -> Node:
-        token, place = self.peek(), self.place
+        token = self.peek()
         if self.take("NOT"):
             return Node("not", parts=(self.unit(),))
         if self.take("("):
             inner = self.joined("OR")
             if not self.take(")"):
-                raise BadExpression(f"expected ')' but found {self.peek() or 'the end'}", self.place)
+                raise self._unexpected("expected ')' but found {token} (at character {place})")
             return inner
         if token.isdigit():
             self.at += 1
             return Node("test", int(token))
-        raise BadExpression(f"expected a condition's number, NOT or '(' but found {token or 'the end'}", place)
+        raise self._unexpected("expected a condition's number, NOT or '(' but found {token} (at character {place})")
+
+    def _unexpected(self, sentence: str) -> BadExpression:
+        """`sentence` says what stands there instead."""
+        return BadExpression(sentence if self.peek() else ENDS, self.place, token=self.peek())
 
 
 @lru_cache(maxsize=4096)
 def parse(text: str) -> Node:
     """Read `1 AND (2 OR NOT 3)`; AND binds closer than OR. Raises BadExpression with the place."""
     if len(text) > MAX_LENGTH:
-        raise BadExpression(f"longer than {MAX_LENGTH} characters", MAX_LENGTH)
+        raise BadExpression("is longer than {max_length} characters", MAX_LENGTH, max_length=MAX_LENGTH)
     reader = _Reader(_tokens(text))
     node = reader.joined("OR")
     if reader.peek():
-        raise BadExpression(f"did not expect {reader.peek()} here", reader.place)
+        raise BadExpression(UNEXPECTED, reader.place, token=reader.peek())
     return node
 
 
@@ -118,7 +126,7 @@ def _tokens(text: str) -> list[tuple[str, int]]:
         word = found and (found["index"] or found["word"] or found["sign"])
         if not found or not word or (found["word"] and word.upper() not in ("AND", "OR", "NOT")):
             place = at + len(text[at:]) - len(text[at:].lstrip())
-            raise BadExpression(f"did not expect {text[place : place + 10]!r}", place + 1)
+            raise BadExpression(UNEXPECTED, place + 1, token=text[place : place + 10])
         tokens.append((word.upper(), found.end() - len(word) + 1))
         at = found.end()
     return [*tokens, ("", end + 1)]

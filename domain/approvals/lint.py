@@ -9,8 +9,9 @@ from domain.approvals.operators import ORDERINGS, Operator
 from domain.approvals.policy import Condition, Policy, Rule, Variable
 from domain.approvals.smart import holds_by
 from domain.approvals.subject import KNOWN_FIELDS, KNOWN_LINE_FIELDS
+from domain.errors import problem
 from domain.people import Directory
-from domain.quotes import problem
+from domain.sentences import Sentence
 
 Findings = Iterator[dict[str, str]]
 O = Operator  # noqa: E741 - as in operators
@@ -38,7 +39,9 @@ def _unknown_columns(variable: Variable, kind: str) -> Findings:
     known = KNOWN_LINE_FIELDS.get(kind, {})
     for name in (variable.field, variable.list, variable.net, *(kept.field for kept in variable.where)):
         if name and name not in known:
-            yield problem(f"variables.{variable.name}", f"{name!r} is no line field we know; it is blank where absent")
+            yield problem(
+                f"variables.{variable.name}", "{name!r} is no line field we know; it is blank where absent", name=name
+            )
 
 
 def _chains(policy: Policy) -> Findings:
@@ -48,7 +51,9 @@ def _chains(policy: Policy) -> Findings:
             yield problem(f"chains.{chain.name}", "has no active rule, so it is never reached")
         for before in chain.after:
             if before not in used:
-                yield problem(f"chains.{chain.name}.after", f"waits for {before!r}, which has no active rule")
+                yield problem(
+                    f"chains.{chain.name}.after", "waits for {chain!r}, which has no active rule", chain=before
+                )
 
 
 def _rule(rule: Rule, policy: Policy, directory: Directory, today: date) -> Findings:
@@ -62,11 +67,13 @@ def _rule(rule: Rule, policy: Policy, directory: Directory, today: date) -> Find
     yield from _stale(rule, place)
     yield from _smart(rule, place)
     if why := contradiction(rule):
-        yield problem(f"{place}.conditions", f"can never hold together: {why}")
+        yield problem(f"{place}.conditions", "can never hold together: {why}", why=why)
     known = KNOWN_FIELDS.get(policy.kind, {})
     for name in dict.fromkeys(n for c in rule.conditions for n in (c.field, c.other_field) if n):
         if name not in known:
-            yield problem(f"{place}.conditions", f"{name!r} is no field we know; it is blank where a record lacks it")
+            yield problem(
+                f"{place}.conditions", "{name!r} is no field we know; it is blank where a record lacks it", name=name
+            )
     yield from _approvers(rule, place, directory)
 
 
@@ -80,7 +87,9 @@ def _stale(rule: Rule, place: str) -> Findings:
     for condition in rule.conditions:
         if condition.index not in used:
             yield problem(
-                f"{place}.logic", f"does not speak of condition {condition.index}, which then decides nothing"
+                f"{place}.logic",
+                "does not speak of condition {index}, which then decides nothing",
+                index=condition.index,
             )
 
 
@@ -99,7 +108,9 @@ def _smart(rule: Rule, place: str) -> Findings:
             what = "stands both plain and under NOT, so no change of it is for the better: it is treated as not smart"
             yield problem(f"{place}.conditions.{condition.index}", what)
         elif condition.operator not in ORDERINGS:
-            what = f"is smart, and {condition.operator} knows no better value: every change asks again"
+            what = Sentence(
+                "is smart, and {operator} knows no better value: every change asks again", operator=condition.operator
+            )
             yield problem(f"{place}.conditions.{condition.index}", what)
     for condition in used:
         if not condition.smart and rule.smart_mode == "worse" and condition.operator in ORDERINGS:
@@ -118,13 +129,20 @@ def _approvers(rule: Rule, place: str, directory: Directory) -> Findings:
         group = directory.groups.get(who.group or "")
         for member in group.members if group else ():
             if directory.active(member) is None:
-                yield problem(f"{place}.{name}.group", f"{member!r} of group {who.group!r} is unknown or has left")
+                yield problem(
+                    f"{place}.{name}.group",
+                    "{member!r} of group {group!r} is unknown or has left",
+                    member=member,
+                    group=who.group,
+                )
         if group and len(group.members) == 1 and who.quorum == "all":
-            yield problem(f"{place}.{name}.quorum", f"asks all of group {who.group!r}, which is one person")
+            yield problem(f"{place}.{name}.quorum", "asks all of group {group!r}, which is one person", group=who.group)
     person = rule.ask and directory.active(rule.ask.user)
     if person and rule.fallback is None and person.manager is None:
         yield problem(
-            f"{place}.fallback", f"{person.id!r} has no manager: what they submit themselves would find nobody"
+            f"{place}.fallback",
+            "{person!r} has no manager: what they submit themselves would find nobody",
+            person=person.id,
         )
     if rule.ask and rule.fallback is None and (rule.ask.manager or rule.ask.field):
         yield problem(f"{place}.fallback", "is missing: where nobody is found, the submission is refused")
@@ -146,6 +164,6 @@ def contradiction(rule: Rule) -> str | None:
         for low, open_low in floors:
             for high, open_high in ceilings:
                 if low > high or (low == high and (open_low or open_high)):  # type: ignore[operator]
-                    above, below = "more than" if open_low else "at least", "less than" if open_high else "at most"
-                    return f"{name} would be {above} {low} and {below} {high}"
+                    above, below = ">" if open_low else "≥", "<" if open_high else "≤"
+                    return f"{name} {above} {low}, {name} {below} {high}"
     return None

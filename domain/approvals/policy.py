@@ -11,6 +11,7 @@ from pydantic import BeforeValidator, Field
 
 from domain.approvals.expression import parse
 from domain.approvals.operators import Operator
+from domain.sentences import Sentence
 from domain.values import Id, Name, Value, Word, digest, plain_number
 
 
@@ -35,7 +36,7 @@ def _item(item: Any, n: int) -> str:
         return plain_number(Decimal(str(item)))
     if isinstance(item, date):
         return item.isoformat()
-    raise ValueError(f"item {n} is no text or number; quote it, or test with is_blank for nothing")
+    raise ValueError(Sentence("item {n} is no text or number; quote it, or test with is_blank for nothing", n=n))
 
 
 Literal_ = Annotated[Decimal | bool | date | str | tuple[str, ...] | None, BeforeValidator(_literal)]

@@ -124,8 +124,10 @@ def check_coterm(coterm: Coterm, running: Iterable[Subscription], first: date) -
     """There must be something to end with. Raises Invalid."""
     end = common_end(running)
     if coterm == "contract" and (end is None or end <= first):
-        has = f"ends on {end}" if end else "has no subscription that ends"
-        raise Invalid.field("coterm", f"cannot end with the contract: the customer {has}, and this starts on {first}")
+        if end is None:
+            raise Invalid.field("coterm", "cannot end with the contract: no subscription of the customer ends")
+        what = "cannot end with the contract, on {day}: this starts on {first}"
+        raise Invalid.field("coterm", what, day=end, first=first)
 
 
 def _with_end(fact: Fact, end: date) -> Fact:

@@ -107,7 +107,9 @@ def check_serials(facts: Iterable[Fact], lines: Mapping[str, Decimal], serials: 
         if line not in lines or len(numbers) > lines[line]:
             raise Invalid.field(f"serials.{line}", "are more than come back of that line")
         if unknown := sorted(set(numbers) - there.get(line, set())):
-            raise Invalid.field(f"serials.{line}", f"{unknown[0]!r} was not delivered with this order, or came back")
+            raise Invalid.field(
+                f"serials.{line}", "{serial!r} was not delivered with this order, or came back", serial=unknown[0]
+            )
 
 
 # --- subscriptions ----------------------------------------------------------------------------------------------------

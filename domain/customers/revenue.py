@@ -16,6 +16,7 @@ from domain.errors import Invalid, Locked
 from domain.money import rounded
 from domain.orders.ledger import ZERO
 from domain.quotes import HUNDRED, Recognition
+from domain.sentences import Sentence
 from domain.values import Amount, Value
 
 EntryKind = Literal["price", "earned"]
@@ -179,8 +180,16 @@ def _acceptance_day(fact: Fact, terms: Terms, since: Iterable[Fact]) -> date:
 def check_closing(month: date, closed_through: date | None, today: date) -> None:
     """Months are closed one after the other, each once, when they are over. Raises Locked or Invalid."""
     if closed_through and month <= closed_through:
-        raise Locked(f"{month:%Y-%m} is closed already.", state="closed", closed_through=f"{closed_through:%Y-%m}")
+        raise Locked(
+            Sentence("{month} is closed already.", month=f"{month:%Y-%m}"),
+            state="closed",
+            closed_through=f"{closed_through:%Y-%m}",
+        )
     if closed_through and month != (following := months_after(closed_through, 1)):
-        raise Locked(f"Close {following:%Y-%m} first.", state="out_of_order", next=f"{following:%Y-%m}")
+        raise Locked(
+            Sentence("Close {month} first.", month=f"{following:%Y-%m}"),
+            state="out_of_order",
+            next=f"{following:%Y-%m}",
+        )
     if months_after(month, 1) > today:
-        raise Invalid.field("month", f"{month:%Y-%m} is not over yet")
+        raise Invalid.field("month", "{month} is not over yet", month=f"{month:%Y-%m}")

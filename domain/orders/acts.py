@@ -13,6 +13,7 @@ from domain.orders.order import ERP, Agreed, Hold, Line, Order, Phase, is_past
 from domain.orders.payload import Decided, day_of, too_late
 from domain.orders.split import Trigger
 from domain.runs import PARKED, Command, Outcome, clock_of, done, is_expiry, refused, text_of
+from domain.sentences import Sentence
 from domain.values import ID_PATTERN, Instant
 
 MOST_HOLDS, MOST_PARKED = 20, 50
@@ -40,7 +41,9 @@ def _apply(order: Order, command: Command, at: Instant) -> Decided:
         opened = order.model_copy(update={"phase": Phase.WAITING, "changed_by": command.actor})
         return opened, done("opened", state=opened.status)
     if not order.running and command.verb not in LATE_FACTS:
-        return order, refused("order_closed", f"This order is {order.status.words}.", state=order.status)
+        return order, refused(
+            "order_closed", Sentence("This order is {state}.", state=order.status), state=order.status
+        )
     handler = HANDLERS.get(command.verb)
     if handler is None or (command.verb == "expire" and not is_expiry(command)):
         return order, refused("unknown_verb", "An order does not know that act.")
@@ -82,7 +85,7 @@ def _reschedule(order: Order, command: Command, at: Instant) -> Decided:
     if trigger is None:
         return order, refused("invalid", "Say in `on` which day, or in `start` now or manual.", field="on")
     if trigger.on and is_past(trigger.on, at):
-        return order, refused("invalid", f"{trigger.on} is over.", field="on")
+        return order, refused("invalid", Sentence("{day} is over.", day=trigger.on), field="on")
     if trigger.after == order.id:
         return order, refused("cycle", "An order cannot wait for itself.", field="after")
     slot = order.slot.model_copy(update={"trigger": trigger})
@@ -110,13 +113,15 @@ def _hold(order: Order, command: Command, at: Instant) -> Decided:
     if not reason:
         return order, refused("comment_required", "Say why it is held.", field="reason")
     if len(order.holds) >= MOST_HOLDS:
-        return order, refused("too_many", f"It has {MOST_HOLDS} holds already.")
+        return order, refused("too_many", Sentence("It has {most} holds already.", most=MOST_HOLDS))
     line = command.payload.get("line")
     if line is not None and order.line(line) is None:
         return order, refused("invalid", "The order has no such line.", field="line")
     owner = text_of(command.payload.get("owner"), 64) or "desk"
     if owner not in OWNERS:
-        return order, refused("invalid", f"A hold is owned by {', '.join(OWNERS)}.", field="owner")
+        return order, refused(
+            "invalid", Sentence("A hold is owned by {owners}.", owners=", ".join(OWNERS)), field="owner"
+        )
     hold = Hold(id=f"h{order.seq + 1}", reason=reason, owner=owner, by=command.actor, at=at, line=line)
     return order.model_copy(update={"holds": (*order.holds, hold), "changed_by": command.actor}), done(
         "held", hold=hold.id, reason=reason
@@ -185,7 +190,9 @@ def _accepted(order: Order, command: Command, at: Instant) -> Decided:
         after, outcome = changes.accepted(order, command)
         return shipping.close_within_tolerance(after, command.actor, at), outcome
     if order.phase is not Phase.ACTIVATING:
-        return order, refused("not_asked", f"Nothing waits for the back office: it is {order.status.words}.")
+        return order, refused(
+            "not_asked", Sentence("Nothing waits for the back office: it is {state}.", state=order.status)
+        )
     lines = tuple(line if line.shipped_goods or line.milestones else _served(line) for line in order.lines)
     reference = text_of(command.payload.get("reference"), 100)
     update = {"phase": Phase.ACTIVE, "lines": lines, "erp_reference": reference, "began_at": order.began_at or at}
@@ -206,7 +213,9 @@ def _rejected(order: Order, command: Command, at: Instant) -> Decided:
     """The back office will not have it: a task for the order desk, in the back office's own words."""
     asked = order.phase is Phase.ACTIVATING or (order.change is not None and order.change.sent)
     if not asked:
-        return order, refused("not_asked", f"Nothing waits for the back office: it is {order.status.words}.")
+        return order, refused(
+            "not_asked", Sentence("Nothing waits for the back office: it is {state}.", state=order.status)
+        )
     words = text_of(command.payload.get("reason"), 1_000).strip()
     if not words:
         return order, refused("comment_required", "Say why it is refused.", field="reason")
@@ -219,7 +228,9 @@ def _rejected(order: Order, command: Command, at: Instant) -> Decided:
 
 def _retry(order: Order, command: Command, at: Instant) -> Decided:
     if order.phase is not Phase.FALLOUT:
-        return order, refused("no_fallout", f"There is nothing to try again: it is {order.status.words}.")
+        return order, refused(
+            "no_fallout", Sentence("There is nothing to try again: it is {state}.", state=order.status)
+        )
     if order.holds:
         return order, refused("held", "It is held. Release it first.", holds=[h.id for h in order.holds])
     return _activating(order.model_copy(update={"changed_by": command.actor})), done("activating")

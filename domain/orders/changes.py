@@ -13,6 +13,7 @@ from domain.orders.order import Agreed, Change, Hold, Line, News, Order, Phase, 
 from domain.orders.payload import Decided, amounts, day_of, too_late
 from domain.orders.split import Slot
 from domain.runs import Command, Outcome, done, refused, text_of
+from domain.sentences import Sentence
 from domain.values import Instant
 
 MOST_LINES = 2_000
@@ -62,7 +63,9 @@ def cancel(order: Order, command: Command, at: Instant) -> Decided:
 def close_short(order: Order, command: Command, at: Instant) -> Decided:
     """No more comes of these lines: what is open of them is ended for good."""
     if order.phase is not Phase.ACTIVE or not order.running:
-        return order, refused("not_active", f"It is {order.status.words}: nothing of it is open.", state=order.status)
+        return order, refused(
+            "not_active", Sentence("It is {state}: nothing of it is open.", state=order.status), state=order.status
+        )
     if not text_of(command.payload.get("reason"), 1_000).strip():
         return order, refused("comment_required", "Say why no more comes.", field="reason")
     named = command.payload.get("lines") or [line.line for line in order.lines]
@@ -127,12 +130,12 @@ def _slot(order: Order, payload: Mapping[str, Any], at: Instant) -> Slot | Outco
     told = {name: payload[name] for name in SLOT_FIELDS if name in payload}
     promised = day_of(told.get("promised"))
     if promised and promised != order.slot.promised and is_past(promised, at):
-        return refused("invalid", f"{promised} is over: promise a day to come.", field="promised")
+        return refused("invalid", Sentence("{day} is over: promise a day to come.", day=promised), field="promised")
     try:
         slot = Slot.model_validate({**order.slot.model_dump(mode="json"), **told})
     except ValidationError as error:
         field = ".".join(str(part) for part in error.errors()[0]["loc"])
-        return refused("invalid", f"{field} cannot be read.", field=field)
+        return refused("invalid", Sentence("{field} cannot be read.", field=field), field=field)
     return None if slot == order.slot else slot
 
 
@@ -145,10 +148,15 @@ def _too_late_for(order: Order, lines: Mapping[str, Decimal], slot: Slot | None)
     for name, wanted in lines.items():
         line = order.line(name)
         if line and not line.can_end:
-            return refused("too_late", f"Line {name} is delivered already.", field=f"lines.{name}")
+            return refused("too_late", Sentence("Line {name} is delivered already.", name=name), field=f"lines.{name}")
         if line and wanted < line.locked:
             least = str(line.locked)
-            return refused("too_late", f"So much of line {name} is on its way.", field=f"lines.{name}", least=least)
+            return refused(
+                "too_late",
+                Sentence("So much of line {name} is on its way.", name=name),
+                field=f"lines.{name}",
+                least=least,
+            )
     return None
 
 

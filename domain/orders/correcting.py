@@ -8,6 +8,7 @@ from domain.orders.order import Line, News, Order, Reported
 from domain.orders.payload import Decided, amounts
 from domain.orders.shipping import count_goods, day_reported
 from domain.runs import Command, Outcome, done, refused, text_of
+from domain.sentences import Sentence
 from domain.values import Instant, plain_number
 
 WHAT = {"shipment": "shipped", "delivery": "delivered"}
@@ -40,10 +41,16 @@ def _impossible(order: Order, known: Reported, wanted: Mapping[str, Decimal]) ->
     for name, quantity in wanted.items():
         line = order.line(name)
         if line is None or (line.step and quantity % line.step):
-            return refused("invalid", f"Line {name} cannot be {plain_number(quantity)}.", field=f"lines.{name}")
+            return refused(
+                "invalid",
+                Sentence("Line {name} cannot be {quantity}.", name=name, quantity=plain_number(quantity)),
+                field=f"lines.{name}",
+            )
         arrived = line.delivered + line.excess + quantity - known.lines[name]
         if known.what == "delivered" and arrived < 0:
-            return refused("invalid", f"So much of line {name} did not arrive.", field=f"lines.{name}")
+            return refused(
+                "invalid", Sentence("So much of line {name} did not arrive.", name=name), field=f"lines.{name}"
+            )
     return None
 
 

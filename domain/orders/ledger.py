@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from decimal import Decimal
 
-from domain.errors import Invalid
+from domain.errors import Invalid, problem
 from domain.orders.division import largest_remainder
 from domain.values import Amount, Id, Value, plain_number
 
@@ -100,10 +100,8 @@ class LineLedger(Value):
 
 def short_of(line: str, asked: Decimal, there: Decimal) -> Invalid:
     asked_for, available = plain_number(asked), plain_number(there)
-    what = f"{asked_for} asked for, {available} left to order"
-    field = f"lines.{line}"
-    return Invalid(f"{field}: {what}", [{"field": field, "problem": what}],
-                   line=line, asked=asked_for, available=available)  # fmt: skip
+    found = problem(f"lines.{line}", "{asked} asked for, {there} left to order", asked=asked_for, there=available)
+    return Invalid.fields([found], line=line, asked=asked_for, available=available)
 
 
 def opened(line: str, quantity: Decimal, net: Decimal, full: Decimal) -> LineLedger:

@@ -7,13 +7,14 @@ from decimal import Decimal
 from domain.orders.ledger import ZERO
 from domain.orders.order import Order
 from domain.runs import Outcome, refused, text_of
+from domain.sentences import Sentence
 from domain.values import number_of
 
 Decided = tuple[Order, Outcome]
 
 
 def too_late(order: Order) -> Decided:
-    return order, refused("too_late", f"The order is {order.status.words} already.", state=order.status)
+    return order, refused("too_late", Sentence("The order is {state} already.", state=order.status), state=order.status)
 
 
 def day_of(value: object) -> date | None:

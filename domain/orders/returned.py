@@ -5,13 +5,14 @@ from datetime import date
 from decimal import Decimal
 from enum import StrEnum
 
-from domain.errors import Invalid
+from domain.errors import Invalid, problem
 from domain.orders.ledger import ZERO, Share
 from domain.orders.order import Order
 from domain.orders.payload import day_of
 from domain.orders.split import OrderLine, PlannedOrder, Slot
 from domain.quotes import Quantity
 from domain.runs import Command, Outcome, RunState, Visible, done, refused, text_of
+from domain.sentences import Sentence
 from domain.values import Id, Instant, StorableText, plain_number
 
 
@@ -70,12 +71,13 @@ def check_returned(order: Order, earlier: Mapping[str, Decimal], lines: Mapping[
         if line is None or not line.shipped_goods:
             raise Invalid.field(f"lines.{name}", "this order shipped no such line")
         if line.step and asked % line.step:
-            raise Invalid.field(f"lines.{name}", f"is counted in {plain_number(line.step)}")
+            raise Invalid.field(f"lines.{name}", "is counted in {step}", step=plain_number(line.step))
         there = line.delivered - earlier.get(name, ZERO)
         if asked > there:
-            what = f"{plain_number(asked)} asked for, {plain_number(there)} were delivered and not returned"
-            raise Invalid(f"lines.{name}: {what}", [{"field": f"lines.{name}", "problem": what}],
-                          line=name, asked=plain_number(asked), available=plain_number(there))  # fmt: skip
+            wanted, left = plain_number(asked), plain_number(there)
+            what = "{asked} asked for, {there} were delivered and not returned"
+            found = problem(f"lines.{name}", what, asked=wanted, there=left)
+            raise Invalid.fields([found], line=name, asked=wanted, available=left)
 
 
 def replacement(returned: Return, order: Order, id: str, slot: Slot) -> PlannedOrder:
@@ -101,7 +103,9 @@ def _apply(state: Return, command: Command, at: Instant) -> tuple[Return, Outcom
         update = {"status": opened, "arrived_on": day_of(command.payload.get("on"))}
         return state.model_copy(update=update), done(opened.value, state=opened)
     if state.status is not ReturnStatus.ANNOUNCED:
-        return state, refused("return_closed", f"This return is {state.status}.", state=state.status)
+        return state, refused(
+            "return_closed", Sentence("This return is {state}.", state=state.status), state=state.status
+        )
     if command.verb == "arrived":
         update = {"status": ReturnStatus.RECEIVED, "arrived_on": day_of(command.payload.get("on"))}
         return state.model_copy(update=update), done("received", state=ReturnStatus.RECEIVED)

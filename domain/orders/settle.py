@@ -11,7 +11,7 @@ from domain.orders.ledger import NOTHING, ZERO, LineLedger, Share
 from domain.orders.order import Line, Order, Phase, new_line
 from domain.orders.split import check_bundles, check_whole
 from domain.quotes import Quote
-from domain.runs import RejectedByRecord, refused
+from domain.runs import Outcome, RejectedByRecord, refused
 
 Ledger = dict[str, LineLedger]
 
@@ -26,13 +26,13 @@ def settle(was: Order, now: Order, ledger: Mapping[str, LineLedger], quote: Quot
         if settled.version != was.version and settled.phase is not Phase.CANCELLED:
             _check(was, settled, quote, today)
     except Invalid as error:
-        raise RejectedByRecord(refused("invalid", error.sentence, **error.facts, field=_field(error))) from None
+        raise RejectedByRecord(_refused(error)) from None
     return settled.model_copy(update={"unsettled": False}), after
 
 
-def _field(error: Invalid) -> str:
-    errors = error.facts.get("errors") or [{}]
-    return str(errors[0].get("field", ""))
+def _refused(error: Invalid) -> Outcome:
+    found = error.facts["errors"][0]
+    return refused("invalid", found["problem"], **error.facts, field=found["field"])
 
 
 def claims(order: Order) -> dict[str, tuple[Share, Share]]:
@@ -187,4 +187,4 @@ def _check(was: Order, now: Order, quote: Quote, today: date) -> None:
     undone = was.previous.lines if was.previous and now.previous is None else ()
     allowed = before | {line.line: max(line.share.quantity, before.get(line.line, ZERO)) for line in undone}
     if quote.order_by and quote.order_by < today and any(q > allowed.get(name, ZERO) for name, q in after.items()):
-        raise Invalid.field("lines", f"more could be ordered until {quote.order_by}")
+        raise Invalid.field("lines", "more could be ordered until {order_by}", order_by=quote.order_by)

@@ -10,9 +10,11 @@ from domain.orders.ledger import ZERO
 from domain.orders.order import ERP, MOST_TASKS, Change, Line, News, Order, Phase, Reported, Task
 from domain.orders.payload import Decided, amounts, day_of
 from domain.runs import Command, Outcome, done, refused, text_of
+from domain.sentences import Sentence
 from domain.values import Instant, plain_number
 
 MOST_SHIPMENTS = 2_000
+ONLY_OPEN, ONLY_ORDERED = "Only {left} of line {line} is open.", "Only {left} of line {line} is ordered."
 
 
 def shipment(order: Order, command: Command, at: Instant) -> Decided:
@@ -28,17 +30,24 @@ def _reported(order: Order, command: Command, least: Decimal | None = None) -> d
     """How much of which line of goods, all of it known."""
     began = order.phase is Phase.ACTIVE or (order.phase is Phase.CANCELLED and order.began_at is not None)
     if not began:
-        return refused("not_active", f"It is {order.status.words}: nothing can be on its way.", state=order.status)
+        return refused(
+            "not_active", Sentence("It is {state}: nothing can be on its way.", state=order.status), state=order.status
+        )
     quantities = amounts(command.payload.get("lines"), least)
     if not quantities:
         return refused("invalid", "Say in `lines` how much of which line.", field="lines")
     for name in quantities:
         line = order.line(name)
         if line is None or not line.shipped_goods:
-            return refused("invalid", f"This order ships no line {name}.", field=f"lines.{name}")
+            return refused("invalid", Sentence("This order ships no line {name}.", name=name), field=f"lines.{name}")
         if line.step and quantities[name] % line.step:
             step = plain_number(line.step)
-            return refused("invalid", f"Line {name} is counted in {step}.", field=f"lines.{name}", step=step)
+            return refused(
+                "invalid",
+                Sentence("Line {name} is counted in {step}.", name=name, step=step),
+                field=f"lines.{name}",
+                step=step,
+            )
     return quantities
 
 
@@ -76,7 +85,9 @@ def day_reported(order: Order, command: Command, at: Instant) -> date | Outcome 
         return refused("invalid", "Say in `on` on which day, tomorrow at the latest.", field="on")
     began = order.began_on
     if began and on < began:
-        return refused("invalid", f"The order began on {began}: nothing of it happened before.", field="on")
+        return refused(
+            "invalid", Sentence("The order began on {began}: nothing of it happened before.", began=began), field="on"
+        )
     return on
 
 
@@ -86,12 +97,12 @@ def _earlier_answer(order: Order, report: Reported) -> Outcome | None:
         if (known.what, known.id) == (report.what, report.id):
             if report.lines in (known.given or known.lines, known.lines):
                 return done("already_reported", id=report.id)
-            return refused("id_reused", f"{report.id} was reported with other lines.", field="id")
+            return refused("id_reused", Sentence("{id} was reported with other lines.", id=report.id), field="id")
     legacy = f"{report.what}:{report.id}"
     if any(each == legacy or each.rsplit(":", 1)[0] == legacy for each in order.shipments):
         return done("already_reported", id=report.id)
     if len(order.reports) + len(order.shipments) >= MOST_SHIPMENTS:
-        return refused("too_many", f"It has {MOST_SHIPMENTS} shipments already.")
+        return refused("too_many", Sentence("It has {most} shipments already.", most=MOST_SHIPMENTS))
     return None
 
 
@@ -102,7 +113,9 @@ def _serials(given: object, quantities: Mapping[str, Decimal]) -> dict[str, tupl
         if name not in quantities or not isinstance(numbers, list) or len(set(map(str, numbers))) != len(numbers):
             return refused("invalid", "Serial numbers are a list for a line, each once.", field=f"serials.{name}")
         if len(numbers) > quantities[name]:
-            return refused("invalid", f"More serial numbers than units of {name}.", field=f"serials.{name}")
+            return refused(
+                "invalid", Sentence("More serial numbers than units of {name}.", name=name), field=f"serials.{name}"
+            )
         found[name] = tuple(text_of(number, 64) for number in numbers)
     return found
 
@@ -122,7 +135,7 @@ def milestone(order: Order, command: Command, at: Instant) -> Decided:
     """A step of a service is reached; with its last one the service is delivered."""
     name, on = text_of(command.payload.get("name"), 64), day_reported(order, command, at)
     if order.phase is not Phase.ACTIVE:
-        return order, refused("not_active", f"It is {order.status.words}: nothing of it is under way.")
+        return order, refused("not_active", Sentence("It is {state}: nothing of it is under way.", state=order.status))
     if isinstance(on, Outcome):
         return order, on
     only = command.payload.get("line")
@@ -242,8 +255,10 @@ def _limit(
         most = line.open if of == "open" else line.share.quantity
         if line.line in limited and limited[line.line] > most:
             if command.actor != ERP:
-                left, where = plain_number(most), f"lines.{line.line}"
-                return refused("too_much", f"Only {left} of line {line.line} is {of}.", field=where, open=left)
+                left = plain_number(most)
+                template = ONLY_OPEN if of == "open" else ONLY_ORDERED
+                sentence = Sentence(template, left=left, line=line.line)
+                return refused("too_much", sentence, field=f"lines.{line.line}", open=left)
             limited[line.line] = most
     return limited
 
@@ -261,7 +276,9 @@ def accept_excess(order: Order, command: Command, at: Instant) -> Decided:
     if task is None or line is None or task.kind != "excess" or not line.excess:
         return order, refused("no_such_task", "Nothing of that line arrived beyond the order.", field="task")
     if order.phase is not Phase.ACTIVE:
-        return order, refused("order_closed", f"This order is {order.status.words}.", state=order.status)
+        return order, refused(
+            "order_closed", Sentence("This order is {state}.", state=order.status), state=order.status
+        )
     change = Change(
         id=f"v{order.version + 1}", version=order.version, verb="accept_excess", by=command.actor, at=at,
         lines={line.line: line.share.quantity + line.excess}, round=text_of(command.payload.get("round"), 200) or None,

@@ -13,6 +13,7 @@ from domain.money import minor_unit
 from domain.orders.division import largest_remainder
 from domain.orders.ledger import LineLedger, Share, opened
 from domain.quotes import Place, Quantity, Quote, QuoteLine
+from domain.sentences import Sentence
 from domain.values import Day, Id, StorableText, Value, plain_number, short_id
 
 MOST_ORDERS = 200
@@ -132,7 +133,7 @@ def split(quote: Quote, ledger: Mapping[str, LineLedger], way: Way, number: int)
     if not parts:
         raise Invalid.field("way", "nothing is left to order")
     if len(parts) > MOST_ORDERS:
-        raise Invalid.field("way", f"makes {len(parts)} orders; at most {MOST_ORDERS} at once")
+        raise Invalid.field("way", "makes {count} orders; at most {most} at once", count=len(parts), most=MOST_ORDERS)
     if unknown := next((id for _, some in parts for id in some if id not in ledger), None):
         raise Invalid.field(f"lines.{unknown}", "is no line of this quote")
     check_bundles(lines, [some for _, some in parts])
@@ -204,7 +205,7 @@ def _check_fields(quote: Quote, fields: Iterable[str]) -> None:
     """A field that no line has would put everything into one order. Raises Invalid."""
     for field in fields:
         if field not in QuoteLine.model_fields and all(line.given(field) is None for line in quote.lines):
-            raise Invalid.field("fields", f"no line of this quote has a field {field!r}")
+            raise Invalid.field("fields", "no line of this quote has a field {field!r}", field=field)
 
 
 def _by_fields(quote: Quote, left: Mapping[str, Decimal], way: ByFields) -> Iterable[Part]:
@@ -299,7 +300,13 @@ def check_bundles(lines: Mapping[str, QuoteLine], parts: Iterable[Mapping[str, D
             heads, given = some.get(head.id, Decimal(0)), some.get(id, Decimal(0))
             if given * head.quantity != heads * line.quantity or given % line.counted_in:
                 wanted, not_so = (plain_number(round(n, 4)) for n in (heads * line.quantity / head.quantity, given))
-                what = f"belongs to {head.id}: with {plain_number(heads)} of it go {wanted}, not {not_so}"
+                what = Sentence(
+                    "belongs to {head}: with {heads} of it go {wanted}, not {not_so}",
+                    head=head.id,
+                    heads=plain_number(heads),
+                    wanted=wanted,
+                    not_so=not_so,
+                )
                 raise Invalid.field(f"lines.{id}", what)
 
 
@@ -307,5 +314,9 @@ def check_whole(lines: Mapping[str, QuoteLine], some: Mapping[str, Decimal]) -> 
     """Nobody orders a part of what is not divisible. Raises Invalid naming the line."""
     for id, quantity in some.items():
         if (line := lines.get(id)) and quantity % line.counted_in:
-            what = f"{plain_number(quantity)} cannot be ordered: it is counted in {plain_number(line.counted_in)}"
+            what = Sentence(
+                "{quantity} cannot be ordered: it is counted in {counted_in}",
+                quantity=plain_number(quantity),
+                counted_in=plain_number(line.counted_in),
+            )
             raise Invalid.field(f"lines.{id}", what)

@@ -22,16 +22,22 @@ def check_starts(
         trigger, place = order.slot.trigger, order.slot.ship_to
         check_zone(place, f"orders[{n}].ship_to")
         if chosen and trigger.on and trigger.on < at.astimezone(place_zone(place, company_zone)).date():
-            raise Invalid.field(f"orders[{n}].on", f"{trigger.on} is over")
+            raise Invalid.field(f"orders[{n}].on", "{day} is over", day=trigger.on)
         if chosen and trigger.on and order_by and trigger.on > order_by:
-            raise Invalid.field(f"orders[{n}].on", f"{trigger.on} is after {order_by}, the last day to order")
+            raise Invalid.field(
+                f"orders[{n}].on", "{day} is after {order_by}, the last day to order", day=trigger.on, order_by=order_by
+            )
         if trigger.after is None:
             continue
         if trigger.after not in waits and trigger.after not in others:
-            raise Invalid.field(f"orders[{n}].after", f"there is no order {trigger.after!r} that it could wait for")
+            raise Invalid.field(
+                f"orders[{n}].after", "there is no order {after!r} that it could wait for", after=trigger.after
+            )
         seen, next_one = {order.id}, waits.get(order.id)
         while next_one is not None and next_one not in seen:
             seen.add(next_one)
             next_one = waits.get(next_one)
         if next_one is not None:
-            raise Invalid.field(f"orders[{n}].after", f"waits for itself in the end, by way of {trigger.after}")
+            raise Invalid.field(
+                f"orders[{n}].after", "waits for itself in the end, by way of {after}", after=trigger.after
+            )

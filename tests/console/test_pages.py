@@ -231,7 +231,7 @@ async def test_a_stranger_sees_no_quote_and_no_way_in(visitor: Visitor) -> None:
     id = await a_submitted_quote(visitor.live)
     await visitor.sign_in("snorri")
     await visitor.go(f"/quotes/{id}")
-    await expect(visitor.page.get_by_role("alert")).to_contain_text("There is no quote")
+    await expect(visitor.page.get_by_role("alert")).to_contain_text("Ekkert tilboð")
     await visitor.shot("not-found")
 
 
@@ -242,7 +242,7 @@ async def test_somebody_away_lets_a_colleague_decide(visitor: Visitor) -> None:
     await visitor.page.select_option("select[name=delegate]", "lara")
     await visitor.page.fill("input[name=last]", "2020-01-01")
     await visitor.page.get_by_role("button", name="Stilla").click()
-    await expect(visitor.page.get_by_role("alert")).to_contain_text("last: is")
+    await expect(visitor.page.get_by_role("alert")).to_contain_text("Síðasti dagur: er á undan")
     await visitor.page.fill("input[name=last]", "")
     await visitor.page.get_by_role("button", name="Stilla").click()
     row = visitor.page.locator("tbody tr")

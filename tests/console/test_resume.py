@@ -9,10 +9,11 @@ import httpx
 import pytest
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
+from sqlmodel import select
 
 from activities.notifying import Delivering
 from console.errors import is_api
-from console.resume import LABELS
+from console.refusals import LABELS
 from domain.errors import Unavailable
 from notify.chat import Chat
 from notify.links import Claim
@@ -146,6 +147,38 @@ async def test_a_form_with_a_mistake_is_shown_again_with_what_was_typed(
     assert html.escape(typed) in answer.text
     assert 'method="post"' in answer.text.split("<main")[1]
     assert re.search(r'class="note bad"|aria-invalid="true"', answer.text)
+
+
+NOTE = re.compile(r'class="note bad"[^>]*>([^<]*)<')
+
+
+async def speak(api: Api, language: str) -> None:
+    async with api.bench.house.database.writing() as session:
+        for person in (await session.exec(select(PersonRow))).all():
+            person.language = language
+
+
+@on_sqlite
+async def test_a_mistake_is_explained_in_the_readers_language(api: Api) -> None:
+    await accepted(api)
+    (order,) = await ordered(api)
+    notes: dict[str, list[list[str]]] = {}
+    for language in LANGUAGES:
+        await speak(api, language)
+        pages = [await visit(api, who, "POST", path.format(order), fields) for who, path, fields, _ in MISTAKES]
+        notes[language] = [[note for note in NOTE.findall(page.text) if note] for page in pages]
+    assert [m for m, n in zip(MISTAKES, notes["en"], strict=True) if not n] == []
+    for language in notes.keys() - {"en"}:
+        same = [said for english, said in zip(notes["en"], notes[language], strict=True) if set(english) & set(said)]
+        assert same == []
+
+
+@on_sqlite
+async def test_who_is_not_signed_in_is_answered_in_the_language_of_their_browser(api: Api) -> None:
+    credentials = [("user", "rita"), ("password", "wrong")]
+    page = await visit(api, None, "POST", "/sign-in", credentials, Accept_Language="fr,pt-PT;q=0.8,en;q=0.5")
+    assert page.status_code == 401
+    assert "O usuário ou a senha não está certo." in page.text
 
 
 def posts(app: FastAPI) -> Iterator[str]:

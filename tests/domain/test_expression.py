@@ -24,10 +24,10 @@ def test_logic(text: str, true_ones: set[int], expected: bool) -> None:
 @pytest.mark.parametrize(
     ("text", "what", "place"),
     [
-        ("", "found the end", 1),
-        ("1 AND", "found the end", 6),
-        ("1 2", "did not expect 2", 3),
-        ("(1 OR 2", "expected ')'", 8),
+        ("", "ends too early", 1),
+        ("1 AND", "ends too early", 6),
+        ("1 2", "did not expect '2'", 3),
+        ("(1 OR 2", "ends too early", 8),
         ("1 XOR 2", "did not expect 'XOR 2'", 3),
         ("1 AND )", "found )", 7),
         ("1 & 2", "did not expect '& 2'", 3),

@@ -216,7 +216,7 @@ async def test_opening_a_link_changes_nothing_and_a_button_decides_once(post: Po
 async def test_a_rejection_by_link_needs_a_reason(post: Post) -> None:
     answer = await post.api.client.post(await link(post), data={"verb": "reject"})
     assert answer.status_code == 422
-    assert "say why" in answer.text
+    assert "segðu hvers vegna þú hafnar" in answer.text
     assert await post.decided() == []
 
 
@@ -329,7 +329,7 @@ async def test_in_production_a_reply_counts_with_a_mail_servers_verdict_alone(
 async def test_a_link_and_a_reply_bind_to_what_the_letter_showed(post: Post) -> None:
     changed = await link(post, digest="0" * 64)
     answer = await post.api.client.post(changed, data={"verb": "approve"})
-    assert (answer.status_code, "not what is in approval now" in answer.text) == (409, True)
+    assert (answer.status_code, "er ekki það sem er í samþykkt núna" in answer.text) == (409, True)
     assert await post.decided() == [event for event in await post.decided() if event.code == "stale_version"]
     assert (await post.message()).data["digest"] != "0" * 64
 
