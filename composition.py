@@ -28,6 +28,7 @@ from services.documents import Documents
 from services.drift import Drifts
 from services.engine import TemporalEngine
 from services.erp import Callbacks
+from services.extensions import Extensions
 from services.figures import Figures
 from services.keys import CommandKeys
 from services.lapsing import Lapsing
@@ -107,6 +108,7 @@ class House:
     quotes: Quotes
     orders: Orders
     returns: Returns
+    extensions: Extensions
     documents: Documents
     callbacks: Callbacks
     unsent: UnsentDocuments
@@ -174,6 +176,7 @@ def build(
         quotes=Quotes(office),
         orders=orders,
         returns=Returns(office, orders),
+        extensions=Extensions(office),
         documents=Documents(office),
         unsent=unsent,
         consistency=Consistency(database, audit_key),

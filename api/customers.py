@@ -26,10 +26,13 @@ from api.requests import (
 from domain.customers.contracts import Contents, Ending
 from domain.customers.entitlements import Entitlement
 from domain.customers.facts import Fact
+from domain.orders.order import Order
 from domain.people import Person
+from domain.quotes import Acceptance
 from domain.values import Day, GivenInstant, Id
 from services.commands import Caller
 from services.customers import Whole
+from services.extensions import Extended
 from services.figures import OrderFigures
 from services.figures import as_csv as figures_as_csv
 from services.revenue import OrderRevenue, RevenueMonth, as_csv
@@ -84,6 +87,28 @@ async def customer_revenue(
     """What each month sold and recognised of this customer's orders, and what remained at its end."""
     await house.customers.check(person, id)
     return await house.revenue.by_month(person, first_day(first), first_day(last), "company", known_at, id)
+
+
+class ExtensionOrder(RequestBody):
+    ends: Day | None = None
+    """The day until which they run on; that of the last of them without it."""
+    acceptance: Acceptance
+    """The customer's yes: it costs more than they accepted."""
+
+
+@router.get("/customers/{id}/extensions", responses=answers(401, 403, 404, 409, 422))
+async def preview_extension(
+    house: AHouse, person: Annotated[Person, needs("orders.steer")], id: PathId,
+    ends: Annotated[Day | None, Query(description="The day until which they run on; the last end without it.")] = None,
+) -> Extended:  # fmt: skip
+    """Which subscriptions would run on so that all end together, what that costs, and whom it asks."""
+    return await house.extensions.preview(person, id, ends)
+
+
+@router.post("/customers/{id}/extensions", status_code=201, responses=answers(401, 403, 404, 409, 422))
+async def extend(house: AHouse, caller: Desk, id: PathId, body: ExtensionOrder) -> list[Order]:
+    """Let subscriptions run on: an order for each order whose subscriptions do, after its approvals."""
+    return await house.extensions.place(caller, id, body.ends, body.acceptance)
 
 
 # --- finance ----------------------------------------------------------------------------------------------------------

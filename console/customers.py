@@ -10,19 +10,25 @@ from babel.dates import format_date
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import RedirectResponse, Response
 from markupsafe import Markup
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, ValidationError
 
 from api.customers import MONTH, first_day
 from api.requests import AHouse, PathId, cursor_of, keys_of
 from composition import now
 from console.charts import Bar, bars
-from console.pages import PAGE, Short, caller
+from console.pages import PAGE, Short, Words, caller
+from console.refusals import why
 from console.session import Me
 from console.view import Reader, page
 from domain.customers.proration import months_after
 from domain.customers.revenue import month_of
-from domain.errors import Invalid
+from domain.errors import Invalid, Unresolved
+from domain.orders.payload import day_of
+from domain.people import Person
 from domain.permissions import allows
+from domain.problems import invalid_fields
+from domain.quotes import Acceptance
+from services.extensions import Extended
 from services.figures import Week, as_csv
 from services.revenue import RevenueMonth
 from services.revenue import as_csv as revenue_as_csv
@@ -52,7 +58,38 @@ async def customer(
     end = read.end_of(known) if known else None
     whole = await house.customers.whole(me, id, as_of or read.today(now()), end)
     charts = revenue_charts(read, whole.revenue or [], read.today(now()))
-    return page(request, "customer.html", me, whole=whole, charts=charts, known_on=known)
+    facts: dict[str, Any] = {"whole": whole, "charts": charts, "known_on": known, "desk": allows(me, "orders.steer")}
+    return page(request, "customer.html", me, **facts)
+
+
+@router.get("/customers/{id}/extensions")
+async def extension(request: Request, house: AHouse, me: Me, id: PathId, ends: Day = None) -> Response:
+    """Which subscriptions run on so that all end together, with the money; then the customer's yes."""
+    try:
+        shown = await house.extensions.preview(me, id, ends)
+    except (Invalid, Unresolved) as error:
+        return _extension_page(request, me, id, None, why(error, Reader(me)))
+    return _extension_page(request, me, id, shown)
+
+
+def _extension_page(request: Request, me: Person, id: str, shown: Extended | None, problem: str = "") -> Response:
+    facts: dict[str, Any] = {"id": id, "shown": shown, "problem": problem, "today": Reader(me).today(now()).isoformat()}
+    return page(request, "extension.html", me, **facts)
+
+
+@router.post("/customers/{id}/extensions")
+async def extend(
+    house: AHouse, me: Me, id: PathId, ends: Short = "", on: Short = "", po_number: Short = "", document: Words = "",
+    key: Short = "",
+) -> Response:  # fmt: skip
+    try:
+        acceptance = Acceptance.model_validate({"on": on, "po_number": po_number, "document": document})
+    except ValidationError as error:
+        raise invalid_fields("this cannot be saved", error) from None
+    if (day := day_of(ends)) is None:
+        raise Invalid.field("ends", "must be a day like 2026-12-31")
+    await house.extensions.place(caller(me, key), id, day, acceptance)
+    return RedirectResponse(f"/customers/{id}", 303)
 
 
 def revenue_charts(read: Reader, months: Sequence[RevenueMonth], today: date) -> dict[str, Markup]:

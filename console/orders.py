@@ -70,7 +70,7 @@ def coterms(read: Reader) -> dict[str, str]:
     return {
         "own": say("each after its own term"),
         "contract": say("with the customer's others"),
-        "extend": say("all with the last of them"),
+        "extend": say("all together; the others in orders of their own"),
     }
 
 

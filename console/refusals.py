@@ -5,8 +5,9 @@ from domain.errors import Refusal
 from domain.runs import Outcome
 
 LABELS = {
-    "comment": "Comment", "text": "Comment", "reason": "Why", "note": "Note", "on": "On", "first": "First day",
-    "last": "Last day", "effective": "From a day on; blank: now", "promised": "Promised", "expected": "Expected",
+    "comment": "Comment", "text": "Comment", "reason": "Why", "note": "Note", "on": "On", "ends": "Ends",
+    "first": "First day", "last": "Last day", "effective": "From a day on; blank: now", "promised": "Promised",
+    "expected": "Expected",
     "waves": "Waves", "po_number": "Their order number", "document": "Document", "contact": "Contact",
     "month": "Month", "reference": "Your number for it", "to.name": "Name", "to.street": "Street", "to.city": "City",
     "to.country": "Country", "to.time_zone": "Time zone",

@@ -142,8 +142,9 @@ class Customers:
         authorise(person, "customers.read")
         async with self._office.database.reading() as session:
             state = await _order(session, order)
-            if state.phase not in (Phase.NEW, Phase.WAITING) or all(line.can_end for line in state.lines):
-                return {}  # nothing of it runs over a time
+            waits = state.phase in (Phase.NEW, Phase.WAITING)
+            if not waits or state.extends or all(line.can_end for line in state.lines):
+                return {}  # nothing of it runs over a time, or until another day
             return await brought_about.ways_to_end(session, state, self._office.clock())
 
     async def to_accept(self, person: Person, order: str) -> list[str]:

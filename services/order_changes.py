@@ -31,6 +31,10 @@ JUDGED = ("amend", "cancel", "close_short", "accept_excess")
 """Acts that change what the customer gets or pays: the policy for changes of orders judges each."""
 
 
+Judged = tuple[StoredPolicy, Subject, Plan]
+"""A policy, what it saw, and what it asks."""
+
+
 class Move(Value):
     """What changes hands of one line of the quote."""
 
@@ -116,7 +120,7 @@ async def derived(
     if found := await _planned(session, office, command, order, quote, ledger):
         policy, subject, plan = found
         if plan.approvals:
-            await _prepare_round(session, office, command, order, policy, subject, plan, prepared)
+            await prepare_round(session, office, command, order, policy, subject, plan, prepared)
         payload = {**command.payload, "policy": policy.version}
         payload |= {"version": order.version, "round": prepared.run} if prepared.run else {}
         command = command.model_copy(update={"payload": payload})
@@ -136,10 +140,13 @@ async def _around(session: AsyncSession, order: Order) -> tuple[Quote, dict[str,
 
 async def _planned(
     session: AsyncSession, office: Office, command: Command, order: Order, quote: Quote, ledger: dict[str, LineLedger]
-) -> tuple[StoredPolicy, Subject, Plan] | None:
+) -> Judged | None:
     """What the policy for changes of orders asks; None where there is none, or the rules refuse the change anyway.
 
-    A change that must wait for the back office is judged now: it is carried out without being asked again."""
+    A change that must wait for the back office is judged now: it is carried out without being asked again. What is
+    taken back before it was approved asks nobody."""
+    if command.verb == "cancel" and order.change and order.change.verb == "place":
+        return None
     stored = await policies.current(session, "order_change")
     now = office.clock()
     if stored is None:
@@ -150,9 +157,16 @@ async def _planned(
     then = in_effect(order, command, ledger, quote, now)
     if not then.outcome.applied:
         return None
+    return await judge(session, office, stored, order, then.order, command)
+
+
+async def judge(
+    session: AsyncSession, office: Office, stored: StoredPolicy, order: Order, changed: Order, command: Command
+) -> Judged:
+    """What a policy asks of an order that becomes another. Raises Unresolved."""
     rates = (await people.rates(session, office.company_currency)).on(office.company_day())
     owner = await people.load_person(session, order.owner)
-    subject = change_subject(order, then.order, command.payload, rates, owner.unit if owner else "", office.say)
+    subject = change_subject(order, changed, command.payload, rates, owner.unit if owner else "", office.say)
     past = await _added_before(session, order)
     plan, _ = await plan_for(session, office, stored.policy, subject, command.actor, order.status.value, past)
     if plan.unresolved:
@@ -165,7 +179,7 @@ async def _planned(
             ),
             rules=[u.model_dump() for u in plan.unresolved],
         )
-    words = in_words(order, then.order)
+    words = in_words(order, changed)
     approvals = tuple(a.model_copy(update={"reasons": (words, *a.reasons)}) for a in plan.approvals)
     return stored, subject, plan.model_copy(update={"approvals": approvals})
 
@@ -177,11 +191,11 @@ async def _added_before(session: AsyncSession, order: Order) -> Past:
     return Past([d for d in past_decisions(since) if d.rule == ADDED], added_approvals(since))
 
 
-async def _prepare_round(
+async def prepare_round(
     session: AsyncSession, office: Office, command: Command, order: Order, stored: StoredPolicy, subject: Subject,
     plan: Plan, prepared: Prepared,
 ) -> None:  # fmt: skip
-    """The round of an amendment; it opens once the order has taken the change in."""
+    """The round of a change; it opens once the order has taken the change in."""
     number, now = len(await rounds.rounds_of(session, f"order:{order.id}")) + 1, office.clock()
     run = round_run("order", order.id, number)
     policy = stored.policy

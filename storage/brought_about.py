@@ -1,5 +1,6 @@
 """What the steps of orders and returns bring about for their customer, in the transaction that stores the step."""
 
+from collections.abc import Iterable
 from datetime import date, datetime
 
 from sqlmodel import select
@@ -7,9 +8,10 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.customers.contracts import Ending, Grouping, check_coterm, common_end, contracts_of, cotermed, endings
 from domain.customers.facts import Fact, Kind, happened, needs_terms, replacement_fact, terms_of
-from domain.customers.holdings import assets, subscriptions, terms_by_line
+from domain.customers.holdings import Subscription, assets, subscriptions, terms_by_line
 from domain.orders.acts import apply
 from domain.orders.coterm import with_coterm_prices
+from domain.orders.extending import ending_of, extensions
 from domain.orders.order import Order, Phase
 from domain.orders.returned import Return, ReturnStatus
 from domain.orders.split import Coterm
@@ -35,7 +37,7 @@ async def by_order(session: AsyncSession, was: Order, now: Order, at: datetime, 
     found = happened(was, now, terms, await customer_of(session, now.id), today, at, original)
     await _check_serials(session, now, found)
     if ordered:
-        found = await _contracted(session, now, found, at, grouping)
+        found = await _contracted(session, found, grouping)
     await facts.append(session, found)
     return now.model_copy(update={"news": ()})
 
@@ -68,21 +70,14 @@ async def customer_of(session: AsyncSession, order: str) -> str:
     return (await session.exec(select(OrderRow.customer_id).where(OrderRow.id == order))).one()
 
 
-async def _contracted(
-    session: AsyncSession, order: Order, found: list[Fact], at: datetime, grouping: Grouping
-) -> list[Fact]:
-    """Everything in its contract; orders of one customer that become active at once do so one after the other."""
-    customer, today, coterm = found[0].customer, found[0].on, order.slot.coterm
-    by_itself = cotermed(found, "own", [], {}, grouping, today, at).facts
-    await facts.make_contracts(session, contracts_of(by_itself, grouping))
-    await facts.contracts(session, customer, lock=True)
-    if coterm != "extend":  # with the contract: the order's lines have their ends and prices already
-        return by_itself
-    known = await facts.of_customer(session, customer)
-    made = cotermed(found, coterm, subscriptions(known), terms_by_line(known), grouping, today, at)
-    everything = [*made.facts, *made.extended]
-    await facts.make_contracts(session, contracts_of(everything, grouping))
-    return everything
+async def _contracted(session: AsyncSession, found: list[Fact], grouping: Grouping) -> list[Fact]:
+    """Everything in its contract; orders of one customer that become active at once do so one after the other.
+
+    What ends with the contract has its end and price already."""
+    made = cotermed(found, "own", [], grouping, found[0].on)
+    await facts.make_contracts(session, contracts_of(made, grouping))
+    await facts.contracts(session, found[0].customer, lock=True)
+    return made
 
 
 async def coterminate(session: AsyncSession, order: Order, at: datetime) -> Order:
@@ -109,14 +104,27 @@ async def ways_to_end(session: AsyncSession, order: Order, at: datetime) -> dict
     first = order.day_at(order.starts_at or at)
     found = [fact for fact in happened(order, ready, terms, customer, first, at) if fact.kind is Kind.ORDERED]
     known = await facts.of_customer(session, customer)
-    running, agreed = subscriptions(known), terms_by_line(known)
-    ways: tuple[Coterm, ...] = ("own", "contract", "extend")
-    return {way: endings(found, cotermed(found, way, running, agreed, "single", first, at)) for way in ways}
+    running, agreed = subscriptions(known), {**terms_by_line(known), **terms_by_line(found)}
+    ways: dict[Coterm, list[Ending]] = {
+        way: endings(found, cotermed(found, way, running, "single", first)) for way in ("own", "contract")
+    }
+    everything = [*subscriptions(found), *running]
+    last = common_end(everything)
+    longer = extensions(await not_extended(session, customer, everything), agreed, last, first) if last else []
+    ways["extend"] = [*ways["own"], *map(ending_of, longer)]
+    return ways
+
+
+async def not_extended(session: AsyncSession, customer: str, running: Iterable[Subscription]) -> list[Subscription]:
+    """Those that no order lets run on already."""
+    made = await orders.extensions_of(session, customer)
+    taken = {(order.extends, line.line) for order in made for line in order.lines}
+    return [each for each in running if (each.order, each.line) not in taken]
 
 
 async def check_end(session: AsyncSession, customer: str, coterm: Coterm, first: date) -> None:
     """What shall end with the customer's others needs some that run. Raises Invalid."""
-    if coterm == "contract":
+    if coterm != "own":
         check_coterm(coterm, subscriptions(await facts.of_customer(session, customer)), first)
 
 

@@ -123,7 +123,7 @@ async def add(session: AsyncSession, order: Order, customer_id: str, at: datetim
         OrderRow(
             id=order.id, quote=order.quote, number=order.number, owner=order.owner, customer_id=customer_id,
             customer=order.customer, status=order.status.value, version=order.version, currency=order.currency,
-            net_total=order.net_total, place=place, created_at=at, changed_at=at,
+            net_total=order.net_total, place=place, extends=order.extends, created_at=at, changed_at=at,
         )
     )  # fmt: skip
 
@@ -165,6 +165,13 @@ async def several(session: AsyncSession, ids: list[str]) -> list[Order]:
 async def of_quote(session: AsyncSession, quote: str) -> list[Order]:
     """Every order of a quote, in the order of their numbers."""
     query = select(OrderRow.id).where(OrderRow.quote == quote).order_by(col(OrderRow.number))
+    return await several(session, list((await session.exec(query)).all()))
+
+
+async def extensions_of(session: AsyncSession, customer: str) -> list[Order]:
+    """The orders of a customer that let subscriptions of others run on, but for cancelled ones."""
+    query = select(OrderRow.id).where(OrderRow.customer_id == customer, col(OrderRow.extends).is_not(None))
+    query = query.where(OrderRow.status != OrderStatus.CANCELLED.value)
     return await several(session, list((await session.exec(query)).all()))
 
 

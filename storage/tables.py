@@ -156,6 +156,8 @@ class OrderRow(SQLModel, table=True):
     place: str = ""
     after: str | None = Field(default=None, index=True, max_length=64)
     """The order it waits for."""
+    extends: str | None = Field(default=None, max_length=64)
+    """The order whose subscriptions it lets run on."""
     tasks: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
     """How much of it the order desk must look at."""
     starts_at: datetime | None = moment(null=True)

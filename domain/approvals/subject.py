@@ -31,7 +31,9 @@ KNOWN_FIELDS: dict[str, dict[str, FieldType]] = {
         "order_by": D,
     },
     "order_change": {
-        **dict.fromkeys(("order", "quote", "customer", "currency", "owner", "owner_unit", "status", "reason"), T),
+        **dict.fromkeys(
+            ("order", "quote", "customer", "currency", "owner", "owner_unit", "status", "reason", "extends"), T
+        ),
         **dict.fromkeys(("net_total", "net_after", "net_change", "net_change_percent"), N),
         "place_changed": FieldType.BOOL,
         "effective": D,

@@ -1,6 +1,6 @@
 """Contracts: what a customer's subscriptions and assets stand in, and when they end together."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Sequence
 from datetime import date
 from decimal import Decimal
 from typing import Literal
@@ -13,7 +13,7 @@ from domain.customers.proration import prorated
 from domain.errors import Invalid
 from domain.orders.ledger import ZERO
 from domain.orders.split import Coterm
-from domain.values import Amount, Instant, Value, short_id
+from domain.values import Amount, Value, short_id
 
 Grouping = Literal["single", "by_end_date"]
 """One contract for a customer, or one for each day on which subscriptions end."""
@@ -49,37 +49,17 @@ def contract_of_line(
 # --- co-termination ---------------------------------------------------------------------------------------------------
 
 
-class Cotermed(Value):
-    """The facts of an order with the ends that were chosen, and those of the subscriptions that now run longer."""
-
-    facts: list[Fact]
-    extended: list[Fact] = []
-
-
 def cotermed(
-    facts: list[Fact], coterm: Coterm, running: Iterable[Subscription], terms: Mapping[tuple[str, str], Terms],
-    grouping: Grouping, today: date, at: Instant,
-) -> Cotermed:  # fmt: skip
-    """Every ordered fact in its contract; subscriptions end as chosen: by themselves, with the contract's, or all
-    with the last of them. Other lengths are other prices, by each line's policy of proration.
+    facts: list[Fact], coterm: Coterm, running: Iterable[Subscription], grouping: Grouping, today: date
+) -> list[Fact]:
+    """Every ordered fact in its contract; subscriptions end as chosen: by themselves, or with the contract's.
+    Other lengths are other prices, by each line's policy of proration.
 
-    `running` are the customer's subscriptions before, `terms` those of their lines."""
-    before = [s for s in running if s.ends and s.ends > today and s.recurring]
-    end = common_end(before)
+    `running` are the customer's subscriptions before."""
+    end = common_end(s for s in running if s.ends and s.ends > today and s.recurring)
     shortens = coterm == "contract" and end is not None
     found = [_with_end(fact, end) if shortens and end and fact.ends and end < fact.ends else fact for fact in facts]
-    extended: list[Fact] = []
-    if coterm == "extend":
-        new_ends = [fact.ends for fact in found if fact.ends and fact.terms and fact.terms.subscribed]
-        last = max([*new_ends, *([end] if end else [])], default=None)
-        if last and new_ends:
-            found = [_with_end(fact, last) for fact in found]
-            extended = [
-                _extended(s, last, terms[s.order, s.line], facts[0], n, at)
-                for n, s in enumerate(before) if s.ends and s.ends < last
-            ]  # fmt: skip
-    contracted = [_contracted(fact, grouping) for fact in found]
-    return Cotermed(facts=contracted, extended=[_contracted(fact, grouping) for fact in extended])
+    return [_contracted(fact, grouping) for fact in found]
 
 
 class Ending(Value):
@@ -99,20 +79,16 @@ class Ending(Value):
     price: Amount
 
 
-def endings(facts: list[Fact], made: Cotermed) -> list[Ending]:
-    """The new subscriptions first, then those that run longer with them."""
-    found = [
-        _ending(before, after.ends, after.net)
-        for before, after in zip(facts, made.facts, strict=True) if before.terms and before.terms.subscribed
-    ]  # fmt: skip
-    return [*found, *(_ending(fact.model_copy(update={"ends": fact.starts, "net": ZERO}), fact.ends, fact.net)
-                      for fact in made.extended)]  # fmt: skip
+def endings(facts: Sequence[Fact], made: Sequence[Fact]) -> list[Ending]:
+    """The new subscriptions, before and after they were co-terminated."""
+    return [_ending(before, after) for before, after in zip(facts, made, strict=True)
+            if before.terms and before.terms.subscribed]  # fmt: skip
 
 
-def _ending(before: Fact, ends: date | None, price: Decimal) -> Ending:
+def _ending(before: Fact, after: Fact) -> Ending:
     assert before.starts is not None
     told = before.model_dump(include={"order", "line", "product", "name", "currency", "starts"})
-    return Ending(**told, ended=before.ends, ends=ends, agreed=before.net, price=price)
+    return Ending(**told, ended=before.ends, ends=after.ends, agreed=before.net, price=after.net)
 
 
 def common_end(subscriptions: Iterable[Subscription]) -> date | None:
@@ -121,8 +97,10 @@ def common_end(subscriptions: Iterable[Subscription]) -> date | None:
 
 
 def check_coterm(coterm: Coterm, running: Iterable[Subscription], first: date) -> None:
-    """There must be something to end with. Raises Invalid."""
+    """There must be something to end with, and others do not run longer because of it. Raises Invalid."""
     end = common_end(running)
+    if coterm == "extend":
+        raise Invalid.field("coterm", "an extension of others is an order of its own: make it for the customer")
     if coterm == "contract" and (end is None or end <= first):
         if end is None:
             raise Invalid.field("coterm", "cannot end with the contract: no subscription of the customer ends")
@@ -138,20 +116,6 @@ def _with_end(fact: Fact, end: date) -> Fact:
         return fact
     net = prorated(fact.net, (fact.starts, fact.ends), (fact.starts, end), terms.proration, fact.currency)
     return fact.model_copy(update={"ends": end, "net": net})
-
-
-def _extended(subscription: Subscription, end: date, terms: Terms, because: Fact, n: int, at: Instant) -> Fact:
-    """The last segment goes on to a later day, at the price it had for its own length."""
-    last = subscription.segments[-1]
-    assert last.ends is not None
-    whole, more = (last.starts, last.ends), (last.ends, end)
-    return Fact(
-        id=short_id("f", because.id, "extended", n), customer=because.customer, order=subscription.order,
-        line=subscription.line, product=subscription.product, name=subscription.name, currency=subscription.currency,
-        kind=Kind.EXTENDED, on=because.on, at=at, quantity=last.quantity, starts=last.ends, ends=end,
-        net=prorated(last.price, whole, more, terms.proration, subscription.currency), terms=terms,
-        source=f"co-terminated with {because.order}",
-    )  # fmt: skip
 
 
 def _contracted(fact: Fact, grouping: Grouping) -> Fact:

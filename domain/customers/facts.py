@@ -175,10 +175,11 @@ def _ordered(
     order: Order, line: Line, more: Share, terms: Terms | None, customer: str, today: date, at: Instant
 ) -> Fact:
     runs = bool(terms and terms.runs)
-    own_end = months_after(today, terms.months) if terms and terms.runs and terms.months else None
-    ends = line.ends if runs and line.ends and line.ends > today else own_end
+    starts = line.starts or today
+    own_end = months_after(starts, terms.months) if terms and terms.runs and terms.months else None
+    ends = line.ends if runs and line.ends and line.ends > starts else own_end
     return _of(order, line, Kind.ORDERED, customer, today, at, quantity=more.quantity, net=more.net,
-               terms=terms, starts=today if runs else None, ends=ends, source="")  # fmt: skip
+               terms=terms, starts=starts if runs else None, ends=ends, source="")  # fmt: skip
 
 
 def _handed_over(was: Order, now: Order, name: str, terms: Terms | None) -> Decimal:

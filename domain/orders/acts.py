@@ -39,6 +39,7 @@ def apply(order: Order, command: Command, at: Instant) -> Decided:
 def _apply(order: Order, command: Command, at: Instant) -> Decided:
     if command.verb == "open" and order.phase is Phase.NEW:
         opened = order.model_copy(update={"phase": Phase.WAITING, "changed_by": command.actor})
+        opened = changes.held_until_approved(opened, command, at)
         return opened, done("opened", state=opened.status)
     if not order.running and command.verb not in LATE_FACTS:
         return order, refused(

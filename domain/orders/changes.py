@@ -45,7 +45,8 @@ def amend(order: Order, command: Command, at: Instant) -> Decided:
 def cancel(order: Order, command: Command, at: Instant) -> Decided:
     """What was not sent off can be ordered again, or never more, as whoever cancels says."""
     for_good = command.payload.get("for_good") is True
-    if order.phase in BEFORE and (round := _round(command)):
+    placed = order.change is not None and order.change.verb == "place"
+    if order.phase in BEFORE and not placed and (round := _round(command)):
         change = Change(
             id=f"v{order.version + 1}", version=order.version, verb="cancel", for_good=for_good, by=command.actor,
             at=at, lines={line.line: ZERO for line in order.lines}, round=round, reason=_reason(command),
@@ -94,6 +95,8 @@ def _proposal(order: Order, command: Command, at: Instant) -> Change | Outcome:
     slot = _slot(order, payload, at)
     if isinstance(slot, Outcome):
         return slot
+    if slot and order.extends and slot.coterm != order.slot.coterm:
+        return refused("invalid", "It ends on the day that was agreed.", field="coterm")
     effective = day_of(payload.get("effective"))
     if payload.get("effective") is not None and (effective is None or is_past(effective, at)):
         return refused("invalid", "Say in `effective` from which day on, not one that is over.", field="effective")
@@ -177,9 +180,18 @@ def propose(order: Order, change: Change, command: Command, at: Instant) -> Deci
 
 
 def _held(order: Order, change: Change, at: Instant) -> Order:
-    hold = Hold(id=f"a{change.id}", reason=change.reason or f"change {change.id} waits for approval", owner="approval",
+    what = "the order" if change.verb == "place" else f"change {change.id}"
+    hold = Hold(id=f"a{change.id}", reason=change.reason or f"{what} waits for approval", owner="approval",
                 by=change.by, at=at)  # fmt: skip
     return order.model_copy(update={"holds": (*order.holds, hold)}) if order.phase in BEFORE else order
+
+
+def held_until_approved(order: Order, command: Command, at: Instant) -> Order:
+    """A new order, which waits where the policy wants it approved first."""
+    if (round := _round(command)) is None:
+        return order
+    change = Change(id="v1", version=order.version, verb="place", by=command.actor, at=at, round=round)
+    return _held(order.model_copy(update={"change": change}), change, at)
 
 
 # --- taking effect ----------------------------------------------------------------------------------------------------
@@ -249,7 +261,13 @@ def accepted(order: Order, command: Command) -> Decided:
     return after, done(code, change=change.id, state=after.status)
 
 
-CODES = {"amend": "changed", "cancel": "cancelled", "close_short": "closed_short", "accept_excess": "excess_accepted"}
+CODES = {
+    "place": "approved",
+    "amend": "changed",
+    "cancel": "cancelled",
+    "close_short": "closed_short",
+    "accept_excess": "excess_accepted",
+}
 
 
 def _with_excess_delivered(was: Order, now: Order) -> Order:
@@ -280,10 +298,15 @@ def approval(order: Order, command: Command, at: Instant) -> Decided:
     if change is None or change.round is None or change.round != command.payload.get("round"):
         return order, refused("no_such_change", "No change waits for that.")
     if command.payload.get("approved") is not True:
-        return _without_change(agreed(order, command)), done("change_rejected", change=change.id)
+        without = _without_change(agreed(order, command))
+        if change.verb == "place":
+            without = without.model_copy(update={"phase": Phase.CANCELLED})
+        return without, done("change_rejected", change=change.id)
     freed = change.model_copy(update={"round": None})
     holds = tuple(hold for hold in order.holds if hold.id != f"a{change.id}")
     after = order.model_copy(update={"holds": holds, "change": freed})
+    if freed.verb == "place":
+        return after.model_copy(update={"change": None}), done("approved", change=change.id)
     if freed.effective_at and freed.effective_at > at:
         return after, done("change_approved", change=change.id)
     after, code = take_effect(after, freed)
@@ -303,6 +326,8 @@ def _without_change(order: Order) -> Order:
 def undo(order: Order, command: Command, at: Instant) -> Decided:
     """The last change is no more, while it has not taken effect at the back office: everything is exactly as before."""
     before, change = order.previous, order.change
+    if change and change.verb == "place":
+        return order, refused("nothing_to_undo", "Nothing can be undone.", state=order.status)
     if change and (before is None or before.version < change.version):
         if change.sent:
             return order, refused("too_late", "The back office was asked already.", state=order.status)

@@ -56,7 +56,8 @@ def order_body(order: Order) -> dict[str, Any]:
         "net_total": str(order.net_total), "contact": order.slot.contact, "note": order.slot.note,
         "terms": order.slot.terms, "promised": order.slot.promised.isoformat() if order.slot.promised else None,
         "ship_to": order.slot.ship_to.model_dump(mode="json") if order.slot.ship_to else None,
-        "replaces": order.replaces,
+        "replaces": order.replaces, "extends": order.extends,
+        "acceptance": order.acceptance.model_dump(mode="json") if order.acceptance else None,
         "lines": [
             {"line": n.line, "product": n.product, "name": n.name, "quantity": str(n.share.quantity),
              "net_total": str(n.share.net), "ships": n.shipped_goods, "unit": n.unit}

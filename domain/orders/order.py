@@ -10,7 +10,7 @@ from domain.delegation import zone_of
 from domain.money import formatted
 from domain.orders.ledger import NOTHING, ZERO, Share
 from domain.orders.split import PlannedOrder, Slot, Trigger, later
-from domain.quotes import LineKind, Place, Quote, QuoteLine
+from domain.quotes import Acceptance, LineKind, Place, Quote, QuoteLine
 from domain.runs import Command, Outcome, RunState, is_expiry, text_of
 from domain.values import Amount, Id, Instant, StorableText, Value, Word
 
@@ -148,8 +148,10 @@ class Line(Value):
     """Ended for good; nobody can order it any more."""
     not_charged: Amount = ZERO
     """Of its price, what is not charged because it ends with the customer's contract."""
+    starts: date | None = None
+    """The day on which it begins, where it lets another run on."""
     ends: date | None = None
-    """The day on which it runs no more, where it ends with the contract."""
+    """The day on which it runs no more, where it ends with the contract or lets another run on."""
     renewal: Renewal | None = None
     """How a subscription without a term goes on from month to month."""
     milestones: tuple[Id, ...] = ()
@@ -209,7 +211,7 @@ class Change(Value):
     id: str
     version: int
     """That of the order it was made for."""
-    verb: Literal["amend", "cancel", "close_short", "accept_excess"]
+    verb: Literal["place", "amend", "cancel", "close_short", "accept_excess"]
     lines: dict[Id, Amount] = {}
     """The quantities that the lines will have."""
     slot: Slot | None = None
@@ -283,6 +285,10 @@ class Order(RunState):
     """Cancelled so that nobody can order it any more."""
     replaces: str | None = None
     """The return whose goods it replaces: it costs nothing, and stands outside the quote's ledger."""
+    extends: str | None = None
+    """The order whose subscriptions it lets run on: it stands outside the quote's ledger."""
+    acceptance: Acceptance | None = None
+    """The customer's yes, where it is more than they accepted with the quote."""
     changed_by: str = ""
     waiting_since: Instant | None = None
     """When what it waits for now began; see `waiting_on`."""
@@ -302,6 +308,11 @@ class Order(RunState):
             return OrderStatus.FULFILLED
         partly = any(line.shipped for line in self.lines if line.shipped_goods)
         return OrderStatus.PARTLY_FULFILLED if partly else OrderStatus.ACTIVE
+
+    @property
+    def of_quote(self) -> bool:
+        """Whether the ledger of its quote accounts for it."""
+        return self.replaces is None and self.extends is None
 
     @property
     def running(self) -> bool:

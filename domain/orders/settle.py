@@ -20,7 +20,7 @@ def settle(was: Order, now: Order, ledger: Mapping[str, LineLedger], quote: Quot
     """The order with its money, and the ledger after it. Raises RejectedByRecord when the quote has not enough left."""
     try:
         settled, after = _priced(now, was, dict(ledger), quote)
-        if settled.replaces is None:
+        if settled.of_quote:
             after = _moved(claims(was), claims(settled), _with_not_charged(was, settled, dict(ledger)))
             after = _with_excess(was, settled, after)
         if settled.version != was.version and settled.phase is not Phase.CANCELLED:
@@ -38,7 +38,7 @@ def _refused(error: Invalid) -> Outcome:
 def claims(order: Order) -> dict[str, tuple[Share, Share]]:
     """For each line what the order holds of the quote, and what of it is ended for good."""
     found: dict[str, tuple[Share, Share]] = {}
-    if order.replaces is not None:
+    if not order.of_quote:
         return found
     gone = order.phase is Phase.CANCELLED
     for line in order.lines:
@@ -97,13 +97,16 @@ def _priced(now: Order, was: Order, ledger: Ledger, quote: Quote) -> tuple[Order
     lines = []
     for line in now.lines:
         old = was.line(line.line)
+        if now.extends is not None and line.unpriced:
+            what = "an extension is not changed: cancel it, and make another"
+            raise Invalid.field(f"lines.{line.line}", what)
         if old is None and line.line not in quoted:
             raise Invalid.field(f"lines.{line.line}", "is no line of this quote")
         if old is None:
             line = _come_later(now, new_line(quoted[line.line], line.share, quote.term_months)).model_copy(
                 update={"unpriced": line.unpriced}
             )
-        lines.append(_line(line, old, ledger, unit, now.replaces is not None) if line.unpriced else line)
+        lines.append(_line(line, old, ledger, unit, not now.of_quote) if line.unpriced else line)
     if now.phase is not Phase.ACTIVE:
         lines = [
             line for line in lines if line.share.quantity or line.cancelled.quantity or now.phase is Phase.CANCELLED

@@ -37,6 +37,7 @@ class Trigger(Value):
 
 Terms = Literal["partial", "complete", "lines_whole"]
 Coterm = Literal["own", "contract", "extend"]
+"""When a subscription ends: after its own term, with the contract, or so that the others run on until it does."""
 
 
 class Slot(Value):

@@ -44,6 +44,7 @@ def change_subject(
             "reason": payload.get("reason") or None, "net_total": before, "net_after": after,
             "net_change": after - before, "net_change_percent": percent,
             "place_changed": was.slot.ship_to != now.slot.ship_to, "effective": day_of(payload.get("effective")),
+            "extends": now.extends,
         },
         lines=lines,
     )  # fmt: skip

@@ -63,8 +63,8 @@ async def test_the_order_desk_reaches_milestones_and_chooses_how_subscriptions_e
     page = visitor.page
     await accessible(visitor)
     await visitor.shot("order-ways-to-end")
-    await page.locator("tbody", has_text="all with the last of them").get_by_role("button", name="Choose").click()
-    await expect(page.locator("tbody", has_text="all with the last of them")).to_contain_text("chosen")
+    await page.locator("tbody", has_text="with the customer's others").get_by_role("button", name="Choose").click()
+    await expect(page.locator("tbody", has_text="with the customer's others")).to_contain_text("chosen")
     await begun(visitor, order)
     await visitor.go(f"/orders/{order}")
     await accessible(visitor)
@@ -120,4 +120,29 @@ async def test_figures_are_seen_at_a_glance(visitor: Visitor) -> None:
     await expect(visitor.page.locator("section", has_text="Refused by the back office")).to_contain_text(order)
     await accessible(visitor)
     await visitor.shot("figures")
+    assert visitor.troubles == []
+
+
+async def test_the_order_desk_lets_subscriptions_end_together(visitor: Visitor) -> None:
+    customer, first = await a_customer(visitor, SEATS)
+    await begun(visitor, first)
+    _, second = await a_customer(visitor, {**SEATS, "term_months": 24}, customer=customer)
+    await begun(visitor, second)
+    await visitor.sign_in("dina")
+    page = visitor.page
+    await visitor.go(f"/customers/{customer}")
+    await page.get_by_role("link", name="Let them end together").click()
+    row = page.get_by_role("row").filter(has_text=first)
+    await expect(row).to_contain_text("+ €")
+    await accessible(visitor)
+    await visitor.shot("extension")
+    await page.get_by_label("Their order number").fill("PO 7")
+    await page.get_by_role("button", name="Order it").click()
+    quote = first.rpartition("-")[0]
+    await page.get_by_role("link", name=f"{quote}-2").first.click()
+    await expect(page.locator("main")).to_contain_text("PO 7")
+    await expect(page.get_by_role("link", name=first, exact=True)).to_be_visible()
+    await visitor.shot("extension-order")
+    await visitor.go(f"/customers/{customer}/extensions")
+    await expect(page.get_by_role("status")).to_contain_text("no subscription ends before")
     assert visitor.troubles == []

@@ -49,6 +49,7 @@ VERBS = (
     "expire",
     "comment",
     "lapse",
+    "extend",
 )
 
 

@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 
 from domain.customers.contracts import (
-    Cotermed,
     Grouping,
     check_coterm,
     contents,
@@ -18,25 +17,25 @@ from domain.customers.facts import Fact
 from domain.customers.holdings import Subscription, assets, subscriptions
 from domain.errors import Invalid
 from domain.orders.split import Coterm
-from tests.domain.customers.makers import A_YEAR, GOODS, day, delivered, instant, ordered, subscribed
+from tests.domain.customers.makers import A_YEAR, GOODS, day, delivered, ordered, subscribed
 
 BEFORE = subscribed("2026-01-01", "2027-01-01", "10", "1200", order="O-0")
 """Ten seats at 10 a month since the new year."""
 NOW = "2026-07-01"
 
 
-def joined(coterm: Coterm, *new: Fact, before: tuple[Fact, ...] = (BEFORE,), grouping: Grouping = "single") -> Cotermed:
-    known = {(fact.order, fact.line): fact.terms for fact in before if fact.terms}
-    return cotermed(list(new), coterm, subscriptions(before), known, grouping, day(NOW), instant(NOW))
+def joined(
+    coterm: Coterm, *new: Fact, before: tuple[Fact, ...] = (BEFORE,), grouping: Grouping = "single"
+) -> list[Fact]:
+    return cotermed(list(new), coterm, subscriptions(before), grouping, day(NOW))
 
 
 def more_seats(**more: Any) -> Fact:
     return subscribed(NOW, "2027-07-01", "5", "600", **more)
 
 
-def lengths(made: Cotermed, *before: Fact) -> dict[str, tuple[str, Decimal]]:
-    everything = [*before, *made.facts, *made.extended]
-    return {s.order: (str(s.ends), s.price) for s in subscriptions(everything)}
+def lengths(made: list[Fact], *before: Fact) -> dict[str, tuple[str, Decimal]]:
+    return {s.order: (str(s.ends), s.price) for s in subscriptions([*before, *made])}
 
 
 def test_a_subscription_runs_its_own_term_unless_told() -> None:
@@ -48,19 +47,12 @@ def test_it_ends_with_the_contract_and_costs_less() -> None:
     assert lengths(made, BEFORE) == {"O-0": ("2027-01-01", 1200), "O-1": ("2027-01-01", Decimal("302.47"))}
 
 
-def test_all_run_as_long_as_the_last_and_cost_more() -> None:
-    made = joined("extend", more_seats())
-    assert lengths(made, BEFORE) == {"O-0": ("2027-07-01", Decimal("1795.07")), "O-1": ("2027-07-01", 600)}
-    (longer,) = made.extended
-    assert (longer.starts, longer.quantity, longer.source) == (day("2027-01-01"), 10, "co-terminated with O-1")
-
-
 def test_to_end_with_a_contract_there_must_be_one() -> None:
     running = subscriptions([BEFORE])
     check_coterm("contract", running, day(NOW))
-    for wrong, first in ((running, "2027-01-01"), ([], NOW)):
+    for way, wrong, first in (("contract", running, "2027-01-01"), ("contract", [], NOW), ("extend", running, NOW)):
         with pytest.raises(Invalid, match="coterm"):
-            check_coterm("contract", wrong, day(first))
+            check_coterm(way, wrong, day(first))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("months", "ends", "kind"), [(12, "2027-07-01", "renewable"), (None, None, "evergreen")])
@@ -76,11 +68,11 @@ def test_one_contract_for_a_customer_or_one_for_each_end() -> None:
         ("single", ["C-1-renewable"]), ("by_end_date", ["C-1-renewable", "C-1-renewable-2027-07-01"]),
     ):  # fmt: skip
         made = joined("own", goods, seats, grouping=grouping)  # type: ignore[arg-type]
-        assert [c.id for c in contracts_of(made.facts, grouping)] == expected  # type: ignore[arg-type]
+        assert [c.id for c in contracts_of(made, grouping)] == expected  # type: ignore[arg-type]
 
 
 def test_a_contract_is_worth_its_subscriptions_and_assets() -> None:
-    facts = [*joined("own", ordered(NOW, "3", "100", GOODS, line="2"), more_seats()).facts,
+    facts = [*joined("own", ordered(NOW, "3", "100", GOODS, line="2"), more_seats()),
              delivered("2026-08-01", "1", line="2"), delivered("2026-08-02", "1", line="2", serials=("A1",))]  # fmt: skip
     (contract,) = contracts_of(facts, "single")
     inside = contents(contract, subscriptions(facts), assets(facts))
