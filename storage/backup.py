@@ -6,7 +6,7 @@ import shutil
 import sqlite3
 import subprocess
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -85,21 +85,25 @@ def restore(url: str, file: Path, say: Say = lambda _: None) -> Path | None:
     shutil.copyfile(file, unfinished)
     unfinished.chmod(0o600)
     _check_sqlite(unfinished)
-    kept = _set_aside(place) if place.exists() else None
+    kept = _keep(place) if place.exists() else None
     unfinished.replace(place)
     return kept
 
 
-def _set_aside(place: Path) -> Path:
-    """Keep what was there, with everything that SQLite had not yet written into it.
+def _keep(place: Path) -> Path:
+    """The database under a second name, until another takes the first in one step: whoever dies in between leaves
+    the old one in place.
 
-    A side file that stayed would be applied to the copy that takes its place."""
-    kept = place.with_name(f"{place.name}.before-restore-{datetime.now(UTC):%Y%m%dT%H%M%S}")
+    A side file with anything in it would be applied to the other database, so it is put into its own first. Of one
+    that is broken the side files are kept as they are."""
+    kept = place.with_name(f"{place.name}.before-restore-{datetime.now(UTC):%Y%m%dT%H%M%S%f}")
+    with suppress(sqlite3.DatabaseError), closing(sqlite3.connect(place)) as database:
+        database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     for side in SIDE_FILES:
         beside = place.with_name(place.name + side)
         if beside.exists():
             beside.replace(kept.with_name(kept.name + side))
-    place.replace(kept)
+    kept.hardlink_to(place)
     return kept
 
 
