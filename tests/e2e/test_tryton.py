@@ -270,3 +270,121 @@ async def test_what_is_asked_while_tryton_is_away_reaches_it_afterwards_once_and
 
 async def in_status(live: Live, status: str, *ids: str) -> bool:
     return all([(await must(live, "dina", "GET", f"/v1/orders/{id}"))["status"] == status for id in ids])
+
+
+PLACES = [
+    {"name": f"Hospital {city}", "street": "Rua 1", "city": city, "country": "PT", "time_zone": "Europe/Lisbon"}
+    for city in ("Porto", "Lisboa", "Faro")
+]
+SOFTWARE = {"billing": "recurring", "recognition": "ratable"}
+BEDS, RECORDS, SET_UP = (
+    a_line("1", name="Bed", product="P-BED", quantity="30", list_price="333.35", discount_percent="15"),
+    a_line("2", name="Patient records", product="P-RECORDS", quantity="60", list_price="11.95", term_months=24, **SOFTWARE),
+    a_line("3", name="Set-up", product="P-SETUP", quantity="1", list_price="1999.99", billing="one_time",
+           recognition="milestone", milestones=[{"name": "live", "percent": "100"}]),
+)  # fmt: skip
+
+
+async def accepted(live: Live, id: str, *lines: dict[str, Any]) -> None:
+    customer = {"id": "C-HOSPITAL", "name": "Hospitais do Sul"}
+    quote = a_quote(id, lines=list(lines), customer=customer).model_dump(mode="json")
+    await must(live, "rita", "PUT", f"/v1/quotes/{id}", **quote)
+    await must(live, "rita", "POST", f"/v1/quotes/{id}/submit")
+    for _ in range(5):  # steps one after the other
+        for who in ("dora", "omar", "lara", "fabio", "marco", "helena", "carla"):
+            for item in (await must(live, who, "GET", "/v1/inbox"))["items"]:
+                await must(live, who, "POST", f"/v1/approvals/{item['approval']}/approve", digest=item["digest"])
+    await must(live, "rita", "POST", f"/v1/quotes/{id}/accept", on="2026-01-02", po_number="PO-1")
+
+
+async def test_a_hospital_opens_in_three_phases_and_every_figure_agrees(land: Land) -> None:
+    """At three places, with software that begins after the set-up, more of it later, a return and its replacement,
+    and a change while the ERP is slow."""
+    live, desk = land.live, "dina"
+    await accepted(live, "H-1", BEDS, RECORDS, SET_UP)
+    groups = [
+        {"slot": {"ship_to": place, "trigger": {"start": "manual"}}, "lines": {"1": "10"} | ({"3": "1"} if n == 0 else {})}
+        for n, place in enumerate(PLACES)
+    ]  # fmt: skip
+    groups.append(
+        {"slot": {"ship_to": PLACES[0], "trigger": {"start": "after", "after": "H-1-1"}}, "lines": {"2": "60"}}
+    )
+    await must(live, "rita", "POST", "/v1/quotes/H-1/orders", way="hand", groups=groups)
+    porto, lisbon, faro, records = (f"H-1-{n}" for n in range(1, 5))
+    for id in (porto, lisbon):
+        await must(live, desk, "POST", f"/v1/orders/{id}/go-live")
+    await must(live, desk, "POST", f"/v1/orders/{faro}/reschedule", on="2030-05-02")
+    await until(lambda: in_status(live, "active", porto, lisbon), "two places under way", PATIENCE)
+
+    land.process.send(SIGSTOP)
+    answer = await live.call(desk, "POST", f"/v1/orders/{lisbon}/amend", json={"lines": {"1": "8"}, "reason": "fewer"})
+    assert answer.is_success
+    land.process.send(SIGCONT)
+
+    warehouse = land.server.warehouse()
+    await warehouse.ship(porto)
+    await must(live, desk, "POST", f"/v1/orders/{porto}/milestones/live")
+    await until(lambda: in_status(live, "fulfilled", porto, records), "the software after the set-up", PATIENCE)
+
+    async def amended() -> bool:
+        return await waiting(live) == 0 and await shipped_quantity(land, lisbon) == 8
+
+    await until(amended, "the change", PATIENCE)
+    await must(
+        live, "bruno", "POST", f"/v1/orders/{porto}/returns", id="R-1", lines={"1": "1"}, reason="bent", arrived=True
+    )
+    replacement = (await must(live, desk, "POST", f"/v1/orders/{porto}/returns/1/replace"))["order"]["id"]
+    await until(lambda: in_status(live, "active", replacement), "the replacement under way", PATIENCE)
+    await warehouse.ship(replacement)
+    await warehouse.ship(lisbon)
+    await until(lambda: in_status(live, "fulfilled", replacement, lisbon), "the other deliveries", PATIENCE)
+
+    await accepted(live, "H-2", {**RECORDS, "quantity": "7", "term_months": 36})
+    (more,) = (await must(live, "rita", "POST", "/v1/quotes/H-2/orders", way="whole", slot={"coterm": "contract"}))[
+        "orders"
+    ]
+    await until(
+        lambda: in_status(live, "fulfilled", more["id"]), "more of the software, until the contract ends", PATIENCE
+    )
+    await every_figure_agrees(land, [porto, lisbon, records, replacement, more["id"]])
+    await compared(live)
+    assert (await must(live, "bruno", "GET", "/v1/erp/drift"))["items"] == []
+
+
+async def shipped_quantity(land: Land, order: str) -> Decimal:
+    (sale,) = await land.server.rpc().search("sale.sale", [["web_id", "=", order]], ["lines.quantity"])
+    return quantity_of(sale["lines."][0]["quantity"])
+
+
+async def every_figure_agrees(land: Land, begun: list[str]) -> None:
+    """Order, page, ERP, contract, books and ledger, to the cent."""
+    live = land.live
+    nets: dict[str, Decimal] = {}
+    for id in begun:
+        nets[id] = await net_of(live, id)
+        assert f"€{nets[id]:,.2f}" in await shown(live, f"/orders/{id}")
+    sales = await land.server.rpc().search("sale.sale", [["web_id", "in", begun]], ["web_id", "untaxed_amount"])
+    assert {sale["web_id"]: quantity_of(sale["untaxed_amount"]) for sale in sales} == nets
+    whole = await must(live, "freyja", "GET", "/v1/customers/C-HOSPITAL")
+    worth = sum(Decimal(contract["value"]["EUR"]) for contract in whole["contracts"])
+    months = await must(live, "freyja", "GET", "/v1/customers/C-HOSPITAL/revenue?from=2026-01&to=2031-12")
+    sold = sum(Decimal(month["sold"]) for month in months)
+    assert sold == sum(nets.values()) == sum(Decimal(month["recognised"]) for month in months)
+    set_up = Decimal("1999.99")  # a service is in no contract
+    assert worth == sold - set_up
+    page = await shown(live, "/customers/C-HOSPITAL")
+    assert all(f"€{Decimal(one['value']['EUR']):,.2f}" in page for one in whole["contracts"])
+    for quote, orders in (("H-1", ("H-1-1", "H-1-2", "H-1-3", "H-1-4")), ("H-2", ("H-2-1",))):
+        ledger = await must(live, "dina", "GET", f"/v1/quotes/{quote}/ledger")
+        allocated = sum(Decimal(entry["allocated"]["net"]) for entry in ledger)
+        assert allocated == sum([await net_of(live, id) for id in orders])
+
+
+async def net_of(live: Live, order: str) -> Decimal:
+    lines = (await must(live, "dina", "GET", f"/v1/orders/{order}"))["order"]["lines"]
+    return sum((Decimal(line["share"]["net"]) for line in lines), Decimal(0))
+
+
+async def shown(live: Live, path: str) -> str:
+    """A page as finance sees it."""
+    return (await live.call("freyja", "GET", path, headers={"Cookie": f"dealwright={live.token('freyja')}"})).text
