@@ -12,7 +12,7 @@ from email.parser import BytesParser
 from email.utils import getaddresses, parseaddr
 from functools import cached_property
 
-from domain.values import Value
+from domain.values import Value, storable
 from inbound.html import text_of
 from inbound.quotes import own_text
 
@@ -45,7 +45,8 @@ class Reply(Value):
     def text(self) -> str:
         """What its sender wrote, without whatever they quoted. Total: what cannot be read says nothing."""
         try:
-            return own_text(_body(BytesParser(policy=policy.compat32).parsebytes(self.raw)))
+            body = _body(BytesParser(policy=policy.compat32).parsebytes(self.raw))
+            return storable(own_text(body), MAX_TEXT)
         except UNREADABLE:
             return ""
 
@@ -65,9 +66,9 @@ class Reply(Value):
 
     def passed(self, server: str) -> bool:
         """Whether this mail server says that the sender is who they say: DMARC passed."""
-        named, _, verdicts = self.authentication.partition(";")
-        says = named.split()[:1] == [server.lower()] if named.strip() else False
-        return says and any(verdict.split()[:1] == ["dmarc=pass"] for verdict in verdicts.split(";"))
+        named, *verdicts = _without_quoted(self.authentication).split(";")
+        says = [verdict.split()[0] for verdict in verdicts if verdict.strip().startswith("dmarc")]
+        return named.split()[:1] == [server.lower()] and says == ["dmarc=pass"]
 
 
 def read_mail(raw: bytes, envelope_sender: str | None) -> Reply:
@@ -117,7 +118,29 @@ def _shorten(lines: Iterable[bytes]) -> Iterator[bytes]:
 
 def _header(mail: Message, name: str) -> str:
     value = str(mail.get(name, "") or "")[:HEADER_CHARACTERS]
-    return value.replace("\n", " ").replace("\r", " ")
+    return storable(value, HEADER_CHARACTERS).replace("\n", " ").replace("\r", " ")
+
+
+def _without_quoted(header: str) -> str:
+    """A header without its comments and quoted strings (RFC 8601): whoever writes a mail can put anything there.
+
+    What is never closed is left out up to the end."""
+    kept, depth, quoted, escaped = [], 0, False, False
+    for character in header:
+        inside = quoted or depth > 0
+        if escaped:
+            escaped = False
+        elif character == "\\" and inside:
+            escaped = True
+        elif character == '"' and not depth:
+            quoted = not quoted
+        elif character == "(" and not quoted:
+            depth += 1
+        elif character == ")" and depth:
+            depth -= 1
+        elif not inside:
+            kept.append(character)
+    return "".join(kept)
 
 
 def _recipients(mail: Message) -> Iterable[str]:

@@ -41,7 +41,8 @@ class Reading:
         """One look into the mailbox; says how many mails it took. Raises OSError or IMAPClientError.
 
         A mail is marked as read only after it took effect, and the same mail twice is one mail: dying in between
-        loses nothing."""
+        loses nothing. One that cannot be taken now does not hold up the others."""
+        taken = 0
         client = await asyncio.to_thread(self._opened)
         try:
             unread = await asyncio.to_thread(client.search, "UNSEEN")
@@ -49,9 +50,11 @@ class Reading:
             for number in unread[:BATCH]:
                 if sizes.get(number, {}).get(b"RFC822.SIZE", 0) <= MAX_BYTES:
                     found = await asyncio.to_thread(client.fetch, [number], ["BODY.PEEK[]"])
-                    await self._take(found.get(number, {}).get(b"BODY[]", b""))
+                    if not await self._is_taken(found.get(number, {}).get(b"BODY[]", b"")):
+                        continue
                 await asyncio.to_thread(client.add_flags, [number], [rb"\Seen"], True)
-            return len(unread[:BATCH])
+                taken += 1
+            return taken
         finally:
             await asyncio.to_thread(client.shutdown)
 
@@ -67,6 +70,14 @@ class Reading:
             raise
         return client
 
+    async def _is_taken(self, raw: bytes) -> bool:
+        try:
+            await self._take(raw)
+        except Exception as error:  # it stays unread, and is taken when it can be
+            log.exception("reply_failed", error=type(error).__name__)
+            return False
+        return True
+
     async def _take(self, raw: bytes) -> None:
         reply = read_mail(raw, None)
         for message in dict.fromkeys(filter(None, map(self._links.replied_to, reply.recipients))):
@@ -79,9 +90,6 @@ class Reading:
                 read = await self.read()
             except (OSError, IMAPClientError) as error:
                 log.warning("mailbox_away", host=self._mailbox.host, error=type(error).__name__)
-                read = 0
-            except Exception as error:  # the mail stays unread and is taken when it can be
-                log.exception("reply_failed", error=type(error).__name__)
                 read = 0
             if read < BATCH:
                 await asyncio.sleep(self._mailbox.every_seconds)

@@ -94,7 +94,8 @@ class Writer:
         planned = {approval.id: why for approval, why in explained(facts.round, facts.plan)}
         known = [a for a in approvals if a in planned]
         asked = [planned[a] for a in known]
-        outcome = _(OUTCOMES.get(facts.round.status.value, facts.round.status.value))
+        ended = facts.detail if facts.result == "ended" and facts.detail else facts.round.status.value
+        outcome = _(OUTCOMES.get(ended, ended.replace("_", " ").capitalize()))
         locale = locale_of(to.language)
         title = facts.round.card.title(_, locale) if facts.round.card else facts.round.title
         subject = _(SUBJECTS[template]).format(title=title, outcome=outcome, code=facts.code)

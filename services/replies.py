@@ -1,5 +1,6 @@
 """Deciding by a mail reply: the address says which message is answered, the first line what is decided."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any, Literal, Protocol
 
@@ -25,9 +26,18 @@ from texts import translator
 log = structlog.get_logger()
 ANSWERS_A_DAY = 5
 Result = Literal[
-    "decided", "unclear", "comment_required", "refused", "ended", "confirm", "automatic", "not_theirs", "unknown"
+    "decided",
+    "partly",
+    "unclear",
+    "comment_required",
+    "refused",
+    "ended",
+    "confirm",
+    "automatic",
+    "not_theirs",
+    "unknown",
 ]
-ANSWERED: tuple[Result, ...] = ("unclear", "comment_required", "refused", "ended", "confirm")
+ANSWERED: tuple[Result, ...] = ("partly", "unclear", "comment_required", "refused", "ended", "confirm")
 
 
 class Mail(Protocol):
@@ -95,8 +105,8 @@ class Replies:
         if not person.active or mail.sender.lower() != person.email.lower():
             return ReplyResult(result="not_theirs", detail=f"sent by {mail.sender}")
         round = await self._round(message)
-        if not round.running and not await self._answered_before(message, person):
-            return ReplyResult(result="ended", detail=round.status.value)
+        if (ended := _ended(round, message)) and not await self._answered_before(message, person):
+            return ReplyResult(result="ended", detail=ended)
         verb = meaning(mail.first_line, person.language)
         if verb is None:
             return ReplyResult(result="unclear", detail=mail.first_line[:100])
@@ -119,17 +129,21 @@ class Replies:
         return False
 
     async def _decide(self, message: Message, person: Person, verb: Verb, comment: str) -> ReplyResult:
-        """Decide everything the message asks for. One decision may cover the others: then all were decided."""
-        shown = message.data.get("digest") or (await self._round(message)).digest
+        """Decide everything the message asks for that nobody has decided yet. One decision may cover the others: then
+        all were decided."""
+        round = await self._round(message)
+        shown = message.data.get("digest") or round.digest
+        asked = message.data.get("approvals", ())
+        wanted = _open(round, asked) or asked
         refused: list[str] = []
-        for approval in message.data.get("approvals", ()):
+        for approval in wanted:
             decision = Decision(approval=approval, verb=verb, digest=shown, comment=comment)
             sentence = await self._decide_one(message, person, decision)
             if sentence and not is_fulfilled(await self._round(message), decision, person.id):
                 refused.append(sentence)
-        return (
-            ReplyResult(result="refused", detail=refused[0]) if refused else ReplyResult(result="decided", detail=verb)
-        )
+        if refused:
+            return ReplyResult(result="refused" if len(refused) == len(wanted) else "partly", detail=refused[0])
+        return ReplyResult(result="decided", detail=verb)
 
     async def _decide_one(self, message: Message, person: Person, decision: Decision) -> str | None:
         """None when it was decided; else why not, in the person's language."""
@@ -162,6 +176,21 @@ class Replies:
         authorise(person, "messages.read")
         async with self._office.database.reading() as session:
             return await inbound.listed(session, after, limit)
+
+
+def _open(round: Round, asked: Sequence[str]) -> list[str]:
+    """Those of these approvals that are not decided yet."""
+    found = [(id, round.approval(id)) for id in asked]
+    return [id for id, approval in found if round.running and approval and approval.status.open]
+
+
+def _ended(round: Round, message: Message) -> str:
+    """How what a message asks for has ended; blank while something of it can be decided."""
+    asked = message.data.get("approvals", ())
+    if not round.running or not asked:
+        return "" if round.running else round.status.value
+    first = round.approval(asked[0])
+    return "" if _open(round, asked) or first is None else first.status.value
 
 
 def _key(message: Message, approval: str) -> str:

@@ -17,9 +17,12 @@ WORDS: dict[Language, dict[Verb, tuple[str, ...]]] = {
 }
 
 
+QUESTION_MARKS = "?？؟"
+
+
 def meaning(first_line: str, language: Language) -> Verb | None:
     """The decision a line stands for; None for everything else, a question too: it is asked again, never guessed."""
-    if first_line.rstrip().endswith("?"):
+    if any(mark in first_line for mark in QUESTION_MARKS):
         return None
     word = re.sub(r"[^\w\s]|_", "", unicodedata.normalize("NFC", first_line)).strip().casefold()
     for known in (language, Language.ENGLISH):

@@ -11,7 +11,7 @@ from sqlmodel import select
 
 from activities.notifying import Delivering
 from domain.people import Role
-from inbound.mail import MAX_BYTES
+from inbound.mail import MAX_BYTES, Reply
 from inbound.server import mail_door
 from notify.chat import Chat
 from notify.links import Claim
@@ -425,3 +425,85 @@ async def test_a_stand_ins_letter_says_for_whom_and_a_hand_over_by_whom_and_why(
     letter = await letter_of(post, await post.message("leif", "delegated"))
     assert "Daniel Okoro handed this to you" in letter.text
     assert "knows the customer" in letter.text
+
+
+TWO_CHAINS = """
+kind: quote
+chains: [{name: one}, {name: two}]
+rules:
+- {name: first, ask: {group: deal-desk}, chain: one}
+- {name: second, ask: {user: dora}, chain: two}
+"""
+TWO_STEPS = """
+kind: quote
+chains: [{name: one}]
+rules:
+- {name: first, ask: {group: deal-desk}, chain: one}
+- {name: second, step: 2, ask: {user: fabio}, chain: one}
+"""
+
+
+async def daniel_approves(post: Post, policy: str) -> None:
+    """The group's approval of a new quote, of which Dóra was told too."""
+    await post.api.bench.publish(policy)
+    await submit_again(post, "Q-2")
+    items = (await post.api.call("daniel", "GET", "/v1/inbox")).json()["items"]
+    (item,) = [item for item in items if item["quote"]["id"] == "Q-2"]
+    answer = await post.api.call(
+        "daniel", "POST", f"/v1/approvals/{item['approval']}/approve", json={"digest": item["digest"]}
+    )
+    assert answer.status_code == 200
+
+
+async def test_a_reply_decides_what_is_still_open_of_what_it_was_asked(post: Post) -> None:
+    await daniel_approves(post, TWO_CHAINS)
+    assert await post.reply("approved") == "decided"
+    assert (await post.api.call("rita", "GET", "/v1/quotes/Q-2")).json()["status"] == "approved"
+    assert await post.answers() == []
+
+
+async def test_a_reply_to_what_others_decided_hears_so_although_the_round_goes_on(post: Post) -> None:
+    await daniel_approves(post, TWO_STEPS)
+    for n, text in enumerate(("hmm", "approved")):
+        assert await post.reply(text, id=f"<{n}@c>") == "ended"
+        post.api.bench.clock.forward(minutes=1)
+    letter = await letter_of(post, (await post.answers())[0])
+    assert "þessu er þegar lokið: Samþykkt" in letter.text
+    assert (letter.reply_to, "/decide/" in letter.text) == ("", False)
+    path = letter.text.partition("Leiðin hingað til")[2].split("\n- ")
+    assert [part.partition(":")[0] for part in path[1:]] == ["First", "Second"]
+
+
+async def test_a_reply_of_which_a_part_is_refused_is_told_which_part_was_done(
+    post: Post, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await post.api.bench.publish(TWO_CHAINS)
+    await submit_again(post, "Q-2")
+    real, asked = type(post.api.bench.house.replies)._decide_one, []
+
+    async def once(self: Any, *given: Any) -> str | None:
+        asked.append(given)
+        return "Not now." if len(asked) == 2 else await real(self, *given)
+
+    monkeypatch.setattr(type(post.api.bench.house.replies), "_decide_one", once)
+    monkeypatch.setattr("services.replies.is_fulfilled", lambda *_: False)
+    assert await post.reply("approved") == "partly"
+    assert "hluti þess er ákveðinn en hitt ekki: Not now." in (await letter_of(post, (await post.answers())[0])).text
+
+
+@pytest.mark.parametrize(
+    "verdict",
+    [
+        'mx.example.com; spf=pass smtp.mailfrom="a; dmarc=pass b"@evil.example; dmarc=fail header.from=example.com',
+        "mx.example.com; spf=pass (helo; dmarc=pass x); dmarc=fail", "mx.example.com; dmarc=fail; dmarc=pass",
+        "mx.example.com; dmarc=pass; dmarc=fail", 'mx.example.com; spf=pass smtp.mailfrom="a; dmarc=pass',
+        "mx.example.com; spf=pass (a \\) ; dmarc=pass", "evil.example (mx.example.com); dmarc=pass",
+    ],
+)  # fmt: skip
+def test_nobody_writes_the_verdict_on_themselves(verdict: str) -> None:
+    assert not Reply(authentication=verdict).passed("mx.example.com")
+
+
+def test_a_verdict_is_read_with_its_comments() -> None:
+    said = 'mx.example.com; spf=pass (it "says" so) smtp.mailfrom=a@b; dmarc=pass (p=none; sp=none) header.from=b'
+    assert Reply(authentication=said).passed("mx.example.com")
