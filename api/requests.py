@@ -14,8 +14,9 @@ from api.problems import of_outcome
 from composition import House
 from domain.errors import Invalid, NotSignedIn
 from domain.people import Person
+from domain.problems import ID_PATTERN
 from domain.runs import Outcome
-from domain.values import ID_PATTERN, counted
+from domain.values import counted
 from services.commands import Caller, CommandReceipt
 from services.office import authorise
 

@@ -27,7 +27,8 @@ LOOKED_FOR = ("user", "group", "field", "line_field", "manager")
 
 # --- values -----------------------------------------------------------------------------------------------------------
 
-NUMBER, DAY = re.compile(r"-?\d+(\.\d+)?"), re.compile(r"\d{4}-\d\d-\d\d")
+NUMBER, DAY = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?"), re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+"""What is written otherwise, such as 00123, is a text: a code, a number of a customer."""
 TEXTUAL = (FieldType.TEXT, FieldType.TEXTS)
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from itertools import groupby
 from typing import Annotated, Any, Literal, get_args
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Form, Query, Request
 from fastapi.responses import RedirectResponse, Response, StreamingResponse
 from pydantic import TypeAdapter, ValidationError
 
@@ -272,13 +272,15 @@ async def _quantities(request: Request, me: Person, keep_zero: bool = False) -> 
 
 @router.post("/quotes/{id}/accept")
 async def accept(
-    house: AHouse, me: Me, id: PathId, on: Short = "", po_number: Short = "", document: Words = "", key: Short = ""
-) -> Response:
+    house: AHouse, me: Me, id: PathId, on: Short = "", po_number: Short = "", document: Words = "", key: Short = "",
+    version: Annotated[int, Form(ge=1)] = 0,
+) -> Response:  # fmt: skip
+    """The customer said yes to what the page shows: the form carries its version."""
     try:
         yes = Acceptance.model_validate({"on": on, "po_number": po_number, "document": document})
     except ValidationError as error:
         raise invalid_fields("this cannot be saved", error) from None
-    await house.orders.accept(caller(me, key), id, None, yes)
+    await house.orders.accept(caller(me, key), id, version or None, yes)
     return RedirectResponse(f"/quotes/{id}", 303)
 
 

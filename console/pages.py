@@ -278,6 +278,8 @@ async def _quote_page(
 
 def _decidable(round: Round, seats: set[str], me: Person) -> list[Approval]:
     """What somebody may decide now, for themselves or others: everybody votes once on each approval."""
+    if me.id in round.barred:
+        return []
     return [a for a in round.requested if seats.intersection(a.holders) and me.id not in a.voters]
 
 

@@ -8,7 +8,6 @@ from pydantic import ValidationError
 
 from domain.errors import Invalid, problem
 from domain.sentences import Sentence
-from domain.values import ID_PATTERN
 
 MOST_PROBLEMS = 50
 UNREADABLE = "cannot be read"
@@ -42,6 +41,8 @@ WORDS = MappingProxyType({
     "json_invalid": "is not JSON: {error}",
 })  # fmt: skip
 """By pydantic's kinds of errors; what is not among them cannot be read."""
+SEVERAL_TYPES = "must be a text, a number, a day, true or false, or a list of texts"
+ID_PATTERN = r"^[A-Za-z0-9._-]{1,64}$"
 ID_WORDS = "must be 1 to 64 letters of A to Z, digits, points, hyphens or underscores"
 
 
@@ -54,6 +55,8 @@ def problem_of(error: Mapping[str, Any]) -> str:
         return ID_WORDS
     if kind in ("string_too_short", "too_short") and context["min_length"] == 1:
         return EMPTY
+    if kind in ("too_long", "too_short") and isinstance(error.get("input"), str):
+        kind = f"string_{kind}"
     choices = str(context.get("expected") or context.get("expected_tags", "")).replace(" or ", ", ")
     template = WORDS.get(kind, UNREADABLE)
     return Sentence(template, **context, choices=choices) if "{" in template else template
@@ -77,4 +80,4 @@ def _path(loc: tuple[str | int, ...], skip: int) -> str:
 
 def invalid_fields(sentence: str, error: ValidationError) -> Invalid:
     """A value that cannot be made of what was sent."""
-    return invalid_request(error.errors(include_url=False, include_input=False), sentence)
+    return invalid_request(error.errors(include_url=False), sentence)

@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 
 from domain.errors import Invalid, problem
 from domain.money import converted, minor_unit, rounded
-from domain.values import Amount, Custom, Id, Name, StorableText, Value, Word, digest, plain_number
+from domain.values import Amount, Custom, Id, Name, StorableText, Value, Word, canonical, digest, plain_number
 
 MAX_LINES = 2_000
 MAX_TOTAL = 10**15
@@ -102,6 +102,10 @@ def check_zone(place: Place | None, field: str) -> None:
     """A day begins in a zone that exists. Raises Invalid."""
     if place and place.time_zone and place.time_zone not in available_timezones():
         raise unknown_zone(f"{field}.time_zone", place.time_zone)
+
+
+def _held(fields: Mapping[str, Any], name: str) -> str:
+    return canonical(fields[name]) if name in fields else ""
 
 
 def unknown_zone(field: str, zone: str) -> Invalid:
@@ -296,17 +300,17 @@ class Quote(Value):
         return {**self.custom, **self.fields, **{n: getattr(self, n) for n in OWN_FIELDS}}.get(name)
 
     def differing(self, other: "Quote") -> set[str]:
-        """The names of the fields in which another quote differs; the company's own each by its name."""
+        """The names of the fields in which another quote differs; the company's own each by its name. 1 is not true."""
         own = {name for name in type(self).model_fields if name not in ("fields", "custom")}
         named = {*self.fields, *self.custom, *other.fields, *other.custom}
-        found = {name for name in own if getattr(self, name) != getattr(other, name)}
-        missing = object()
+        found = {name for name in own if canonical(getattr(self, name)) != canonical(getattr(other, name))}
         return found | {
             name
             for name in named
-            if any(getattr(self, held).get(name, missing) != getattr(other, held).get(name, missing)
-                   for held in ("fields", "custom"))
-        }  # fmt: skip
+            if any(
+                _held(getattr(self, held), name) != _held(getattr(other, held), name) for held in ("fields", "custom")
+            )
+        }
 
     def checked(self, keep_source_figures: bool = False) -> Self:
         """The quote itself, or Invalid naming each field that contradicts another.

@@ -9,9 +9,22 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Annotated, Any, TypeVar
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, PlainSerializer, StringConstraints
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    StrictBool,
+    StringConstraints,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+)
 
-ID_PATTERN = r"^[A-Za-z0-9._-]{1,64}$"
+from domain.problems import ID_PATTERN, SEVERAL_TYPES, problem_of
+
 D = TypeVar("D", date, datetime)
 
 
@@ -52,10 +65,10 @@ def _reckonable(day: D) -> D:
 
 Id = Annotated[str, StringConstraints(pattern=ID_PATTERN)]
 Name = Annotated[
-    str, AfterValidator(_printable), AfterValidator(_undirected), StringConstraints(min_length=1, max_length=200)
+    str, StringConstraints(min_length=1, max_length=200), AfterValidator(_printable), AfterValidator(_undirected)
 ]
-Text = Annotated[str, AfterValidator(_storable), StringConstraints(max_length=4000)]
-Word = Annotated[str, AfterValidator(_printable), AfterValidator(_undirected), StringConstraints(max_length=64)]
+Text = Annotated[str, StringConstraints(max_length=4000), AfterValidator(_storable)]
+Word = Annotated[str, StringConstraints(max_length=64), AfterValidator(_printable), AfterValidator(_undirected)]
 Amount = Annotated[Decimal, Field(max_digits=28, decimal_places=12, allow_inf_nan=False)]
 Instant = AwareDatetime
 Day = Annotated[date, AfterValidator(_reckonable)]
@@ -97,11 +110,23 @@ CustomNumber = Annotated[Amount, AfterValidator(_of_fifteen_digits), PlainSerial
 """Stays a number in JSON, exactly: text and numbers of a company's own fields must come back as what they were."""
 
 StorableText = Annotated[Text, AfterValidator(_undirected)]
-Scalar = bool | CustomNumber | StorableText | None
+Texts = Annotated[list[Annotated[StorableText, StringConstraints(max_length=200)]], Field(max_length=100)]
+
+
+def _one_problem(value: Any, read: ValidatorFunctionWrapHandler) -> Any:
+    """Of what can be of several types, one problem under its own name: that of the type it has, or what it can be."""
+    try:
+        return read(value)
+    except ValidationError as error:
+        found = [each for each in error.errors(include_url=False) if not each["type"].endswith(("_type", "_parsing"))]
+        raise ValueError(problem_of(found[0]) if found else SEVERAL_TYPES) from None
+
+
+OneProblem = WrapValidator(_one_problem)
 Custom = Annotated[
     Mapping[
         Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_]{0,63}$")],
-        Scalar | Annotated[list[Annotated[StorableText, StringConstraints(max_length=200)]], Field(max_length=100)],
+        Annotated[StrictBool | CustomNumber | StorableText | Texts | None, OneProblem],
     ],
     Field(max_length=200),
 ]

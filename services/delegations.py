@@ -32,9 +32,9 @@ class Delegations:
         async with office.database.writing() as session:
             giver, taker = await people.load_person(session, person), await people.load_person(session, delegate)
             if giver is None or not giver.has(Role.APPROVER):
-                raise Invalid.field(
-                    "person", "{person!r} is not an active person with the role approver", person=person
-                )
+                raise _no_approver("person", person)
+            if taker is None:
+                raise _no_approver("delegate", delegate)
             today = office.clock().astimezone(zone_of(giver.time_zone)).date()
             wanted = Delegation(
                 id=short_id("d", caller.command_id), person=person, delegate=delegate, first=first, last=last,
@@ -74,13 +74,15 @@ class Delegations:
             return await delegations.listed(session, None if everything else person.id, after, limit)
 
 
-def _check(wanted: Delegation, taker: Person | None, today: date) -> None:
+def _no_approver(field: str, person: str) -> Invalid:
+    return Invalid.field(field, "{person!r} is not an active person with the role approver", person=person)
+
+
+def _check(wanted: Delegation, taker: Person, today: date) -> None:
     if wanted.delegate == wanted.person:
         raise Invalid.field("delegate", "nobody can stand in for themselves")
-    if taker is None or not taker.has(Role.APPROVER):
-        raise Invalid.field(
-            "delegate", "{person!r} is not an active person with the role approver", person=wanted.delegate
-        )
+    if not taker.has(Role.APPROVER):
+        raise _no_approver("delegate", wanted.delegate)
     if wanted.last and wanted.last < wanted.first:
         raise Invalid.field("last", "is before the first day")
     if wanted.last and wanted.last < today:

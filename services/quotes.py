@@ -106,7 +106,7 @@ class Quotes:
             known = await quotes.load(session, quote.id, lock=True)
             if known and known.quote.owner != caller.person.id:
                 raise NotAllowed("This id belongs to somebody else's quote.", field="id")
-            if known and known.quote == quote:  # an integration may send the same again
+            if known and not known.quote.differing(quote):  # an integration may send the same again
                 return known, False
             version = next_version(known.version if known else None, expected)
             await self._check_routing(session, known, quote)

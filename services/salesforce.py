@@ -15,9 +15,9 @@ from pydantic import ValidationError
 
 from domain.errors import Invalid
 from domain.money import rounded
-from domain.problems import invalid_fields
+from domain.problems import ID_PATTERN, invalid_fields
 from domain.quotes import Quote
-from domain.values import ID_PATTERN, Value, short_id
+from domain.values import Value, short_id
 from services.csv_files import (
     LARGEST,
     Locale,

@@ -165,11 +165,14 @@ async def compute_notices(
     if nobody:
         watchers = await people.with_roles(session, WATCHERS)
         found = [*found, *(inform_of(run, now.seq, person, "nobody_to_ask", nobody) for person in watchers)]
-    more = [
-        asked(run, now.seq, person, [a for notice in theirs for a in notice.approvals], [n.person for n in theirs])
-        for person, theirs in stand_ins.items()
-        if person not in known and person not in now.barred
-    ]
+    more = []
+    for person, theirs in stand_ins.items():
+        if person in known or person in now.barred:
+            continue
+        voted = {a.id for a in now.approvals if person in a.voters}
+        left = [(id, notice.person) for notice in theirs for id in notice.approvals if id not in voted]
+        if left:
+            more.append(asked(run, now.seq, person, [id for id, _ in left], list(dict.fromkeys(by for _, by in left))))
     return [*found, *more]
 
 

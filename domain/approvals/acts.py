@@ -371,7 +371,7 @@ def _consult(round: Round, command: Command, at: Instant) -> Decided:
         )
     if len(addressed.consultations) >= MOST_CONSULTED:
         return round, refused("too_many", Sentence("Advice was asked for {most} times already.", most=MOST_CONSULTED))
-    asked = Consultation(person=to, by=command.on_behalf_of or command.actor, question=question, at=at)
+    asked = Consultation(person=to, by=command.actor, question=question, at=at)
     after = ticking(addressed.model_copy(update={"consultations": (*addressed.consultations, asked)}))
     return with_approval(round, after), done("consulted", f"{to} is asked for advice.", approval=after.id, to=to)
 

@@ -12,12 +12,14 @@ from domain.approvals.evaluation import Facts, Judgement, evaluate, judge, lines
 from domain.approvals.matching import most_votes
 from domain.approvals.policy import Policy, Rule, Who
 from domain.approvals.smart import (
+    TOO_LONG_AGO,
     Asked,
     Authority,
     Decision,
     Given,
     Grounds,
     Refused,
+    is_out_of_date,
     newest,
     reasons_carried,
     reasons_not_carried,
@@ -275,6 +277,12 @@ class _Planner:
             self._facts[rate] = Facts(subject, self.policy)
         return self._grounds(judge(rule, self._facts[rate]), seat, subject)
 
+    def _not_given_for_this(self, given: Given) -> str | None:
+        """Why an approval of somebody added is not good for what is submitted now; None where it is."""
+        if given.basis != self.subject.digest:
+            return f"other content was approved in round {given.number}"
+        return TOO_LONG_AGO if is_out_of_date(given, self.directory.at, self.valid_for) else None
+
     def plan_added(self, added: AddedApproval) -> PlannedApproval | Nobody:
         """Asked again until they approved this very content."""
         title = f"Added by {added.added_by}"
@@ -296,11 +304,12 @@ class _Planner:
                 again = (f"rejected in round {decision.number}",)
                 rejected = approval.model_copy(update={"again": again, "rejected_before": True})
                 return approval if approval.again else rejected
-            if decision.basis == self.subject.digest and self._authority(approval, decision).missing(decision) is None:
+            other = self._not_given_for_this(decision)
+            if other is None and self._authority(approval, decision).missing(decision) is None:
                 return approval.model_copy(update={"carried": decision, "carried_because": ("nothing changed",)})
             if not approval.again:
-                again = (f"other content was approved in round {decision.number}",)
-                approval = approval.model_copy(update={"again": again})
+                why = other or f"other content was approved in round {decision.number}"
+                approval = approval.model_copy(update={"again": (why,)})
         return approval
 
 

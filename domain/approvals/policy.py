@@ -7,12 +7,12 @@ from enum import StrEnum
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, ValidationError, ValidatorFunctionWrapHandler, WrapValidator
 
 from domain.approvals.expression import parse
 from domain.approvals.operators import Operator
 from domain.sentences import Sentence
-from domain.values import Id, Name, Value, Word, digest, plain_number
+from domain.values import Id, Name, OneProblem, Value, Word, digest, plain_number
 
 
 def _literal(value: Any) -> Any:
@@ -39,9 +39,19 @@ def _item(item: Any, n: int) -> str:
     raise ValueError(Sentence("item {n} is no text or number; quote it, or test with is_blank for nothing", n=n))
 
 
-Literal_ = Annotated[Decimal | bool | date | str | tuple[str, ...] | None, BeforeValidator(_literal)]
+Literal_ = Annotated[Decimal | bool | date | str | tuple[str, ...] | None, OneProblem, BeforeValidator(_literal)]
 Hours = Annotated[Decimal, Field(gt=0, le=87_600)]
 FieldName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_.]{0,63}$")]
+
+
+def _of_group(value: Any, read: ValidatorFunctionWrapHandler) -> Any:
+    try:
+        return read(value)
+    except ValidationError:
+        raise ValueError("must be any, all, or a number from 1 to 500") from None
+
+
+OneOfGroup = WrapValidator(_of_group)
 
 
 class Aggregate(StrEnum):
@@ -101,7 +111,7 @@ class Who(Value):
 
     user: Id | None = None
     group: Id | None = None
-    quorum: Literal["any", "all"] | Annotated[int, Field(ge=1, le=500)] = "any"
+    quorum: Annotated[Literal["any", "all"] | Annotated[int, Field(ge=1, le=500)], OneOfGroup] = "any"
     where: Narrowing | None = None
     field: FieldName | None = None
     line_field: FieldName | None = None

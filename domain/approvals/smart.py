@@ -130,6 +130,14 @@ class Asked(Value):
     """How long an approval is good for."""
 
 
+TOO_LONG_AGO = "it was given too long ago"
+
+
+def is_out_of_date(given: Given, at: Instant | None, valid_for: timedelta | None) -> bool:
+    """Whether an approval is good no more when something is submitted at an instant."""
+    return valid_for is not None and at is not None and given.at + valid_for <= at
+
+
 def reasons_not_carried(asked: Asked, given: Given, at_rate: Callable[[Decimal], Grounds]) -> tuple[str, ...]:
     """Why an approval given before must be given again; empty when it carries.
 
@@ -138,8 +146,8 @@ def reasons_not_carried(asked: Asked, given: Given, at_rate: Callable[[Decimal],
         return ("the rule changed",)
     if not any(snapshot.smart for snapshot in asked.grounds.conditions):
         return ("the rule has no smart condition",)
-    if asked.valid_for and asked.at and given.at + asked.valid_for <= asked.at:
-        return ("it was given too long ago",)
+    if is_out_of_date(given, asked.at, asked.valid_for):
+        return (TOO_LONG_AGO,)
     if missing := asked.authority.missing(given):
         return (missing,)
     rate = given.grounds.rate

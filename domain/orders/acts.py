@@ -12,9 +12,10 @@ from domain.orders.changes import agreed
 from domain.orders.order import ERP, Agreed, Hold, Line, Order, Phase, is_past
 from domain.orders.payload import Decided, day_of, too_late
 from domain.orders.split import Trigger
+from domain.problems import ID_PATTERN
 from domain.runs import PARKED, Command, Outcome, clock_of, done, is_expiry, refused, text_of
 from domain.sentences import Sentence
-from domain.values import ID_PATTERN, Instant
+from domain.values import Instant
 
 MOST_HOLDS, MOST_PARKED = 20, 50
 PARK_FOR = timedelta(hours=24)
