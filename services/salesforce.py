@@ -204,9 +204,12 @@ class _Reader:
         The prorate multiplier is the line's term over the product's own: two of the three tell the third. Where they do
         not, the line is listed and kept with its own total: nothing is guessed."""
         kind = row.get("SBQQ__SubscriptionType__c") or row.get("SBQQ__ProductSubscriptionType__c") or ""
-        times = self.number(LINES, row, "SBQQ__ProrateMultiplier__c") or Decimal(1)
+        given = self.number(LINES, row, "SBQQ__ProrateMultiplier__c")
+        times = Decimal(1) if given is None else given
         if kind.lower() not in SUBSCRIPTIONS:
-            if times != 1 and kind.lower() != "one-time":
+            if kind and kind.lower() != "one-time":
+                self._not_mapped(row, f"{kind[:40]!r} is no kind of subscription that we know")
+            elif times != 1 and not kind:
                 self._not_mapped(
                     row, f"the prorate multiplier is {times}, and nothing says what kind of subscription it is"
                 )
@@ -268,7 +271,7 @@ class _Reader:
         try:
             self.check_ids(rows)
             ordered = self.sold_lines(rows)
-            siblings = {id_of(line) for line in rows}
+            siblings = {id_of(line) for line in ordered}
             return self.quote(row, [self.line(line, row, products, siblings) for line in ordered])
         except Invalid as error:
             for problem in error.facts["errors"]:

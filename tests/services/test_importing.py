@@ -350,3 +350,26 @@ def test_the_real_export_has_ten_long_fifteen_short_and_five_unknown_subscriptio
     assert (terms.count(24), terms.count(1), terms.count(None)) == (10, 15, 43)
     unknown = {record[:8] for record, what in listed(export, "not_mapped") if "renewable" in what}
     assert unknown == {"0bbebc98", "3f512df3", "7354bdfa", "a416b59b", "d65259eb"}
+
+
+@pytest.mark.parametrize(
+    ("times", "kind", "why"),
+    [
+        ("1", "Renewable/Evergreen", "'Renewable/Evergreen' is no kind of subscription that we know"),
+        ("12", "Yearly", "'Yearly' is no kind of subscription that we know"),
+        ("0", "Renewable", "it is renewable, and neither the product's term nor the line's is known"),
+    ],
+)
+def test_what_kind_of_subscription_it_is_is_never_guessed(tmp_path: Path, times: str, kind: str, why: str) -> None:
+    export = read(tmp_path, f"L1,Q1,P1,1,1,1200,0,1200,{times},{kind}", quote="Q1,A1,Anna Ltd,12,EUR")
+    assert listed(export, "not_mapped") == [("L1", f"{why}; kept with its own total")]
+    (quote,) = export.quotes
+    assert (quote.lines[0].term_months, quote.net_total) == (None, 1200)
+
+
+def test_a_line_that_needs_an_optional_one_is_kept_without_it(tmp_path: Path) -> None:
+    header = f"{LINE},SBQQ__Optional__c,SBQQ__RequiredBy__c"
+    lines = "L1,Q1,P1,1,1,5,0,5,1,One-time,false,L2\nL2,Q1,P1,2,1,6,0,6,1,One-time,true,"
+    export = read(tmp_path, lines, header=header)
+    (quote,) = export.quotes
+    assert [(line.id, line.requires) for line in quote.lines] == [("L1", None)]
