@@ -22,7 +22,6 @@ from domain.money import formatted
 from domain.orders.order import Order
 from domain.people import Person, Role
 from domain.permissions import Reach, allows, reaches
-from domain.values import plain_number
 from texts import LANGUAGES, locale_of, translator
 
 environment = Environment(
@@ -36,7 +35,6 @@ environment.globals.update(
     explained=explained,
     allows=allows,
     lists_orders=lambda person: bool(reaches(person, "orders.read") - {Reach.INVOLVED}),
-    plain=plain_number,
     chain_name=draw.chain_name,
     Role=Role,
     form_key=lambda: token_hex(12),

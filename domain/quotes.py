@@ -334,7 +334,7 @@ class Quote(Value):
                 )
             seen.setdefault(line.id, n)
             if line.quantity % line.counted_in:
-                problems.append(problem(f"{where}.quantity", "is no multiple of its step {step}", step=line.step))
+                problems.append(problem(f"{where}.quantity", "is no multiple of its step {step:n}", step=line.step))
             if line.milestones is not None:
                 problems.extend(_milestones(line, where))
             problems.extend(_kind(line, where))
@@ -364,7 +364,7 @@ class Quote(Value):
             found.append(
                 problem(
                     f"{where}.net_price",
-                    "{net_price} contradicts list price and discount ({unit_net})",
+                    "{net_price:n} contradicts list price and discount ({unit_net:n})",
                     net_price=line.net_price,
                     unit_net=unit_net,
                 )
@@ -373,7 +373,7 @@ class Quote(Value):
             found.append(
                 problem(
                     f"{where}.net_total",
-                    "{net_total} is finer than {currency} has: {unit}",
+                    "{net_total:n} is finer than {currency} has: {unit:n}",
                     net_total=line.net_total,
                     currency=self.currency,
                     unit=unit,
@@ -383,7 +383,7 @@ class Quote(Value):
             found.append(
                 problem(
                     f"{where}.net_total",
-                    "{net_total} contradicts quantity × list price × (1 − discount) × term ({expected})",
+                    "{net_total:n} contradicts quantity × list price × (1 − discount) × term ({expected:n})",
                     net_total=line.net_total,
                     expected=rounded(expected, self.currency),
                 )
@@ -471,7 +471,9 @@ def _milestones(line: QuoteLine, where: str) -> list[dict[str, str]]:
     if len({milestone.name for milestone in named}) != len(named):
         return [problem(f"{where}.milestones", "need a name each")]
     total = sum((milestone.percent for milestone in named), Decimal(0))
-    return [] if total == HUNDRED else [problem(f"{where}.milestones", "make up {total} percent, not 100", total=total)]
+    return (
+        [] if total == HUNDRED else [problem(f"{where}.milestones", "make up {total:n} percent, not 100", total=total)]
+    )
 
 
 PERCENT_STEP = Decimal("1e-20")

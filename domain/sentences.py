@@ -1,6 +1,23 @@
 """English sentences that can be said in another language, although something of the day stands in them."""
 
+from string import Formatter
 from typing import Any
+
+
+class _Filling(Formatter):
+    """Fills templates; `{quantity:n}` is a number, written with the sign before its decimals that readers know."""
+
+    def __init__(self, decimal_sign: str) -> None:
+        self._decimal_sign = decimal_sign
+
+    def format_field(self, value: Any, format_spec: str) -> str:
+        if format_spec == "n":
+            return str(value).replace(".", self._decimal_sign)
+        return str(super().format_field(value, format_spec))
+
+
+def filled(template: str, words: dict[str, str], decimal_sign: str = ".") -> str:
+    return _Filling(decimal_sign).vformat(template, (), words)
 
 
 class Sentence(str):
@@ -14,7 +31,7 @@ class Sentence(str):
     def __new__(cls, template: str, /, **words: Any) -> "Sentence":
         shown = {name: str(word) for name, word in words.items()}
         plain = {name: word.replace("_", " ") if name == "state" else word for name, word in shown.items()}
-        made = super().__new__(cls, template.format(**plain))
+        made = super().__new__(cls, filled(template, plain))
         made.template, made.words = template, shown
         return made
 

@@ -5,8 +5,9 @@ from functools import cache
 from pathlib import Path
 
 from babel.messages.pofile import read_po
+from babel.numbers import get_decimal_symbol
 
-from domain.sentences import Sentence
+from domain.sentences import Sentence, filled
 
 FOLDER = Path(__file__).parent
 LANGUAGES = {"en": "English", "pt-BR": "Português (Brasil)", "is": "Íslenska"}
@@ -25,13 +26,13 @@ def catalog(language: str) -> dict[str, str]:
 @cache
 def translator(language: str) -> Translate:
     """A function from an English text to the language's; `{names}` in it are filled from its keyword arguments."""
-    known = catalog(language)
+    known, locale = catalog(language), locale_of(language)
 
     def translate(text: str, **facts: object) -> str:
         if isinstance(text, Sentence):
             state = text.words.get("state", "").replace("_", " ")
-            facts = {**text.words, "state": known.get(state.capitalize(), state).lower()}
-            text = text.template
+            words = {**text.words, "state": known.get(state.capitalize(), state).lower()}
+            return filled(known.get(text.template, text.template), words, get_decimal_symbol(locale))
         said = known.get(text, text)
         return said.format(**facts) if facts else said
 

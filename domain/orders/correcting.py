@@ -43,7 +43,7 @@ def _impossible(order: Order, known: Reported, wanted: Mapping[str, Decimal]) ->
         if line is None or (line.step and quantity % line.step):
             return refused(
                 "invalid",
-                Sentence("Line {name} cannot be {quantity}.", name=name, quantity=plain_number(quantity)),
+                Sentence("Line {name} cannot be {quantity:n}.", name=name, quantity=plain_number(quantity)),
                 field=f"lines.{name}",
             )
         arrived = line.delivered + line.excess + quantity - known.lines[name]

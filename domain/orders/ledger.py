@@ -100,7 +100,7 @@ class LineLedger(Value):
 
 def short_of(line: str, asked: Decimal, there: Decimal) -> Invalid:
     asked_for, available = plain_number(asked), plain_number(there)
-    found = problem(f"lines.{line}", "{asked} asked for, {there} left to order", asked=asked_for, there=available)
+    found = problem(f"lines.{line}", "{asked:n} asked for, {there:n} left to order", asked=asked_for, there=available)
     return Invalid.fields([found], line=line, asked=asked_for, available=available)
 
 

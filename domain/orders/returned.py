@@ -71,11 +71,11 @@ def check_returned(order: Order, earlier: Mapping[str, Decimal], lines: Mapping[
         if line is None or not line.shipped_goods:
             raise Invalid.field(f"lines.{name}", "this order shipped no such line")
         if line.step and asked % line.step:
-            raise Invalid.field(f"lines.{name}", "is counted in {step}", step=plain_number(line.step))
+            raise Invalid.field(f"lines.{name}", "is counted in {step:n}", step=plain_number(line.step))
         there = line.delivered - earlier.get(name, ZERO)
         if asked > there:
             wanted, left = plain_number(asked), plain_number(there)
-            what = "{asked} asked for, {there} were delivered and not returned"
+            what = "{asked:n} asked for, {there:n} were delivered and not returned"
             found = problem(f"lines.{name}", what, asked=wanted, there=left)
             raise Invalid.fields([found], line=name, asked=wanted, available=left)
 

@@ -14,7 +14,7 @@ from domain.sentences import Sentence
 from domain.values import Instant, plain_number
 
 MOST_SHIPMENTS = 2_000
-ONLY_OPEN, ONLY_ORDERED = "Only {left} of line {line} is open.", "Only {left} of line {line} is ordered."
+ONLY_OPEN, ONLY_ORDERED = "Only {left:n} of line {line} is open.", "Only {left:n} of line {line} is ordered."
 
 
 def shipment(order: Order, command: Command, at: Instant) -> Decided:
@@ -44,7 +44,7 @@ def _reported(order: Order, command: Command, least: Decimal | None = None) -> d
             step = plain_number(line.step)
             return refused(
                 "invalid",
-                Sentence("Line {name} is counted in {step}.", name=name, step=step),
+                Sentence("Line {name} is counted in {step:n}.", name=name, step=step),
                 field=f"lines.{name}",
                 step=step,
             )

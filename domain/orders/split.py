@@ -302,7 +302,7 @@ def check_bundles(lines: Mapping[str, QuoteLine], parts: Iterable[Mapping[str, D
             if given * head.quantity != heads * line.quantity or given % line.counted_in:
                 wanted, not_so = (plain_number(round(n, 4)) for n in (heads * line.quantity / head.quantity, given))
                 what = Sentence(
-                    "belongs to {head}: with {heads} of it go {wanted}, not {not_so}",
+                    "belongs to {head}: with {heads:n} of it go {wanted:n}, not {not_so:n}",
                     head=head.id,
                     heads=plain_number(heads),
                     wanted=wanted,
@@ -316,7 +316,7 @@ def check_whole(lines: Mapping[str, QuoteLine], some: Mapping[str, Decimal]) -> 
     for id, quantity in some.items():
         if (line := lines.get(id)) and quantity % line.counted_in:
             what = Sentence(
-                "{quantity} cannot be ordered: it is counted in {counted_in}",
+                "{quantity:n} cannot be ordered: it is counted in {counted_in:n}",
                 quantity=plain_number(quantity),
                 counted_in=plain_number(line.counted_in),
             )
