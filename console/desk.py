@@ -30,6 +30,10 @@ BLANK: dict[str, Part] = {
     "variables": Variable.model_construct(name="", aggregate=Aggregate.SUM),
     "chains": Chain.model_construct(name=""),
 }
+NOT_THERE = {
+    "rules": "The draft has no rule {name!r}.", "variables": "The draft has no variable {name!r}.",
+    "chains": "The draft has no chain {name!r}.",
+}  # fmt: skip
 LISTED = 50
 
 
@@ -177,7 +181,7 @@ async def part(request: Request, house: AHouse, me: Me, kind: PathId, place: str
     policy, _ = await _draft(house, me, kind)
     found = next((p for p in getattr(policy, _place(place)) if p.name == name), None)
     if found is None:
-        raise NotFound(Sentence("The draft has no {place} {name!r}.", place=place[:-1], name=name))
+        raise NotFound(Sentence(NOT_THERE[place], name=name))
     return await _form(request, house, me, kind, place, name, forms.shape_of(found, kind))
 
 

@@ -8,7 +8,7 @@ from starlette.exceptions import HTTPException
 from api import problems
 from api.problems import STATUS
 from console.refusals import problems_of, why
-from console.resume import ask_to_sign_in, form_fields, form_page, previous_page
+from console.resume import ask_to_sign_in, card_of, form_fields, form_page, previous_page, problem_on_card
 from console.session import find_visitor
 from console.view import Reader, browser_language, page
 from domain.errors import Invalid, NotFound, NotSignedIn, Refusal, Unavailable, Unresolved
@@ -55,6 +55,8 @@ async def _page_of(request: Request, error: Refusal, status: int | None = None) 
     """The form again, where its sender can mend it; else a page that says why, and leads back."""
     me = await _find_reader(request)
     status = status or STATUS.get(error.code, problems.REFUSED)
+    if card_of(request):
+        return problem_on_card(request, me, why(error, Reader(me, browser_language(request))), status)
     if me and request.method == "POST" and isinstance(error, Invalid | Unresolved):
         fields = await form_fields(request)
         return form_page(request, me, request.url.path, fields, problems_of(error, Reader(me)), status=status)

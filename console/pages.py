@@ -14,7 +14,7 @@ from api.requests import AHouse, PathId, cursor_of, keys_of
 from composition import now
 from console import draw
 from console.refusals import problems_of, why
-from console.resume import fields_to_send, form_fields, form_page
+from console.resume import card_of, fields_to_send, form_fields, form_page, problem_on_card
 from console.session import COOKIE, Me
 from console.view import Reader, browser_language, is_htmx, page
 from domain.approvals.round import Approval, Round
@@ -132,18 +132,20 @@ async def decide(
     try:
         answer = await acts[verb]()
     except (Invalid, NotFound, CommandIdReused) as error:
-        return await _try_again(request, me, id, error)
+        return await _try_again(request, me, error)
     return _answered(request, me, answer, verb, back)
 
 
-async def _try_again(request: Request, me: Person, id: str, error: Refusal) -> Response:
+async def _try_again(request: Request, me: Person, error: Refusal) -> Response:
     """The card stays with what was typed, and says in the reader's language what to do."""
     problems = problems_of(error, Reader(me))
-    if is_htmx(request):
-        answer = page(request, "_problem.html", me, status_code=422, problem=" ".join(problems.values()))
-        answer.headers["HX-Retarget"], answer.headers["HX-Reswap"] = f"#problem-{id}", "innerHTML"
-        return answer
+    if card_of(request):
+        return problem_on_card(request, me, " ".join(problems.values()), 422)
     return form_page(request, me, request.url.path, await form_fields(request), problems, status=422)
+
+
+SETTLED = ("already_decided", "round_closed")
+"""Why nothing is to be decided on a card any more."""
 
 
 def _answered(request: Request, me: Person, answer: CommandReceipt, verb: str, back: str) -> Response:
@@ -154,6 +156,8 @@ def _answered(request: Request, me: Person, answer: CommandReceipt, verb: str, b
             "remove_approver": say("Removed.")}  # fmt: skip
     if answer.outcome is None:
         return said(request, me, say("Written down. It takes effect as soon as the engine answers."), "wait", back, 202)
+    if not answer.outcome.applied and card_of(request) and answer.outcome.code not in SETTLED:
+        return problem_on_card(request, me, why(answer.outcome, Reader(me)), 409)
     if not answer.outcome.applied:
         return said(request, me, why(answer.outcome, Reader(me)), "bad", back, 409)
     return said(request, me, done[verb], "good", back, 200)
@@ -246,7 +250,7 @@ async def _quote_page(
     seats = set(await house.approvals.holders(me))
     mine = _decidable(rounds[0][0], seats, me) if rounds else []
     facts: dict[str, Any] = {
-        "problem": problem,
+        "problem": problem, "flags": stored.quote.contradictions() if stored.flags else [],
         "stored": stored, "quote": stored.quote, "rounds": rounds, "trail": trail, "preview": preview, "mine": mine,
         "unplannable": unplannable, "people": [],
         "may_submit": stored.status.submittable and stored.quote.owner == me.id and allows(me, "quotes.submit"),

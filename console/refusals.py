@@ -13,6 +13,12 @@ LABELS = {
     "to.country": "Country", "to.time_zone": "Time zone",
 }  # fmt: skip
 """What people type, by field. What they choose, and what the page itself sends, is kept and not shown."""
+CHOSEN = {
+    "delegate": "Who decides for you", "to": "Person", "group": "Group", "old": "Who leaves", "new": "Who follows",
+    "lines": "Lines", "way": "Way", "coterm": "Subscriptions", "owner": "Who holds it", "terms": "Delivery",
+    "ship_to": "Place", "code": "Code", "name": "Name", "acceptance.on": "On",
+}  # fmt: skip
+"""What people choose, as the pages call it where something is wrong with it."""
 MOST_PROBLEMS = 20
 
 
@@ -32,7 +38,8 @@ def problems_of(error: Refusal, read: Reader) -> dict[str, str]:
 
 def named(field: str, problem: str, read: Reader) -> str:
     """A problem with the name of its field before it."""
-    return f"{label_of(field, read) or field}: {problem}" if field else problem
+    label = label_of(field, read) or (read.say(CHOSEN[field]) if field in CHOSEN else field)
+    return f"{label}: {problem}" if field else problem
 
 
 def why(refused: Refusal | Outcome, read: Reader) -> str:

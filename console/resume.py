@@ -31,7 +31,7 @@ async def ask_to_sign_in(request: Request) -> Response:
     """The page to sign in on, which leads back to the page or the form that was asked for.
 
     What a page asks for by itself, to draw a part of it anew, is left as it is: nobody typed it to be sent."""
-    if is_htmx(request) and not _is_card(request):
+    if is_htmx(request) and not card_of(request):
         return Response(status_code=204)
     address = request.url.path + (f"?{request.url.query}" if request.url.query else "")
     if request.method != "POST":
@@ -46,8 +46,20 @@ async def ask_to_sign_in(request: Request) -> Response:
     return answer
 
 
-def _is_card(request: Request) -> bool:
-    return request.headers.get("hx-target", "").startswith("card-")
+CARD = "card-"
+
+
+def card_of(request: Request) -> str:
+    """The approval whose card a form stands on; blank where it stands on none, or the browser has no htmx."""
+    target = request.headers.get("hx-target", "")
+    return target.removeprefix(CARD) if is_htmx(request) and target.startswith(CARD) else ""
+
+
+def problem_on_card(request: Request, me: Person | None, problem: str, status: int) -> Response:
+    """Why something was refused, below what was typed: the card stays as it is."""
+    answer = page(request, "_problem.html", me, status_code=status, problem=problem)
+    answer.headers["HX-Retarget"], answer.headers["HX-Reswap"] = f"#problem-{card_of(request)}", "innerHTML"
+    return answer
 
 
 def previous_page(request: Request) -> str:

@@ -4,6 +4,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.errors import CommandIdReused, Invalid, Locked, NotFound
 from domain.people import Person, Role
+from domain.runs import Outcome
 from domain.sentences import Sentence
 from domain.values import Value, short_id
 from services.commands import Caller
@@ -12,13 +13,19 @@ from storage import people, replacements
 from storage.replacements import Places, Replacement
 
 
+class RefusedMove(Outcome):
+    """Why an approval did not change hands."""
+
+    approval: str
+
+
 class Progress(Value):
     """A replacement and how far it is: `answered` of `sent` moves, and those that were refused with the reason."""
 
     replacement: Replacement
     sent: int
     answered: int
-    refused: list[dict[str, str]]
+    refused: list[RefusedMove]
 
 
 class Replacements:
@@ -77,7 +84,7 @@ class Replacements:
         authorise(person, "replacements.read")
         async with self._office.database.reading() as session:
             found = _found(await replacements.load(session, id), id)
-            refused = [{"approval": approval, "code": outcome["code"], "sentence": outcome["sentence"]}
+            refused = [RefusedMove.model_validate({**outcome, "approval": approval})
                        for approval, outcome in await replacements.refused(session, id)]  # fmt: skip
             return Progress(replacement=found, refused=refused, **await replacements.sent(session, id))
 

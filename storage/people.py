@@ -109,6 +109,10 @@ async def directory(session: AsyncSession, people: set[str], groups: set[str]) -
 
 async def owner_of_email(session: AsyncSession, email: str, but: str) -> str | None:
     """The active person who has an e-mail address, whatever its case, other than `but`."""
+    if not email.isascii():  # of which SQLite knows no case
+        others = core_select(PEOPLE.c.id, PEOPLE.c.email).where(PEOPLE.c.active.is_(True), PEOPLE.c.id != but)
+        rows = (await execute(session, others)).all()
+        return next((row.id for row in rows if row.email.lower() == email.lower()), None)
     same = (func.lower(PEOPLE.c.email) == email.lower(), PEOPLE.c.active.is_(True), PEOPLE.c.id != but)
     found: str | None = (await execute(session, core_select(PEOPLE.c.id).where(*same).limit(1))).scalar()
     return found

@@ -6,9 +6,11 @@ from typing import Any
 import pytest
 from sqlmodel import select
 
+from domain.errors import Unavailable
 from storage.tables import MessageRow
 from tests.api.test_decisions import inbox, open_quote
 from tests.api.test_delegations import AWAY
+from tests.api.test_orders import accepted, ordered
 from tests.api.test_quotes import BODY, submitted
 from tests.apiclient import Api
 from tests.console.test_resume import visit
@@ -147,3 +149,44 @@ async def test_a_field_of_the_companys_own_is_named_without_the_types_it_could_h
 async def test_a_text_that_is_too_long_has_characters_and_no_entries(api: Api) -> None:
     answer = (await api.call("rita", "PUT", "/v1/quotes/Q-1", json={**BODY, "payment_terms": "x" * 65})).json()
     assert answer["errors"] == [{"field": "payment_terms", "problem": "is longer than 64 characters"}]
+
+
+@pytest.mark.parametrize("email", ["þóra@example.com", "ÞÓRA@Example.com"])
+async def test_an_address_belongs_to_one_person_in_every_alphabet(api: Api, email: str) -> None:
+    codes = []
+    for who, address in (("leif", "Þóra@example.com"), ("omar", email)):
+        person = (await api.call("root", "GET", f"/v1/users/{who}")).json()
+        changed, version = {**person, "email": address}, {"If-Match": f'"{person["version"]}"'}
+        codes.append((await api.call("root", "PUT", f"/v1/users/{who}", json=changed, headers=version)).status_code)
+    assert codes == [200, 422]
+
+
+async def test_what_is_refused_on_a_card_stands_below_what_was_typed(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    item = await submitted(api)
+    path = f"/approvals/{item['approval']}"
+    on_card = {"HX_Request": "true", "HX_Target": f"card-{item['approval']}"}
+    fields = [("digest", item["digest"]), ("to", "daniel"), ("comment", "Is it right?")]
+    asked = [("digest", item["digest"]), ("comment", "x" * 5_000)]
+
+    def away() -> None:
+        raise Unavailable
+
+    for who, verb, sent, status in (
+        ("dora", "delegate", [*fields[:1], ("to", "dora")], 409), ("dora", "approve", asked, 422),
+        ("rita", "approve", fields, 403), ("dora", "approve", fields, 503),
+    ):  # fmt: skip
+        if status == 503:
+            monkeypatch.setattr(api.bench.house.database, "writing", away)
+        answer = await visit(api, who, "POST", f"{path}/{verb}", sent, **on_card)
+        assert answer.status_code == status, (verb, answer.text)
+        assert answer.headers["HX-Retarget"] == f"#problem-{item['approval']}"
+        assert answer.text.startswith('<span role="alert">')
+
+
+async def test_a_quantity_is_written_as_its_reader_types_it(api: Api) -> None:
+    await accepted(api, lines=[a_line(quantity="2.25", unit="t", step="0.001", discount_percent="15")])
+    page = (await visit(api, "rita", "POST", "/quotes/Q-1/orders", [("way", "hand"), ("line.1", "1,125")])).text
+    assert "1,125 ×" in page
+    await ordered(api, way="hand", groups=[{"slot": {"trigger": {"start": "manual"}}, "lines": {"1": "1.125"}}])
+    page = (await visit(api, "rita", "POST", "/quotes/Q-1/orders", [("way", "hand"), ("line.1", "2")])).text
+    assert "1,125 ainda por pedir" in page

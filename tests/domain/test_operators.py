@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.approvals.operators import NEGATIONS, Operator, holds
+from domain.approvals.words import shown
 
 D = Decimal
 
@@ -71,3 +72,12 @@ def test_a_negated_operator_is_the_exact_complement(negated: Operator, tested: o
 @given(st.sampled_from(list(Operator)), VALUES, VALUES)
 def test_every_operator_answers_for_every_pair(operator: Operator, tested: object, compared: object) -> None:
     assert isinstance(holds(operator, tested, compared), bool)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [("20", "20"), ("20.00001", "20.00001"), ("19.99999", "19.99999"), ("33.3333333333333", "33.3333"), ("27.50", "27.5"),
+     ("0.0000001", "0.0000001"), ("12.30004", "12.30004")],
+)  # fmt: skip
+def test_no_figure_in_a_reason_looks_like_a_rounder_one(value: str, text: str) -> None:
+    assert shown(Decimal(value)) == text
