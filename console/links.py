@@ -106,7 +106,7 @@ async def _page(
         person, shown = await house.by_link.shown(token, by, device)
     except NotSignedIn:
         return _code_page(request, token, comment=comment)
-    seats = await house.approvals.holders(person)
+    seats = await house.approvals.holders(person, shown.round.subject_kind)
     held = [one for one in seats if one in shown.approval.holders]
     waits = shown.approval.status is ApprovalStatus.REQUESTED and held
     read = Reader(person)

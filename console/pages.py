@@ -247,7 +247,7 @@ async def _quote_page(
             preview = await house.quotes.preview(me, id, {})
         except Refusal as error:
             unplannable = why(error, Reader(me))
-    seats = set(await house.approvals.holders(me))
+    seats = set(await house.approvals.holders(me, "quote"))
     mine = _decidable(rounds[0][0], seats, me) if rounds else []
     facts: dict[str, Any] = {
         "problem": problem, "flags": stored.quote.contradictions() if stored.flags else [],

@@ -1,6 +1,6 @@
 """Standing delegation: who decides for whom, on which days, for which kinds of subject."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -50,6 +50,18 @@ def acts_for(delegate: str, delegations: Iterable[Delegation], at: datetime, kin
     """Whom a person may decide for now, nearest first, through further delegations, at most five hops away."""
     active = [d for d in delegations if d.active(at) and d.covers(kind)]
     return _walk(delegate, {d: [x.person for x in active if x.delegate == d] for d in {x.delegate for x in active}})
+
+
+Principals = Mapping[str, Sequence[str]]
+"""For each kind of subject whom somebody decides for, nearest first."""
+
+
+def principals_of(
+    delegate: str, delegations: Iterable[Delegation], at: datetime, kinds: Iterable[str]
+) -> dict[str, list[str]]:
+    """Whom a person may decide for now: a delegation may cover some kinds of subjects only."""
+    standing = list(delegations)
+    return {kind: acts_for(delegate, standing, at, kind) for kind in kinds}
 
 
 def delegates_of(person: str, delegations: Iterable[Delegation], at: datetime, kind: str) -> list[str]:

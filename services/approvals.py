@@ -81,19 +81,18 @@ class Approvals:
         """What waits on this person and on those they decide for, longest waiting first."""
         authorise(person, "inbox.read")
         async with self._office.database.reading() as session:
-            return await inbox.page(session, await self._holders(session, person), after, limit)
+            others = await principals(session, person.id, self._office.clock())
+            return await inbox.page(session, person.id, others, after, limit)
 
     async def waiting_count(self, person: Person, most: int = 100) -> int:
         async with self._office.database.reading() as session:
-            return await inbox.waiting_count(session, await self._holders(session, person), most)
+            others = await principals(session, person.id, self._office.clock())
+            return await inbox.waiting_count(session, person.id, others, most)
 
-    async def holders(self, person: Person) -> list[str]:
-        """The person, and everybody they decide for now."""
+    async def holders(self, person: Person, kind: str) -> list[str]:
+        """The person, and everybody they decide for now where such a subject waits."""
         async with self._office.database.reading() as session:
-            return await self._holders(session, person)
-
-    async def _holders(self, session: AsyncSession, person: Person) -> list[str]:
-        return [person.id, *await principals(session, person.id, "quote", self._office.clock())]
+            return [person.id, *(await principals(session, person.id, self._office.clock()))[kind]]
 
     async def list_short(self, round: Round) -> set[str]:
         """The ids of what a round asks for and the people who are there now cannot give."""

@@ -182,7 +182,7 @@ class Orders:
         if order is not None and (Reach.ALL in reach or (Reach.OWN in reach and order.owner == person.id)):
             return order
         if order is not None and Reach.INVOLVED in reach:
-            away = await principals(session, person.id, "quote", self._office.clock())
+            away = await principals(session, person.id, self._office.clock())
             if await rounds.involved(session, person.id, away, "quote", order.quote):
                 return order
         raise NotFound(Sentence("There is no order {id!r} that you can see.", id=id))

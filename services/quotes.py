@@ -17,7 +17,7 @@ from domain.approvals.plan import Plan, barred_people
 from domain.approvals.round import Round, new_round, round_run
 from domain.approvals.subject import KNOWN_FIELDS
 from domain.audit import Entry
-from domain.delegation import acts_for, delegates_of
+from domain.delegation import delegates_of, principals_of
 from domain.errors import Clash, CommandIdReused, Invalid, Locked, NotAllowed, NotFound, Unresolved
 from domain.money import known_currencies
 from domain.people import Person
@@ -386,9 +386,9 @@ class Quotes:
             return await trail.of_subject(session, f"quote:{id}", after, limit)
 
 
-async def principals(session: AsyncSession, delegate: str, kind: str, at: datetime) -> list[str]:
-    """Whom a person may decide for now, by standing delegations."""
-    return acts_for(delegate, await delegations.standing(session, at), at, kind)
+async def principals(session: AsyncSession, delegate: str, at: datetime) -> dict[str, list[str]]:
+    """For each kind of subject whom a person may decide for now, by standing delegations."""
+    return principals_of(delegate, await delegations.standing(session, at), at, rounds.ABOUT["quote"])
 
 
 async def reached(session: AsyncSession, reach: set[Reach], person: Person, stored: StoredQuote, at: datetime) -> bool:
@@ -399,7 +399,7 @@ async def reached(session: AsyncSession, reach: set[Reach], person: Person, stor
         return True
     if Reach.INVOLVED not in reach:
         return False
-    away = await principals(session, person.id, "quote", at)
+    away = await principals(session, person.id, at)
     return await rounds.involved(session, person.id, away, "quote", stored.quote.id)
 
 

@@ -8,9 +8,10 @@ from sqlalchemy.orm import aliased
 from sqlmodel import col
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from domain.delegation import Principals
 from domain.values import Value
 from storage.database import execute
-from storage.rounds import ABOUT, APPROVALS, CONSULTED, SEATS, round_subject
+from storage.rounds import ABOUT, APPROVALS, CONSULTED, SEATS, held_by_kind, round_subject
 from storage.tables import ApprovalRow, QuoteRow, SeatRow
 from storage.types import Moment
 
@@ -39,27 +40,26 @@ class Waiting(Value):
 
 
 async def page(
-    session: AsyncSession, holders: list[str], after: tuple[datetime, str] | None, limit: int
+    session: AsyncSession, reader: str, others: Principals, after: tuple[datetime, str] | None, limit: int
 ) -> list[Waiting]:
-    """What waits on these holders, longest waiting first: one query, whatever the length of the list.
-
-    The first of `holders` is the reader; an approval that waits on several of them is listed once."""
-    one = len(holders) == 1
+    """What waits on the reader and on those they decide for, longest waiting first: one query, whatever the length of
+    the list. An approval that waits on several of them is listed once."""
+    one = not any(others.values())
     asked_at = SEATS.asked_at if one else func.min(SEATS.asked_at, type_=Moment())
     holder = SEATS.holder if one else func.min(SEATS.holder)
-    own = literal(True) if one else func.max(case((SEATS.holder == holders[0], 1), else_=0))
+    own = literal(True) if one else func.max(case((SEATS.holder == reader, 1), else_=0))
     question = case((SEATS.vote == CONSULTED, SEATS.comment))
     if not one:  # who may decide it for somebody is not asked for advice on it
         question = case((func.count(SEATS.holder) == func.count(SEATS.vote), func.min(question)))
     seats = (
         select(SEATS.approval, asked_at.label("asked_at"), holder.label("holder"), own.label("own"),
                question.label("question"))
-        .where(*_waits(holders), SEATS.subject_kind.in_(ABOUT["quote"]))
+        .where(*_waits(reader, others), SEATS.subject_kind.in_(ABOUT["quote"]))
         .order_by(asked_at, SEATS.approval)
         .limit(limit)
     )  # fmt: skip
     if not one:
-        seats = seats.join(ApprovalRow, APPROVALS.id == SEATS.approval).where(_may_decide(holders))
+        seats = seats.join(ApprovalRow, APPROVALS.id == SEATS.approval).where(_may_decide(reader))
         seats = seats.group_by(SEATS.approval)
     if after:
         at, approval = after
@@ -88,23 +88,27 @@ async def page(
     ]  # fmt: skip
 
 
-def _may_decide(holders: list[str]) -> ColumnElement[bool]:
+def _may_decide(reader: str) -> ColumnElement[bool]:
     """Nobody is shown for others what they submitted, own or edited themselves, or voted on already."""
-    reader, other = holders[0], aliased(SeatRow)
+    other = aliased(SeatRow)
     voted = select(literal(1)).where(col(other.approval) == SEATS.approval, col(other.decided_by) == reader)
     decides = and_(~APPROVALS.barred.contains(f"|{reader}|", autoescape=True), ~voted.exists())
     return or_(SEATS.holder == reader, decides)
 
 
-def _waits(holders: list[str]) -> list[ColumnElement[bool]]:
-    """What these holders are asked; advice only of the first of them, who reads it."""
-    waits: list[ColumnElement[bool]] = [SEATS.holder.in_(holders), SEATS.asked_at.is_not(None)]
-    return waits if len(holders) == 1 else [*waits, or_(SEATS.vote.is_(None), SEATS.holder == holders[0])]
+def _waits(reader: str, others: Principals) -> list[ColumnElement[bool]]:
+    """What the reader is asked, and what those are asked for whom they decide; of these no advice."""
+    asked = SEATS.asked_at.is_not(None)
+    if not any(others.values()):
+        return [SEATS.holder.in_([reader]), asked]
+    both = {kind: [reader, *people] for kind, people in others.items()}
+    return [held_by_kind(SEATS.subject_kind, SEATS.holder, both), asked,
+            or_(SEATS.vote.is_(None), SEATS.holder == reader)]  # fmt: skip
 
 
-async def waiting_count(session: AsyncSession, holders: list[str], most: int) -> int:
-    """How many approvals wait on these holders, counted up to `most`."""
-    asked = select(SEATS.approval).where(*_waits(holders)).limit(most)
-    if len(holders) > 1:
-        asked = asked.join(ApprovalRow, APPROVALS.id == SEATS.approval).where(_may_decide(holders)).distinct()
+async def waiting_count(session: AsyncSession, reader: str, others: Principals, most: int) -> int:
+    """How many approvals wait on the reader and on those they decide for, counted up to `most`."""
+    asked = select(SEATS.approval).where(*_waits(reader, others)).limit(most)
+    if any(others.values()):
+        asked = asked.join(ApprovalRow, APPROVALS.id == SEATS.approval).where(_may_decide(reader)).distinct()
     return int((await execute(session, select(func.count()).select_from(asked.subquery()))).scalar_one())

@@ -5,7 +5,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import Row, and_, bindparam, delete, insert, or_, update
+from sqlalchemy import ColumnElement, Row, and_, bindparam, delete, false, insert, or_, update
 from sqlalchemy import select as core_select
 from sqlmodel import col, func, select
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -18,7 +18,7 @@ from domain.approvals.path import with_approval
 from domain.approvals.plan import Plan
 from domain.approvals.round import Approval, ApprovalStatus, Round, RoundStatus, Vote
 from domain.approvals.subject import Subject, read_subject
-from domain.delegation import delegates_of
+from domain.delegation import Principals, delegates_of
 from domain.people import Role
 from domain.quotes import QuoteStatus
 from domain.runs import AppliedCommand
@@ -340,13 +340,22 @@ ABOUT = {"quote": ("quote", "order_change")}
 """Which rounds are about a subject: who decides a change of an order sees the quote it is of."""
 
 
-async def involved(session: AsyncSession, person: str, principals: Iterable[str], kind: str, id: str) -> bool:
+def held_by_kind(kind: Any, holder: Any, principals: Principals) -> ColumnElement[bool]:
+    """Whether a seat is held by one of those whom somebody decides for, in what its round is about."""
+    several = set(map(tuple, principals.values()))
+    if len(several) == 1:  # one condition, which an index answers
+        return holder.in_(several.pop())  # type: ignore[no-any-return]
+    return or_(false(), *(and_(kind == each, holder.in_(list(people))) for each, people in principals.items()))
+
+
+async def involved(session: AsyncSession, person: str, principals: Principals, kind: str, id: str) -> bool:
     """Whether the subject waits or waited on this person, or waits on one of those they decide for.
 
     A later step counts only once it was asked; what was decided for somebody stays in sight of who decided it."""
     seat = (SeatRow.subject_id == id, col(SeatRow.subject_kind).in_(ABOUT.get(kind, (kind,))))
     own = (col(SeatRow.holder) == person, col(SeatRow.first_asked_at).is_not(None))
-    for_others = (col(SeatRow.holder).in_(list(principals)), col(SeatRow.asked_at).is_not(None))
+    held = held_by_kind(col(SeatRow.subject_kind), col(SeatRow.holder), principals)
+    for_others = (held, col(SeatRow.asked_at).is_not(None))
     reached = or_(and_(*own), and_(*for_others), col(SeatRow.decided_by) == person)
     return (await session.exec(select(SeatRow.approval).where(*seat, reached).limit(1))).first() is not None
 

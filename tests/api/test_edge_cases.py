@@ -10,6 +10,7 @@ from domain.errors import Unavailable
 from storage.tables import MessageRow
 from tests.api.test_decisions import inbox, open_quote
 from tests.api.test_delegations import AWAY
+from tests.api.test_order_changes import an_order, done
 from tests.api.test_orders import accepted, ordered
 from tests.api.test_quotes import BODY, submitted
 from tests.apiclient import Api
@@ -190,3 +191,20 @@ async def test_a_quantity_is_written_as_its_reader_types_it(api: Api) -> None:
     await ordered(api, way="hand", groups=[{"slot": {"trigger": {"start": "manual"}}, "lines": {"1": "1.125"}}])
     page = (await visit(api, "rita", "POST", "/quotes/Q-1/orders", [("way", "hand"), ("line.1", "2")])).text
     assert "1,125 ainda por pedir" in page
+
+
+@pytest.mark.parametrize(("kinds", "sees"), [(["order_change"], True), (["quote"], False), ([], True)])
+async def test_whom_a_delegation_covers_is_the_same_in_mail_inbox_page_and_decision(
+    api: Api, kinds: list[str], sees: bool
+) -> None:
+    id = await an_order(api)
+    assert (await api.call("dora", "POST", "/v1/delegations", json={**AWAY, "kinds": kinds})).status_code == 201
+    await done(api, "dina", f"orders/{id}/amend", lines={"1": "8"}, reason="more")
+    assert ("fabio" in {person for person, template in await letters(api) if template == "requested"}) is sees
+    (item,) = await inbox(api, "dora")
+    path = f"/v1/approvals/{item['approval']}"
+    assert len(await inbox(api, "fabio")) == sees
+    assert (item["approval"] in (await visit(api, "fabio", "GET", "/inbox")).text) is sees
+    assert (await api.call("fabio", "GET", path)).status_code == (200 if sees else 404)
+    answer = await api.call("fabio", "POST", f"{path}/approve", json={"digest": item["digest"]})
+    assert answer.status_code == (200 if sees else 409)
