@@ -10,4 +10,4 @@ RUN pip install --no-cache-dir --no-deps --editable . && chown -R dealwright /ap
 USER dealwright
 EXPOSE 8080
 HEALTHCHECK CMD ["python", "-c", "import httpx; httpx.get('http://127.0.0.1:8080/healthz').raise_for_status()"]
-CMD ["uvicorn", "--factory", "web:application", "--host", "0.0.0.0", "--port", "8080", "--no-access-log"]
+CMD ["uvicorn", "--factory", "app.asgi:application", "--host", "0.0.0.0", "--port", "8080", "--no-access-log"]

@@ -3,8 +3,8 @@
 from temporalio import activity
 
 from domain.runs import Advanced, AdvanceRequest
+from domain.runs.contracts import ADVANCE
 from services.advancing import Advancer
-from workflows.contracts import ADVANCE
 
 
 class Advancing:

@@ -14,6 +14,7 @@ from domain.approvals.plan import Plan
 from domain.approvals.round import Round
 from domain.people import Person
 from domain.quotes import Quote
+from domain.runs.contracts import DELIVER, Delivered
 from notify.chat import Chat
 from notify.letters import Facts, Writer
 from notify.links import Claim, Links
@@ -21,7 +22,6 @@ from notify.port import Channel, Letter, Refused, Unavailable
 from storage import messages, people, quotes, rounds
 from storage.database import Database
 from storage.messages import Message
-from workflows.contracts import DELIVER, Delivered
 
 log = structlog.get_logger()
 CODE = "code"

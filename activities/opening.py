@@ -7,10 +7,10 @@ from temporalio.exceptions import ApplicationError
 
 from domain.orders.order import order_run
 from domain.runs import RunStart
+from domain.runs.contracts import OPENING, Opening
 from services.apply import RunType
 from storage import runs
 from storage.database import Database
-from workflows.contracts import OPENING, Opening
 
 
 class Openings:

@@ -9,10 +9,10 @@ from temporalio import activity
 
 from domain.drift import OURS_TO_MEND, Drift, catching_up, drift
 from domain.erp import Entry, Report
+from domain.runs.contracts import RECONCILE, Reconciled
 from erp.port import Erp, Trouble
 from storage import drift as drifts
 from storage.database import Database
-from workflows.contracts import RECONCILE, Reconciled
 
 log = structlog.get_logger()
 AT_ONCE = 100

@@ -10,12 +10,12 @@ from temporalio import activity
 from domain.approvals.replace import in_group, in_policy
 from domain.audit import Entry, digest_of
 from domain.delegation import Delegation, circle
+from domain.runs.contracts import REPLACE, Replaced
 from domain.values import Value, short_id
 from services.commands import CommandPath, CommandRequest
 from storage import delegations, people, policies, replacements, trail
 from storage.replacements import Replacement, command_prefix
 from storage.tables import GroupRow, PolicyRow
-from workflows.contracts import REPLACE, Replaced
 
 BATCH = 50
 
@@ -92,9 +92,14 @@ class Replacing:
         )  # fmt: skip
 
     async def _note(
-        self, session: AsyncSession, found: Replacement, subject: str, code: str, record: Value | None = None,
+        self,
+        session: AsyncSession,
+        found: Replacement,
+        subject: str,
+        code: str,
+        record: Value | None = None,
         **facts: Any,
-    ) -> None:  # fmt: skip
+    ) -> None:
         entry = Entry(
             subject=subject, seq=0, at=self._clock(), actor=found.by, verb="replace", channel="console", applied=True,
             code=code, state=digest_of(record) if record else "", facts={"by": found.new, **facts},

@@ -12,12 +12,11 @@ from temporalio.exceptions import ApplicationError
 
 from domain.erp import Document
 from domain.runs import ErpMessage
+from domain.runs.contracts import ERP_RETRIES, SEND_TO_ERP, Sent
 from erp.port import Answer, Erp, Outcome, Refused, Unavailable
 from services.commands import CommandPath
 from services.erp import answer_report, store_reports
 from storage import erp as documents
-from workflows.contracts import SEND_TO_ERP, Sent
-from workflows.options import ERP_RETRIES
 
 log = structlog.get_logger()
 GATHER_FOR = 0.02

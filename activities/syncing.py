@@ -10,11 +10,11 @@ from temporalio import activity
 
 from activities.reconciling import Reconciling
 from domain.erp import Report
+from domain.runs.contracts import SYNC_ERP, Synced
 from erp.port import Erp, Trouble
 from services.commands import CommandPath
 from services.erp import store_reports
 from storage import erp as documents
-from workflows.contracts import SYNC_ERP, Synced
 
 log = structlog.get_logger()
 RUN_FOR = timedelta(minutes=5)

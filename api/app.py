@@ -24,8 +24,7 @@ from api import (
 )
 from api.limits import BodyLimit, RateLimit
 from api.observe import Observe
-from composition import House
-from services.engine import ensure_sweep
+from services.container import Container
 
 ROUTERS = (
     session,
@@ -43,29 +42,29 @@ ROUTERS = (
 )
 
 
-def create(house: House) -> FastAPI:
+def create(container: Container) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        sweep = asyncio.create_task(_ensure_sweep(house))
+        sweep = asyncio.create_task(_start_sweep(container))
         yield
         sweep.cancel()
-        await house.close()
+        await container.close()
 
     app = FastAPI(title="Dealwright", version="1", description=__doc__ or "", lifespan=lifespan)
-    app.state.house = house
+    app.state.container = container
     app.state.write_check = service.WriteCheck()
     problems.install(app)
     for area in ROUTERS:
         app.include_router(area.router)
     app.add_middleware(BodyLimit)
     app.add_middleware(
-        RateLimit, per_minute=house.settings.requests_per_minute, sign_ins=house.settings.sign_ins_per_minute
+        RateLimit, per_minute=container.settings.requests_per_minute, sign_ins=container.settings.sign_ins_per_minute
     )
     app.add_middleware(Observe)
     return app
 
 
-async def _ensure_sweep(house: House) -> None:
+async def _start_sweep(container: Container) -> None:
     """Whoever starts first starts the run that sweeps."""
     with suppress(RPCError, RuntimeError, OSError):
-        await ensure_sweep(await house.engine.client())
+        await container.path.engine.start_sweep()

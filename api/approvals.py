@@ -9,7 +9,7 @@ from pydantic import Field
 from api.problems import answers
 from api.quotes import ON_COMMAND
 from api.requests import (
-    AHouse,
+    ContainerDep,
     Cursor,
     Done,
     Limit,
@@ -78,10 +78,10 @@ class Advise(RequestBody):
 
 @router.get("/inbox", responses=answers(401, 403, 422))
 async def inbox(
-    house: AHouse, person: Annotated[Person, needs("inbox.read")], limit: Limit = 50, cursor: Cursor = None
+    container: ContainerDep, person: Annotated[Person, needs("inbox.read")], limit: Limit = 50, cursor: Cursor = None
 ) -> Page[Waiting]:
     """What waits on you, longest waiting first."""
-    found = await house.approvals.inbox(person, inbox_place(cursor), limit + 1)
+    found = await container.approvals.inbox(person, inbox_place(cursor), limit + 1)
     return paged(found, limit, lambda item: (item.requested_at.isoformat(), item.approval))
 
 
@@ -100,20 +100,22 @@ def inbox_place(cursor: str | None) -> tuple[datetime, str] | None:
 
 
 @router.get("/approvals/{id}", responses=answers(401, 403, 404, 422))
-async def get(house: AHouse, person: Annotated[Person, needs("approvals.read")], id: PathId) -> ApprovalDetail:
+async def get(
+    container: ContainerDep, person: Annotated[Person, needs("approvals.read")], id: PathId
+) -> ApprovalDetail:
     """One approval with its round and what it is about."""
-    return await house.approvals.get(person, id)
+    return await container.approvals.get(person, id)
 
 
 @router.post("/approvals/{id}/approve", response_model=Done, responses=ON_COMMAND)
-async def approve(house: AHouse, caller: Decider, id: PathId, body: Approve) -> Response:
-    return answered(await house.approvals.approve(caller, id, body.digest, body.comment))
+async def approve(container: ContainerDep, caller: Decider, id: PathId, body: Approve) -> Response:
+    return answered(await container.approvals.approve(caller, id, body.digest, body.comment))
 
 
 @router.post("/approvals/{id}/reject", response_model=Done, responses=ON_COMMAND)
-async def reject(house: AHouse, caller: Decider, id: PathId, body: Reject) -> Response:
+async def reject(container: ContainerDep, caller: Decider, id: PathId, body: Reject) -> Response:
     """A rejection says why."""
-    return answered(await house.approvals.reject(caller, id, body.digest, body.comment))
+    return answered(await container.approvals.reject(caller, id, body.digest, body.comment))
 
 
 class Comment(RequestBody):
@@ -121,9 +123,9 @@ class Comment(RequestBody):
 
 
 @router.post("/approvals/{id}/take-back", response_model=Done, responses=ON_COMMAND)
-async def take_back(house: AHouse, caller: Decider, id: PathId, body: Comment | None = None) -> Response:
+async def take_back(container: ContainerDep, caller: Decider, id: PathId, body: Comment | None = None) -> Response:
     """Undo your own approval while the round is pending and nothing was built on it."""
-    return answered(await house.approvals.take_back(caller, id, body.comment if body else ""))
+    return answered(await container.approvals.take_back(caller, id, body.comment if body else ""))
 
 
 class Many(RequestBody):
@@ -131,58 +133,61 @@ class Many(RequestBody):
 
 
 @router.post("/approvals/decide", responses=answers(401, 403, 422))
-async def decide_many(house: AHouse, caller: Decider, body: Many) -> list[Result]:
+async def decide_many(container: ContainerDep, caller: Decider, body: Many) -> list[Result]:
     """Decide up to a hundred at once; the answer has one row for each, in the same order."""
-    return await house.approvals.decide_many(caller, body.decisions)
+    return await container.approvals.decide_many(caller, body.decisions)
 
 
 @router.post("/approvals/{id}/delegate", response_model=Done, responses=ON_COMMAND)
-async def delegate(house: AHouse, caller: Decider, id: PathId, body: Delegate) -> Response:
+async def delegate(container: ContainerDep, caller: Decider, id: PathId, body: Delegate) -> Response:
     """Hand this one approval to another person."""
-    return answered(await house.approvals.delegate(caller, id, body.digest, body.to, body.reason))
+    return answered(await container.approvals.delegate(caller, id, body.digest, body.to, body.reason))
 
 
 @router.post("/approvals/{id}/add-approver", response_model=Done, responses=ON_COMMAND)
 async def add_approver(
-    house: AHouse, caller: Annotated[Caller, needs_caller("approvals.add")], id: PathId, body: AddApprover
+    container: ContainerDep, caller: Annotated[Caller, needs_caller("approvals.add")], id: PathId, body: AddApprover
 ) -> Response:
     """Ask one more person or group, in a later step of this approval's chain; for the submitter and who is asked."""
-    return answered(await house.approvals.add_approver(caller, id, body.to, body.group, body.step, body.reason))
+    return answered(await container.approvals.add_approver(caller, id, body.to, body.group, body.step, body.reason))
 
 
 @router.post("/approvals/{id}/remove-approver", response_model=Done, responses=ON_COMMAND)
 async def remove_approver(
-    house: AHouse, caller: Annotated[Caller, needs_caller("approvals.remove")], id: PathId, body: Comment | None = None
+    container: ContainerDep,
+    caller: Annotated[Caller, needs_caller("approvals.remove")],
+    id: PathId,
+    body: Comment | None = None,
 ) -> Response:
     """Take an approver whom you added off the subject again; they are not asked in later rounds either."""
-    return answered(await house.approvals.remove_approver(caller, id, body.comment if body else ""))
+    return answered(await container.approvals.remove_approver(caller, id, body.comment if body else ""))
 
 
 @router.post("/approvals/{id}/consult", response_model=Done, responses=ON_COMMAND)
-async def consult(house: AHouse, caller: Decider, id: PathId, body: Consult) -> Response:
+async def consult(container: ContainerDep, caller: Decider, id: PathId, body: Consult) -> Response:
     """Ask somebody for advice before you decide."""
-    return answered(await house.approvals.consult(caller, id, body.digest, body.to, body.question))
+    return answered(await container.approvals.consult(caller, id, body.digest, body.to, body.question))
 
 
 @router.post("/approvals/{id}/advise", response_model=Done, responses=ON_COMMAND)
 async def advise(
-    house: AHouse, caller: Annotated[Caller, needs_caller("quotes.comment")], id: PathId, body: Advise
+    container: ContainerDep, caller: Annotated[Caller, needs_caller("quotes.comment")], id: PathId, body: Advise
 ) -> Response:
     """Give the advice you were asked for."""
-    return answered(await house.approvals.advise(caller, id, body.answer))
+    return answered(await container.approvals.advise(caller, id, body.answer))
 
 
 @router.post("/approvals/{id}/reassign", response_model=Done, responses=ON_COMMAND)
 async def reassign(
-    house: AHouse, caller: Annotated[Caller, needs_caller("approvals.reassign")], id: PathId, body: Reassign
+    container: ContainerDep, caller: Annotated[Caller, needs_caller("approvals.reassign")], id: PathId, body: Reassign
 ) -> Response:
     """Move an approval from its holder to another person."""
-    return answered(await house.approvals.reassign(caller, id, body.to, body.holder, body.reason))
+    return answered(await container.approvals.reassign(caller, id, body.to, body.holder, body.reason))
 
 
 @router.get("/receipts/{command_id}", responses=answers(401, 403, 404, 422))
 async def receipt(
-    house: AHouse, person: Annotated[Person, needs("receipts.read")], command_id: PathId
+    container: ContainerDep, person: Annotated[Person, needs("receipts.read")], command_id: PathId
 ) -> CommandReceipt:
     """A command of yours: its outcome, or null while it is not answered."""
-    return await house.office.path.receipt(person, command_id)
+    return await container.office.path.receipt(person, command_id)

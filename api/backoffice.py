@@ -10,7 +10,7 @@ from api.orders import Desk, OrderOut, Reader, Version, out, told
 from api.problems import answers
 from api.quotes import ON_COMMAND
 from api.requests import (
-    AHouse,
+    ContainerDep,
     Cursor,
     Done,
     Limit,
@@ -41,11 +41,14 @@ BackOffice = Annotated[Caller, needs_caller("erp.report")]
 
 @router.get("/erp/documents", responses=answers(401, 403, 422))
 async def documents(
-    house: AHouse, person: Annotated[Person, needs("erp.read")], limit: Limit = 50, cursor: Cursor = None,
+    container: ContainerDep,
+    person: Annotated[Person, needs("erp.read")],
+    limit: Limit = 50,
+    cursor: Cursor = None,
     status: DocumentStatus | None = None,
-) -> Page[ErpDocument]:  # fmt: skip
+) -> Page[ErpDocument]:
     """What the back office is asked: orders to take over, changes and cancellations, by order and version."""
-    found = await house.documents.listed(person, status, document_place(cursor), limit + 1)
+    found = await container.documents.listed(person, status, document_place(cursor), limit + 1)
     return paged(found, limit, lambda document: (document.order, str(document.version)))
 
 
@@ -61,11 +64,11 @@ def document_place(cursor: str | None) -> tuple[str, int] | None:
 
 @router.get("/erp/documents.csv", response_class=Response, responses=answers(401, 403, 422))
 async def export(
-    house: AHouse, person: Annotated[Person, needs("erp.read")], status: DocumentStatus | None = None
+    container: ContainerDep, person: Annotated[Person, needs("erp.read")], status: DocumentStatus | None = None
 ) -> Response:
     """The same documents as a spreadsheet reads them: a row for each line."""
     headers = {"Content-Disposition": "attachment; filename=documents.csv"}
-    rows = house.documents.as_csv(person, status)
+    rows = container.documents.as_csv(person, status)
     return StreamingResponse(rows, media_type="text/csv; charset=utf-8", headers=headers)
 
 
@@ -77,9 +80,11 @@ class Accepted(RequestBody):
 
 
 @router.post("/erp/documents/{id}/accept", response_model=Done, responses=ON_COMMAND)
-async def accept_document(house: AHouse, caller: BackOffice, id: PathId, body: Accepted | None = None) -> Response:
+async def accept_document(
+    container: ContainerDep, caller: BackOffice, id: PathId, body: Accepted | None = None
+) -> Response:
     """The back office has the order, or made the change."""
-    return answered(await house.orders.ask(caller, id, "accepted", "erp.report", **told(body or Accepted())))
+    return answered(await container.orders.ask(caller, id, "accepted", "erp.report", **told(body or Accepted())))
 
 
 class Refused(RequestBody):
@@ -88,17 +93,17 @@ class Refused(RequestBody):
 
 
 @router.post("/erp/documents/{id}/refuse", response_model=Done, responses=ON_COMMAND)
-async def refuse_document(house: AHouse, caller: BackOffice, id: PathId, body: Refused) -> Response:
+async def refuse_document(container: ContainerDep, caller: BackOffice, id: PathId, body: Refused) -> Response:
     """The back office will not have it: the order desk is told why."""
-    return answered(await house.orders.ask(caller, id, "rejected", "erp.report", **told(body)))
+    return answered(await container.orders.ask(caller, id, "rejected", "erp.report", **told(body)))
 
 
 @router.post("/erp/events", response_model=Done, responses=ON_COMMAND)
-async def event(request: Request, house: AHouse) -> Response:
+async def event(request: Request, container: ContainerDep) -> Response:
     """A CloudEvent of the ERP, signed as Standard Webhooks say: `dealwright.order.accepted`, `rejected`, `shipment`,
     `delivery`, `backorder` or `picked`, about the order in its `subject`. Its data may name the `customer`: then it is
     the order's. Its id makes it one."""
-    return answered(await house.callbacks.take(await request.body(), request.headers))
+    return answered(await container.callbacks.take(await request.body(), request.headers))
 
 
 Mender = Annotated[Caller, needs_caller("erp.mend")]
@@ -106,10 +111,10 @@ Mender = Annotated[Caller, needs_caller("erp.mend")]
 
 @router.get("/erp/drift", responses=answers(401, 403, 422))
 async def drift(
-    house: AHouse, person: Annotated[Person, needs("erp.read")], limit: Limit = 50, cursor: Cursor = None
+    container: ContainerDep, person: Annotated[Person, needs("erp.read")], limit: Limit = 50, cursor: Cursor = None
 ) -> Page[DriftFound]:
     """In what the ERP differed from our orders when they were compared last: once a day, and when somebody asked."""
-    found = await house.drifts.listed(person, drift_place(cursor), limit + 1)
+    found = await container.drifts.listed(person, drift_place(cursor), limit + 1)
     return paged(found, limit, lambda each: (each.order, each.kind, each.line))
 
 
@@ -119,17 +124,17 @@ def drift_place(cursor: str | None) -> tuple[str, str, str] | None:
 
 
 @router.post("/erp/drift/compare", status_code=202, responses=answers(401, 403, 409, 422))
-async def compare(house: AHouse, caller: Mender) -> Response:
+async def compare(container: ContainerDep, caller: Mender) -> Response:
     """Compare every order with the ERP now; the run `erp-reconciliation` does it."""
-    await house.drifts.compare(caller)
+    await container.drifts.compare(caller)
     return Response(status_code=202)
 
 
 @router.post("/erp/drift/{id}/mend", status_code=202, responses=answers(401, 403, 404, 422))
-async def mend(house: AHouse, caller: Mender, id: PathId) -> list[Drift]:
+async def mend(container: ContainerDep, caller: Mender, id: PathId) -> list[Drift]:
     """Make the ERP and this order equal: what it lacks is sent again, what it knows better is told again. Answers what
     there was to mend; what is left of it, and why, stands in the list afterwards."""
-    return await house.drifts.mend(caller, id)
+    return await container.drifts.mend(caller, id)
 
 
 class Goods(RequestBody):
@@ -147,13 +152,13 @@ class Sent(Goods):
 
 
 @router.post("/orders/{id}/shipments", response_model=Done, responses=ON_COMMAND)
-async def ship(house: AHouse, caller: BackOffice, id: PathId, body: Sent) -> Response:
-    return answered(await house.orders.ask(caller, id, "shipment", "erp.report", **_goods(body)))
+async def ship(container: ContainerDep, caller: BackOffice, id: PathId, body: Sent) -> Response:
+    return answered(await container.orders.ask(caller, id, "shipment", "erp.report", **_goods(body)))
 
 
 @router.post("/orders/{id}/deliveries", response_model=Done, responses=ON_COMMAND)
-async def deliver(house: AHouse, caller: BackOffice, id: PathId, body: Sent) -> Response:
-    return answered(await house.orders.ask(caller, id, "delivery", "erp.report", **_goods(body)))
+async def deliver(container: ContainerDep, caller: BackOffice, id: PathId, body: Sent) -> Response:
+    return answered(await container.orders.ask(caller, id, "delivery", "erp.report", **_goods(body)))
 
 
 class Correction(RequestBody):
@@ -170,9 +175,9 @@ class Correction(RequestBody):
 
 
 @router.post("/orders/{id}/corrections", response_model=Done, responses=ON_COMMAND)
-async def correct(house: AHouse, caller: BackOffice, id: PathId, body: Correction) -> Response:
+async def correct(container: ContainerDep, caller: BackOffice, id: PathId, body: Correction) -> Response:
     """Correct a shipment or delivery. What followed from it is corrected in the open period."""
-    return answered(await house.orders.ask(caller, id, "correct", "erp.report", **told(body)))
+    return answered(await container.orders.ask(caller, id, "correct", "erp.report", **told(body)))
 
 
 def _goods(body: Sent) -> dict[str, object]:
@@ -191,9 +196,9 @@ class Backorder(RequestBody):
 
 
 @router.post("/orders/{id}/backorder", response_model=Done, responses=ON_COMMAND)
-async def backorder(house: AHouse, caller: BackOffice, id: PathId, body: Backorder) -> Response:
+async def backorder(container: ContainerDep, caller: BackOffice, id: PathId, body: Backorder) -> Response:
     """So much of these lines is not in stock, and is expected on a day."""
-    return answered(await house.orders.ask(caller, id, "backorder", "erp.report", **body.model_dump(mode="json")))
+    return answered(await container.orders.ask(caller, id, "backorder", "erp.report", **body.model_dump(mode="json")))
 
 
 class Picked(RequestBody):
@@ -201,9 +206,9 @@ class Picked(RequestBody):
 
 
 @router.post("/orders/{id}/picked", response_model=Done, responses=ON_COMMAND)
-async def picked(house: AHouse, caller: BackOffice, id: PathId, body: Picked) -> Response:
+async def picked(container: ContainerDep, caller: BackOffice, id: PathId, body: Picked) -> Response:
     """So much of these lines is on its way through the warehouse: no change goes below it."""
-    return answered(await house.orders.ask(caller, id, "picked", "erp.report", **body.model_dump(mode="json")))
+    return answered(await container.orders.ask(caller, id, "picked", "erp.report", **body.model_dump(mode="json")))
 
 
 # --- what comes back --------------------------------------------------------------------------------------------------
@@ -223,14 +228,14 @@ class ReturnGoods(Goods):
 
 
 @router.get("/orders/{id}/returns", responses=answers(401, 403, 404, 422))
-async def list_returns(house: AHouse, person: Reader, id: PathId) -> list[ReturnSummary]:
-    return await house.returns.of_order(person, id)
+async def list_returns(container: ContainerDep, person: Reader, id: PathId) -> list[ReturnSummary]:
+    return await container.returns.of_order(person, id)
 
 
 @router.post("/orders/{id}/returns", response_model=Done, responses=ON_COMMAND)
-async def return_goods(house: AHouse, caller: Returner, id: PathId, body: ReturnGoods) -> Response:
+async def return_goods(container: ContainerDep, caller: Returner, id: PathId, body: ReturnGoods) -> Response:
     """Announce goods that come back, or report that they did: never more than was delivered."""
-    _, answer = await house.returns.report(
+    _, answer = await container.returns.report(
         caller, id, body.id, body.lines, body.reason, body.arrived, {n: tuple(s) for n, s in body.serials.items()},
         body.on,
     )  # fmt: skip
@@ -244,9 +249,9 @@ class ReturnArrived(RequestBody):
 
 @router.post("/orders/{id}/returns/{number}/arrived", response_model=Done, responses=ON_COMMAND)
 async def returned(
-    house: AHouse, caller: Returner, id: PathId, number: Number, body: ReturnArrived | None = None
+    container: ContainerDep, caller: Returner, id: PathId, number: Number, body: ReturnArrived | None = None
 ) -> Response:
-    return answered(await house.returns.arrived(caller, id, number, body.on if body else None))
+    return answered(await container.returns.arrived(caller, id, number, body.on if body else None))
 
 
 class Declined(RequestBody):
@@ -254,12 +259,14 @@ class Declined(RequestBody):
 
 
 @router.post("/orders/{id}/returns/{number}/decline", response_model=Done, responses=ON_COMMAND)
-async def decline(house: AHouse, caller: Returner, id: PathId, number: Number, body: Declined) -> Response:
-    return answered(await house.returns.ask(caller, id, number, "decline", "orders.return", reason=body.reason))
+async def decline(container: ContainerDep, caller: Returner, id: PathId, number: Number, body: Declined) -> Response:
+    return answered(await container.returns.ask(caller, id, number, "decline", "orders.return", reason=body.reason))
 
 
 @router.post("/orders/{id}/returns/{number}/replace", status_code=201, responses=answers(401, 403, 404, 409, 422))
-async def replace_goods(house: AHouse, caller: Desk, id: PathId, number: Number, body: Slot | None = None) -> OrderOut:
+async def replace_goods(
+    container: ContainerDep, caller: Desk, id: PathId, number: Number, body: Slot | None = None
+) -> OrderOut:
     """Order the same goods again for nothing, once."""
-    order = await house.returns.replace(caller, id, number, body or Slot())
+    order = await container.returns.replace(caller, id, number, body or Slot())
     return out(order)

@@ -10,7 +10,7 @@ from api.orders import Desk
 from api.problems import answers
 from api.quotes import ON_COMMAND
 from api.requests import (
-    AHouse,
+    ContainerDep,
     Cursor,
     Done,
     Limit,
@@ -53,40 +53,48 @@ def first_day(month: str) -> date:
 
 
 @router.get("/customers", responses=answers(401, 403, 422))
-async def customers(house: AHouse, person: Reader, limit: Limit = 50, cursor: Cursor = None) -> Page[CustomerSummary]:
+async def customers(
+    container: ContainerDep, person: Reader, limit: Limit = 50, cursor: Cursor = None
+) -> Page[CustomerSummary]:
     """Customers with orders, by id."""
     (after,) = keys_of(cursor, 1) or [""]
-    return paged(await house.customers.listed(person, after, limit + 1), limit, lambda customer: (customer.id,))
+    return paged(await container.customers.listed(person, after, limit + 1), limit, lambda customer: (customer.id,))
 
 
 @router.get("/customers/{id}", responses=answers(401, 403, 404, 422))
-async def customer(house: AHouse, person: Reader, id: PathId, as_of: AsOf = None, known_at: KnownAt = None) -> Whole:
+async def customer(
+    container: ContainerDep, person: Reader, id: PathId, as_of: AsOf = None, known_at: KnownAt = None
+) -> Whole:
     """Contracts, orders, assets, subscriptions, entitlements, open approvals, and revenue for those who may see it."""
-    return await house.customers.whole(person, id, as_of, known_at)
+    return await container.customers.whole(person, id, as_of, known_at)
 
 
 @router.get("/customers/{id}/contracts", responses=answers(401, 403, 404, 422))
-async def contracts(house: AHouse, person: Reader, id: PathId) -> list[Contents]:
+async def contracts(container: ContainerDep, person: Reader, id: PathId) -> list[Contents]:
     """What stands in each contract; its value is that of its subscriptions and assets."""
-    return await house.customers.contracts(person, id)
+    return await container.customers.contracts(person, id)
 
 
 @router.get("/customers/{id}/entitlements", responses=answers(401, 403, 404, 422))
 async def entitlements(
-    house: AHouse, person: Reader, id: PathId, as_of: AsOf = None, known_at: KnownAt = None
+    container: ContainerDep, person: Reader, id: PathId, as_of: AsOf = None, known_at: KnownAt = None
 ) -> list[Entitlement]:
     """What may be used or claimed on a day, as far as it was known at an instant."""
-    return await house.customers.entitlements(person, id, as_of, known_at)
+    return await container.customers.entitlements(person, id, as_of, known_at)
 
 
 @router.get("/customers/{id}/revenue", responses=answers(401, 403, 404, 422))
 async def customer_revenue(
-    house: AHouse, person: Finance, id: PathId, first: Annotated[Month, Query(alias="from")],
-    last: Annotated[Month, Query(alias="to")], known_at: KnownAt = None,
-) -> list[RevenueMonth]:  # fmt: skip
+    container: ContainerDep,
+    person: Finance,
+    id: PathId,
+    first: Annotated[Month, Query(alias="from")],
+    last: Annotated[Month, Query(alias="to")],
+    known_at: KnownAt = None,
+) -> list[RevenueMonth]:
     """What each month sold and recognised of this customer's orders, and what remained at its end."""
-    await house.customers.check(person, id)
-    return await house.revenue.by_month(person, first_day(first), first_day(last), "company", known_at, id)
+    await container.customers.check(person, id)
+    return await container.revenue.by_month(person, first_day(first), first_day(last), "company", known_at, id)
 
 
 class ExtensionOrder(RequestBody):
@@ -98,17 +106,19 @@ class ExtensionOrder(RequestBody):
 
 @router.get("/customers/{id}/extensions", responses=answers(401, 403, 404, 409, 422))
 async def preview_extension(
-    house: AHouse, person: Annotated[Person, needs("orders.steer")], id: PathId,
+    container: ContainerDep,
+    person: Annotated[Person, needs("orders.steer")],
+    id: PathId,
     ends: Annotated[Day | None, Query(description="The day until which they run on; the last end without it.")] = None,
-) -> Extended:  # fmt: skip
+) -> Extended:
     """Which subscriptions would run on so that all end together, what that costs, and whom it asks."""
-    return await house.extensions.preview(person, id, ends)
+    return await container.extensions.preview(person, id, ends)
 
 
 @router.post("/customers/{id}/extensions", status_code=201, responses=answers(401, 403, 404, 409, 422))
-async def extend(house: AHouse, caller: Desk, id: PathId, body: ExtensionOrder) -> list[Order]:
+async def extend(container: ContainerDep, caller: Desk, id: PathId, body: ExtensionOrder) -> list[Order]:
     """Let subscriptions run on: an order for each order whose subscriptions do, after its approvals."""
-    return await house.extensions.place(caller, id, body.ends, body.acceptance)
+    return await container.extensions.place(caller, id, body.ends, body.acceptance)
 
 
 # --- finance ----------------------------------------------------------------------------------------------------------
@@ -116,20 +126,28 @@ async def extend(house: AHouse, caller: Desk, id: PathId, body: ExtensionOrder) 
 
 @router.get("/revenue", responses=answers(401, 403, 422), tags=["finance"])
 async def revenue(
-    house: AHouse, person: Finance, first: Annotated[Month, Query(alias="from")],
-    last: Annotated[Month, Query(alias="to")], by: By = "company", known_at: KnownAt = None,
-) -> list[RevenueMonth]:  # fmt: skip
+    container: ContainerDep,
+    person: Finance,
+    first: Annotated[Month, Query(alias="from")],
+    last: Annotated[Month, Query(alias="to")],
+    by: By = "company",
+    known_at: KnownAt = None,
+) -> list[RevenueMonth]:
     """Sold, recognised and remaining by month: of the company, or of each product or customer."""
-    return await house.revenue.by_month(person, first_day(first), first_day(last), by, known_at)
+    return await container.revenue.by_month(person, first_day(first), first_day(last), by, known_at)
 
 
 @router.get("/revenue.csv", response_class=Response, responses=answers(401, 403, 422), tags=["finance"])
 async def revenue_csv(
-    house: AHouse, person: Finance, first: Annotated[Month, Query(alias="from")],
-    last: Annotated[Month, Query(alias="to")], by: By = "company", known_at: KnownAt = None,
-) -> Response:  # fmt: skip
+    container: ContainerDep,
+    person: Finance,
+    first: Annotated[Month, Query(alias="from")],
+    last: Annotated[Month, Query(alias="to")],
+    by: By = "company",
+    known_at: KnownAt = None,
+) -> Response:
     """The same as a spreadsheet reads it."""
-    months = await house.revenue.by_month(person, first_day(first), first_day(last), by, known_at)
+    months = await container.revenue.by_month(person, first_day(first), first_day(last), by, known_at)
     headers = {"Content-Disposition": "attachment; filename=revenue.csv"}
     return Response(as_csv(months), media_type="text/csv; charset=utf-8", headers=headers)
 
@@ -140,27 +158,28 @@ class Periods(BaseModel):
 
 
 @router.get("/periods", responses=answers(401, 403), tags=["finance"])
-async def periods(house: AHouse, person: Finance) -> Periods:
+async def periods(container: ContainerDep, person: Finance) -> Periods:
     """How far the books are closed."""
-    closed = await house.revenue.closed_through(person)
+    closed = await container.revenue.closed_through(person)
     return Periods(closed_through=f"{closed:%Y-%m}" if closed else None)
 
 
 @router.post("/periods/{month}/close", responses=answers(401, 403, 409, 422), tags=["finance"])
 async def close(
-    house: AHouse, caller: Annotated[Caller, needs_caller("periods.close")],
+    container: ContainerDep,
+    caller: Annotated[Caller, needs_caller("periods.close")],
     month: Annotated[str, Path(pattern=MONTH, examples=["2026-03"])],
-) -> Periods:  # fmt: skip
+) -> Periods:
     """Close a month that is over: what becomes known of it later is booked into the first open one."""
-    await house.revenue.close(caller, first_day(month))
+    await container.revenue.close(caller, first_day(month))
     return Periods(closed_through=month)
 
 
 @router.get("/orders/{id}/revenue", responses=answers(401, 403, 404, 422), tags=["finance"])
-async def order_revenue(house: AHouse, person: Finance, id: PathId) -> OrderRevenue:
+async def order_revenue(container: ContainerDep, person: Finance, id: PathId) -> OrderRevenue:
     """Every amount booked for an order, with what earned it."""
-    await house.orders.get(person, id)
-    return await house.revenue.of_order(person, id)
+    await container.orders.get(person, id)
+    return await container.revenue.of_order(person, id)
 
 
 # --- what the order desk tells of an order ----------------------------------------------------------------------------
@@ -168,10 +187,10 @@ async def order_revenue(house: AHouse, person: Finance, id: PathId) -> OrderReve
 
 @router.get("/orders/{id}/co-termination", responses=answers(401, 403, 404, 422))
 async def co_termination(
-    house: AHouse, person: Reader, id: PathId
+    container: ContainerDep, person: Reader, id: PathId
 ) -> dict[Literal["own", "contract", "extend"], list[Ending]]:
     """What each way to co-terminate would make of its subscriptions and of the customer's others, with the money."""
-    return await house.customers.ways_to_end(person, id)
+    return await container.customers.ways_to_end(person, id)
 
 
 class Reached(RequestBody):
@@ -182,10 +201,12 @@ class Reached(RequestBody):
 
 
 @router.post("/orders/{id}/milestones/{name}", response_model=Done, responses=ON_COMMAND)
-async def milestone(house: AHouse, caller: Desk, id: PathId, name: PathId, body: Reached | None = None) -> Response:
+async def milestone(
+    container: ContainerDep, caller: Desk, id: PathId, name: PathId, body: Reached | None = None
+) -> Response:
     """A step of a service is reached: its part of the price is earned."""
     told = (body or Reached()).model_dump(mode="json")
-    return answered(await house.orders.ask(caller, id, "milestone", "orders.steer", name=name, **told))
+    return answered(await container.orders.ask(caller, id, "milestone", "orders.steer", name=name, **told))
 
 
 class CustomerAccepts(RequestBody):
@@ -195,10 +216,12 @@ class CustomerAccepts(RequestBody):
 
 
 @router.post("/orders/{id}/customer-acceptance", responses=answers(401, 403, 404, 422))
-async def customer_accepts(house: AHouse, caller: Desk, id: PathId, body: CustomerAccepts | None = None) -> list[Fact]:
+async def customer_accepts(
+    container: ContainerDep, caller: Desk, id: PathId, body: CustomerAccepts | None = None
+) -> list[Fact]:
     """The customer accepts what was delivered; where the line asks for it, revenue waits for that."""
     told = body or CustomerAccepts()
-    return await house.customers.accepts(caller, id, told.on, told.lines)
+    return await container.customers.accepts(caller, id, told.on, told.lines)
 
 
 # --- figures of orders ------------------------------------------------------------------------------------------------
@@ -210,14 +233,16 @@ LastDay = Annotated[Day | None, Query(alias="to")]
 
 @router.get("/figures", responses=answers(401, 403, 422), tags=["figures"])
 async def order_figures(
-    house: AHouse, person: FigureReader, first: FirstDay = None, last: LastDay = None
+    container: ContainerDep, person: FigureReader, first: FirstDay = None, last: LastDay = None
 ) -> OrderFigures:
     """Orders on time between two days; not in stock, refused and to come as of now."""
-    return await house.figures.orders(person, first, last)
+    return await container.figures.orders(person, first, last)
 
 
 @router.get("/figures.csv", response_class=Response, responses=answers(401, 403, 422), tags=["figures"])
-async def figures_csv(house: AHouse, person: FigureReader, first: FirstDay = None, last: LastDay = None) -> Response:
+async def figures_csv(
+    container: ContainerDep, person: FigureReader, first: FirstDay = None, last: LastDay = None
+) -> Response:
     headers = {"Content-Disposition": "attachment; filename=figures.csv"}
-    text = figures_as_csv(await house.figures.orders(person, first, last))
+    text = figures_as_csv(await container.figures.orders(person, first, last))
     return Response(text, media_type="text/csv; charset=utf-8", headers=headers)

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from fastapi import APIRouter
 
 from api.problems import answers
-from api.requests import AHouse, Cursor, Limit, Page, PathId, keys_of, needs, needs_caller, paged
+from api.requests import ContainerDep, Cursor, Limit, Page, PathId, keys_of, needs, needs_caller, paged
 from domain.people import Person
 from services.commands import Caller
 from storage.inbound import Received
@@ -16,26 +16,29 @@ router = APIRouter(prefix="/v1/messages", tags=["ops"])
 
 @router.get("", responses=answers(401, 403, 422))
 async def list_messages(
-    house: AHouse, person: Annotated[Person, needs("messages.read")], limit: Limit = 50, cursor: Cursor = None,
+    container: ContainerDep,
+    person: Annotated[Person, needs("messages.read")],
+    limit: Limit = 50,
+    cursor: Cursor = None,
     status: Literal["queued", "sent", "failed"] | None = None,
-) -> Page[Message]:  # fmt: skip
+) -> Page[Message]:
     """What people were or should be told; `?status=failed` is the list to look at."""
     after = keys_of(cursor, 1)
-    found = await house.messages.listed(person, status, after[0] if after else "", limit + 1)
+    found = await container.messages.listed(person, status, after[0] if after else "", limit + 1)
     return paged(found, limit, lambda message: (message.id,))
 
 
 @router.get("/received", responses=answers(401, 403, 422))
 async def received(
-    house: AHouse, person: Annotated[Person, needs("messages.read")], limit: Limit = 50, cursor: Cursor = None
+    container: ContainerDep, person: Annotated[Person, needs("messages.read")], limit: Limit = 50, cursor: Cursor = None
 ) -> Page[Received]:
     """Every reply that came in by mail, and what came of it."""
     after = keys_of(cursor, 1)
-    found = await house.replies.received(person, after[0] if after else "", limit + 1)
+    found = await container.replies.received(person, after[0] if after else "", limit + 1)
     return paged(found, limit, lambda mail: (mail.id,))
 
 
 @router.post("/{id}/retry", status_code=204, responses=answers(401, 403, 404, 422))
-async def retry(house: AHouse, caller: Annotated[Caller, needs_caller("messages.retry")], id: PathId) -> None:
+async def retry(container: ContainerDep, caller: Annotated[Caller, needs_caller("messages.retry")], id: PathId) -> None:
     """Send a failed message again."""
-    await house.messages.retry(caller, id)
+    await container.messages.retry(caller, id)

@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 from api.problems import answers
 from api.quotes import ON_COMMAND, QuoteOut, shown
 from api.requests import (
-    AHouse,
+    ContainerDep,
     Cursor,
     Done,
     IfMatch,
@@ -46,43 +46,54 @@ Version = Annotated[int | None, Field(ge=1, description="The version of the orde
 
 @router.post("/quotes/{id}/accept", responses=answers(401, 403, 404, 409, 412, 422))
 async def accept(
-    house: AHouse, caller: Annotated[Caller, needs_caller("quotes.accept")], id: PathId, body: Acceptance,
-    expected: IfMatch, response: Response,
-) -> QuoteOut:  # fmt: skip
+    container: ContainerDep,
+    caller: Annotated[Caller, needs_caller("quotes.accept")],
+    id: PathId,
+    body: Acceptance,
+    expected: IfMatch,
+    response: Response,
+) -> QuoteOut:
     """Write down the customer's yes: orders follow only from it, and the quote is changed no more."""
-    stored = await house.orders.accept(caller, id, expected, body)
+    stored = await container.orders.accept(caller, id, expected, body)
     set_etag(response, stored.version)
     return shown(stored)
 
 
 @router.post("/quotes/{id}/orders/preview", responses=answers(401, 403, 404, 409, 422))
-async def preview(house: AHouse, person: Annotated[Person, needs("orders.place")], id: PathId, body: Way) -> Placed:
+async def preview(
+    container: ContainerDep, person: Annotated[Person, needs("orders.place")], id: PathId, body: Way
+) -> Placed:
     """The orders a split would make, and what would be left of each line. Nothing is stored."""
-    return await house.orders.preview(person, id, body)
+    return await container.orders.preview(person, id, body)
 
 
 @router.post("/quotes/{id}/orders", status_code=201, responses=answers(401, 403, 404, 409, 412, 422))
 async def place(
-    house: AHouse, caller: Annotated[Caller, needs_caller("orders.place")], id: PathId, body: Way
+    container: ContainerDep, caller: Annotated[Caller, needs_caller("orders.place")], id: PathId, body: Way
 ) -> Placed:
     """Split what is left of an accepted quote into orders: whole, by fields, by hand, or evenly."""
-    return await house.orders.place(caller, id, body)
+    return await container.orders.place(caller, id, body)
 
 
 @router.get("/quotes/{id}/ledger", responses=answers(401, 403, 404, 422))
-async def ledger(house: AHouse, person: Reader, id: PathId) -> list[LineLedger]:
+async def ledger(container: ContainerDep, person: Reader, id: PathId) -> list[LineLedger]:
     """What became of each line of an accepted quote: quoted = unallocated + allocated + cancelled."""
-    return await house.orders.ledger(person, id)
+    return await container.orders.ledger(person, id)
 
 
 @router.get("/orders", responses=answers(401, 403, 422))
 async def list_orders(
-    house: AHouse, person: Reader, limit: Limit = 50, cursor: Cursor = None, quote: Id | None = None,
-    status: OrderStatus | None = None, attention: bool = False,
-) -> Page[OrderSummary]:  # fmt: skip
+    container: ContainerDep,
+    person: Reader,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+    quote: Id | None = None,
+    status: OrderStatus | None = None,
+    attention: bool = False,
+) -> Page[OrderSummary]:
     """The orders you can see, by id; with `attention`, those that the order desk must look at."""
     after = keys_of(cursor, 1)
-    found = await house.orders.listed(person, quote, status, after[0] if after else "", limit + 1, attention)
+    found = await container.orders.listed(person, quote, status, after[0] if after else "", limit + 1, attention)
     return paged(found, limit, lambda order: (order.id,))
 
 
@@ -104,16 +115,20 @@ def out(order: Order) -> OrderOut:
 
 
 @router.get("/orders/{id}", responses=answers(401, 403, 404, 422))
-async def get(house: AHouse, person: Reader, id: PathId) -> OrderOut:
-    return out(await house.orders.get(person, id))
+async def get(container: ContainerDep, person: Reader, id: PathId) -> OrderOut:
+    return out(await container.orders.get(person, id))
 
 
 @router.get("/orders/{id}/audit", responses=answers(401, 403, 404, 422))
 async def audit(
-    house: AHouse, person: Reader, id: PathId, limit: Limit = 100, cursor: Annotated[int, Query(ge=0, le=10**9)] = 0
+    container: ContainerDep,
+    person: Reader,
+    id: PathId,
+    limit: Limit = 100,
+    cursor: Annotated[int, Query(ge=0, le=10**9)] = 0,
 ) -> Page[Entry]:
     """Everything that ever happened to the order and its changes, in order."""
-    found = await house.orders.audit(person, id, cursor, limit + 1)
+    found = await container.orders.audit(person, id, cursor, limit + 1)
     shown = found[:limit]
     return Page(items=shown, next_cursor=str(shown[-1].seq) if len(found) > limit else None)
 
@@ -121,13 +136,15 @@ async def audit(
 DryRun = Annotated[bool, Query(description="Only say what it would do: nothing is stored.")]
 
 
-async def steered(house: AHouse, caller: Caller, id: str, verb: str, dry_run: bool, **payload: Any) -> Response:
+async def steered(
+    container: ContainerDep, caller: Caller, id: str, verb: str, dry_run: bool, **payload: Any
+) -> Response:
     """Do it, or say what it would do."""
     if dry_run:
-        found = await house.orders.rehearse(caller.person, id, verb, **payload)
+        found = await container.orders.rehearse(caller.person, id, verb, **payload)
         return JSONResponse(found.model_dump(mode="json"))
     act = "orders.hold" if verb in ("hold", "release") else "orders.steer"
-    return answered(await house.orders.ask(caller, id, verb, act, **payload))
+    return answered(await container.orders.ask(caller, id, verb, act, **payload))
 
 
 STEERS: dict[str, Any] = {"response_model": Done | Rehearsal, "responses": ON_COMMAND}
@@ -143,9 +160,11 @@ class Reschedule(RequestBody):
 
 
 @router.post("/orders/{id}/reschedule", **STEERS)
-async def reschedule(house: AHouse, caller: Desk, id: PathId, body: Reschedule, dry_run: DryRun = False) -> Response:
+async def reschedule(
+    container: ContainerDep, caller: Desk, id: PathId, body: Reschedule, dry_run: DryRun = False
+) -> Response:
     """Move an order that has not started: to another day, to now, until somebody says so, or after another order."""
-    return await steered(house, caller, id, "reschedule", dry_run, **told(body))
+    return await steered(container, caller, id, "reschedule", dry_run, **told(body))
 
 
 class Hold(RequestBody):
@@ -156,9 +175,9 @@ class Hold(RequestBody):
 
 
 @router.post("/orders/{id}/hold", **STEERS)
-async def hold(house: AHouse, caller: Holder, id: PathId, body: Hold, dry_run: DryRun = False) -> Response:
+async def hold(container: ContainerDep, caller: Holder, id: PathId, body: Hold, dry_run: DryRun = False) -> Response:
     """Keep an order from starting; several holds stack, and each is released by whom it belongs to."""
-    return await steered(house, caller, id, "hold", dry_run, **told(body))
+    return await steered(container, caller, id, "hold", dry_run, **told(body))
 
 
 class Release(RequestBody):
@@ -166,9 +185,11 @@ class Release(RequestBody):
 
 
 @router.post("/orders/{id}/release", **STEERS)
-async def release(house: AHouse, caller: Holder, id: PathId, body: Release, dry_run: DryRun = False) -> Response:
+async def release(
+    container: ContainerDep, caller: Holder, id: PathId, body: Release, dry_run: DryRun = False
+) -> Response:
     """End one hold. When none is left and the day has passed, the order starts at once."""
-    return await steered(house, caller, id, "release", dry_run, **told(body))
+    return await steered(container, caller, id, "release", dry_run, **told(body))
 
 
 class Cancel(RequestBody):
@@ -180,10 +201,10 @@ class Cancel(RequestBody):
 
 @router.post("/orders/{id}/cancel", **STEERS)
 async def cancel(
-    house: AHouse, caller: Desk, id: PathId, body: Cancel | None = None, dry_run: DryRun = False
+    container: ContainerDep, caller: Desk, id: PathId, body: Cancel | None = None, dry_run: DryRun = False
 ) -> Response:
     """Cancel what was not sent off. Once the back office has the order, it is asked first."""
-    return await steered(house, caller, id, "cancel", dry_run, **told(body or Cancel()))
+    return await steered(container, caller, id, "cancel", dry_run, **told(body or Cancel()))
 
 
 class Amend(RequestBody):
@@ -204,9 +225,9 @@ class Amend(RequestBody):
 
 
 @router.post("/orders/{id}/amend", **STEERS)
-async def amend(house: AHouse, caller: Desk, id: PathId, body: Amend, dry_run: DryRun = False) -> Response:
+async def amend(container: ContainerDep, caller: Desk, id: PathId, body: Amend, dry_run: DryRun = False) -> Response:
     """Change quantities, place, contact, note or terms. What the policy wants approved waits until it is."""
-    return await steered(house, caller, id, "amend", dry_run, **told(body))
+    return await steered(container, caller, id, "amend", dry_run, **told(body))
 
 
 class AsOf(RequestBody):
@@ -214,9 +235,11 @@ class AsOf(RequestBody):
 
 
 @router.post("/orders/{id}/undo", **STEERS)
-async def undo(house: AHouse, caller: Desk, id: PathId, body: AsOf | None = None, dry_run: DryRun = False) -> Response:
+async def undo(
+    container: ContainerDep, caller: Desk, id: PathId, body: AsOf | None = None, dry_run: DryRun = False
+) -> Response:
     """Take the last change back while it has not taken effect: everything is exactly as before."""
-    return await steered(house, caller, id, "undo", dry_run, **told(body or AsOf()))
+    return await steered(container, caller, id, "undo", dry_run, **told(body or AsOf()))
 
 
 class CloseShort(RequestBody):
@@ -227,9 +250,11 @@ class CloseShort(RequestBody):
 
 
 @router.post("/orders/{id}/close-short", **STEERS)
-async def close_short(house: AHouse, caller: Desk, id: PathId, body: CloseShort, dry_run: DryRun = False) -> Response:
+async def close_short(
+    container: ContainerDep, caller: Desk, id: PathId, body: CloseShort, dry_run: DryRun = False
+) -> Response:
     """End what is open of an order for good."""
-    return await steered(house, caller, id, "close_short", dry_run, **told(body))
+    return await steered(container, caller, id, "close_short", dry_run, **told(body))
 
 
 class EndSubscription(RequestBody):
@@ -242,22 +267,22 @@ class EndSubscription(RequestBody):
 
 @router.post("/orders/{id}/end-subscription", **STEERS)
 async def end_subscription(
-    house: AHouse, caller: Desk, id: PathId, body: EndSubscription | None = None, dry_run: DryRun = False
+    container: ContainerDep, caller: Desk, id: PathId, body: EndSubscription | None = None, dry_run: DryRun = False
 ) -> Response:
     """End what goes on from month to month, with the month that runs or a later one."""
-    return await steered(house, caller, id, "end_subscription", dry_run, **told(body or EndSubscription()))
+    return await steered(container, caller, id, "end_subscription", dry_run, **told(body or EndSubscription()))
 
 
 @router.post("/orders/{id}/go-live", **STEERS)
-async def go_live(house: AHouse, caller: Desk, id: PathId, dry_run: DryRun = False) -> Response:
+async def go_live(container: ContainerDep, caller: Desk, id: PathId, dry_run: DryRun = False) -> Response:
     """Start an order now, whatever it waits for but a hold."""
-    return await steered(house, caller, id, "go_live", dry_run)
+    return await steered(container, caller, id, "go_live", dry_run)
 
 
 @router.post("/orders/{id}/retry", **STEERS)
-async def retry(house: AHouse, caller: Desk, id: PathId, dry_run: DryRun = False) -> Response:
+async def retry(container: ContainerDep, caller: Desk, id: PathId, dry_run: DryRun = False) -> Response:
     """Ask the back office again for an order that it refused."""
-    return await steered(house, caller, id, "retry", dry_run)
+    return await steered(container, caller, id, "retry", dry_run)
 
 
 class OfTask(RequestBody):
@@ -265,15 +290,17 @@ class OfTask(RequestBody):
 
 
 @router.post("/orders/{id}/accept-excess", **STEERS)
-async def accept_excess(house: AHouse, caller: Desk, id: PathId, body: OfTask, dry_run: DryRun = False) -> Response:
+async def accept_excess(
+    container: ContainerDep, caller: Desk, id: PathId, body: OfTask, dry_run: DryRun = False
+) -> Response:
     """The customer keeps what arrived beyond the order: it is taken out of what is left of the quote."""
-    return await steered(house, caller, id, "accept_excess", dry_run, task=body.task)
+    return await steered(container, caller, id, "accept_excess", dry_run, task=body.task)
 
 
 @router.post("/orders/{id}/dismiss", **STEERS)
-async def dismiss(house: AHouse, caller: Desk, id: PathId, body: OfTask, dry_run: DryRun = False) -> Response:
+async def dismiss(container: ContainerDep, caller: Desk, id: PathId, body: OfTask, dry_run: DryRun = False) -> Response:
     """Somebody saw to a task."""
-    return await steered(house, caller, id, "dismiss", dry_run, task=body.task)
+    return await steered(container, caller, id, "dismiss", dry_run, task=body.task)
 
 
 def told(body: BaseModel) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, Field
 
 from api.problems import answers
-from api.requests import AHouse, IfMatch, Limit, Page, PathId, RequestBody, needs, needs_caller, set_etag
+from api.requests import ContainerDep, IfMatch, Limit, Page, PathId, RequestBody, needs, needs_caller, set_etag
 from domain.approvals.compare import Backtest, Effect
 from domain.approvals.exchange import MAX_BYTES, read_policy, write_policy
 from domain.errors import Invalid
@@ -47,49 +47,49 @@ def shown(stored: StoredPolicy) -> PolicyOut:
 
 
 @router.get("/{kind}", responses=answers(401, 403, 404, 422))
-async def current(house: AHouse, person: Reader, kind: PathId) -> PolicyOut:
+async def current(container: ContainerDep, person: Reader, kind: PathId) -> PolicyOut:
     """The version that submissions are evaluated with."""
-    return shown(await house.policies.current(person, kind))
+    return shown(await container.policies.current(person, kind))
 
 
 @router.get("/{kind}/draft", responses=answers(401, 403, 404, 422))
-async def draft(house: AHouse, person: Reader, kind: PathId, response: Response) -> PolicyOut:
-    stored = await house.policies.draft(person, kind)
+async def draft(container: ContainerDep, person: Reader, kind: PathId, response: Response) -> PolicyOut:
+    stored = await container.policies.draft(person, kind)
     set_etag(response, stored.revision)
     return shown(stored)
 
 
 @router.put("/{kind}/draft", responses=answers(401, 403, 412, 422, 428))
 async def put_draft(
-    house: AHouse, caller: Writer, kind: PathId, body: PolicyIn, expected: IfMatch, response: Response
+    container: ContainerDep, caller: Writer, kind: PathId, body: PolicyIn, expected: IfMatch, response: Response
 ) -> PolicyOut:
     """Replace the draft. It may still have problems; publishing it may not."""
     policy = read_policy(body.yaml)
     if policy.kind != kind:
         raise Invalid.field("kind", "is not the kind in the address")
-    stored = await house.policies.put_draft(caller, policy, expected)
+    stored = await container.policies.put_draft(caller, policy, expected)
     set_etag(response, stored.revision)
     return shown(stored)
 
 
 @router.post("/{kind}/lint", responses=answers(401, 403, 404, 422))
-async def lint(house: AHouse, person: Reader, kind: PathId) -> list[Finding]:
+async def lint(container: ContainerDep, person: Reader, kind: PathId) -> list[Finding]:
     """What forbids publishing the draft; empty when nothing does."""
-    stored = await house.policies.draft(person, kind)
-    return [Finding(**p) for p in await house.policies.check(stored.policy)]
+    stored = await container.policies.draft(person, kind)
+    return [Finding(**p) for p in await container.policies.check(stored.policy)]
 
 
 @router.get("/{kind}/warnings", responses=answers(401, 403, 404, 422))
-async def suspicious(house: AHouse, person: Reader, kind: PathId) -> list[Finding]:
+async def suspicious(container: ContainerDep, person: Reader, kind: PathId) -> list[Finding]:
     """What the draft may keep, and yet deserves a second look."""
-    stored = await house.policies.draft(person, kind)
-    return [Finding(**p) for p in await house.policies.suspicious(stored.policy)]
+    stored = await container.policies.draft(person, kind)
+    return [Finding(**p) for p in await container.policies.suspicious(stored.policy)]
 
 
 @router.get("/{kind}/diff", responses=answers(401, 403, 404, 422))
-async def diff(house: AHouse, person: Reader, kind: PathId) -> list[str]:
+async def diff(container: ContainerDep, person: Reader, kind: PathId) -> list[str]:
     """What the draft changes of the policy in force, in words."""
-    return await house.policies.changes(person, kind)
+    return await container.policies.changes(person, kind)
 
 
 class BacktestOut(BaseModel):
@@ -101,25 +101,28 @@ class BacktestOut(BaseModel):
 
 @router.get("/{kind}/backtest", responses=answers(401, 403, 404, 422))
 async def backtest(
-    house: AHouse, person: Reader, kind: PathId, most: Annotated[int, Query(ge=1, le=2000)] = 500
+    container: ContainerDep, person: Reader, kind: PathId, most: Annotated[int, Query(ge=1, le=2000)] = 500
 ) -> BacktestOut:
     """What the draft would have asked of the newest submissions."""
-    totals, changed = await house.policies.backtest(person, kind, most)
+    totals, changed = await container.policies.backtest(person, kind, most)
     return BacktestOut(totals=totals, changed=changed)
 
 
 @router.post("/{kind}/publish", responses=answers(401, 403, 404, 422))
-async def publish(house: AHouse, caller: Writer, kind: PathId) -> PolicyOut:
+async def publish(container: ContainerDep, caller: Writer, kind: PathId) -> PolicyOut:
     """Make the draft the next version. Rounds that run keep the version they were opened with."""
-    return shown(await house.policies.publish(caller, kind))
+    return shown(await container.policies.publish(caller, kind))
 
 
 @router.get("/{kind}/versions", responses=answers(401, 403, 422))
 async def versions(
-    house: AHouse, person: Reader, kind: PathId, limit: Limit = 20,
+    container: ContainerDep,
+    person: Reader,
+    kind: PathId,
+    limit: Limit = 20,
     cursor: Annotated[int, Query(ge=1, le=10**9)] = 10**9,
-) -> Page[PolicyOut]:  # fmt: skip
+) -> Page[PolicyOut]:
     """Published versions, newest first."""
-    found = await house.policies.versions(person, kind, cursor, limit + 1)
+    found = await container.policies.versions(person, kind, cursor, limit + 1)
     items = [shown(stored) for stored in found[:limit]]
     return Page(items=items, next_cursor=str(items[-1].version) if len(found) > limit else None)

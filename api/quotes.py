@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from api.problems import answers
 from api.requests import (
-    AHouse,
+    ContainerDep,
     Cursor,
     Done,
     IfMatch,
@@ -115,42 +115,48 @@ def shown(stored: StoredQuote) -> QuoteOut:
 
 @router.put("/{id}", responses={201: {"model": QuoteOut}, **answers(401, 403, 404, 409, 412, 413, 422, 428, 429)})
 async def put(
-    house: AHouse, caller: Writer, id: PathId, response: Response, body: Annotated[dict[str, Any], Body()],
+    container: ContainerDep,
+    caller: Writer,
+    id: PathId,
+    response: Response,
+    body: Annotated[dict[str, Any], Body()],
     expected: IfMatch,
-) -> QuoteOut:  # fmt: skip
+) -> QuoteOut:
     """Create a quote, or replace the version named in `If-Match`. Unknown fields are kept under `custom`."""
     if body.setdefault("id", id) != id:
         raise Invalid.field("id", "is not the id in the address")
-    stored, new = await house.quotes.put(caller, read_quote(body), expected)
+    stored, new = await container.quotes.put(caller, read_quote(body), expected)
     response.status_code = 201 if new else 200
     set_etag(response, stored.version)
     return shown(stored)
 
 
 @router.get("/{id}", responses=answers(401, 403, 404, 422))
-async def get(house: AHouse, person: Reader, id: PathId, response: Response) -> QuoteOut:
-    stored = await house.quotes.get(person, id)
+async def get(container: ContainerDep, person: Reader, id: PathId, response: Response) -> QuoteOut:
+    stored = await container.quotes.get(person, id)
     set_etag(response, stored.version)
     return shown(stored)
 
 
 @router.get("", responses=answers(401, 403, 422))
 async def list_quotes(
-    house: AHouse, person: Reader, limit: Limit = 50, cursor: Cursor = None, status: QuoteStatus | None = None
+    container: ContainerDep, person: Reader, limit: Limit = 50, cursor: Cursor = None, status: QuoteStatus | None = None
 ) -> Page[QuoteSummary]:
     """The quotes you can see, by id."""
     after = keys_of(cursor, 1)
-    found = await house.quotes.listed(person, status, after[0] if after else "", limit + 1)
+    found = await container.quotes.listed(person, status, after[0] if after else "", limit + 1)
     return paged(found, limit, lambda quote: (quote.id,))
 
 
 @router.post("/{id}/preview", responses=answers(401, 403, 404, 422))
 async def preview(
-    house: AHouse, person: Annotated[Person, needs("quotes.read")], id: PathId,
+    container: ContainerDep,
+    person: Annotated[Person, needs("quotes.read")],
+    id: PathId,
     edits: Annotated[dict[str, Any] | None, Body()] = None,
-) -> PreviewOut:  # fmt: skip
+) -> PreviewOut:
     """Which approvals the quote would need with these edits, and why. Nothing is saved."""
-    found = await house.quotes.preview(person, id, edits or {})
+    found = await container.quotes.preview(person, id, edits or {})
     return PreviewOut(
         sums=sums_of(found.quote), policy_version=found.policy_version, approvals=list(found.plan.approvals),
         unresolved=list(found.plan.unresolved), after=found.plan.after, names=found.names,
@@ -159,21 +165,21 @@ async def preview(
 
 
 @router.get("/{id}/explain", responses=answers(401, 403, 404, 422))
-async def explain(house: AHouse, person: Reader, id: PathId) -> list[Finding]:
+async def explain(container: ContainerDep, person: Reader, id: PathId) -> list[Finding]:
     """Every rule with every condition's tested value, and why it fires or does not."""
-    return (await house.quotes.preview(person, id, {})).findings
+    return (await container.quotes.preview(person, id, {})).findings
 
 
 @router.post("/{id}/submit", response_model=Done, responses=ON_COMMAND)
-async def submit(house: AHouse, caller: Submitter, id: PathId, expected: IfMatch) -> Response:
+async def submit(container: ContainerDep, caller: Submitter, id: PathId, expected: IfMatch) -> Response:
     """Ask for the approvals that the quote needs as it stands."""
-    return answered(await house.quotes.submit(caller, id, expected))
+    return answered(await container.quotes.submit(caller, id, expected))
 
 
 @router.post("/{id}/recall", response_model=Done, responses=ON_COMMAND)
-async def recall(house: AHouse, caller: Recaller, id: PathId, body: Comment | None = None) -> Response:
+async def recall(container: ContainerDep, caller: Recaller, id: PathId, body: Comment | None = None) -> Response:
     """Take a pending submission back."""
-    return answered(await house.quotes.recall(caller, id, body.comment if body else ""))
+    return answered(await container.quotes.recall(caller, id, body.comment if body else ""))
 
 
 class Said(RequestBody):
@@ -188,16 +194,16 @@ class Told(BaseModel):
 
 @router.post("/{id}/comments", status_code=201, responses=answers(401, 403, 404, 422))
 async def comment(
-    house: AHouse, caller: Annotated[Caller, needs_caller("quotes.comment")], id: PathId, body: Said
+    container: ContainerDep, caller: Annotated[Caller, needs_caller("quotes.comment")], id: PathId, body: Said
 ) -> Told:
     """Ask or say something without deciding; name people with @ to tell them."""
-    return Told(told=await house.quotes.comment(caller, id, body.text))
+    return Told(told=await container.quotes.comment(caller, id, body.text))
 
 
 @router.get("/{id}/rounds", responses=answers(401, 403, 404, 422))
-async def rounds(house: AHouse, person: Reader, id: PathId) -> list[RoundOut]:
+async def rounds(container: ContainerDep, person: Reader, id: PathId) -> list[RoundOut]:
     """Every round of approvals, newest first."""
-    found = await house.quotes.rounds(person, id)
+    found = await container.quotes.rounds(person, id)
     return [
         RoundOut(
             run=round_run("quote", id, round.number), round=round, names=names,
@@ -208,20 +214,20 @@ async def rounds(house: AHouse, person: Reader, id: PathId) -> list[RoundOut]:
 
 
 @router.get("/{id}/undelivered", responses=answers(401, 403, 404, 422))
-async def undelivered(house: AHouse, person: Reader, id: PathId) -> list[Undelivered]:
+async def undelivered(container: ContainerDep, person: Reader, id: PathId) -> list[Undelivered]:
     """What people should have been told about the newest round and were not, with the reason."""
-    return await house.quotes.undelivered(person, id)
+    return await container.quotes.undelivered(person, id)
 
 
 @router.get("/{id}/audit", responses=answers(401, 403, 404, 422))
 async def audit(
-    house: AHouse,
+    container: ContainerDep,
     person: Reader,
     id: PathId,
     limit: Limit = 100,
     cursor: Annotated[int, Query(ge=0, le=10**9)] = 0,
 ) -> Page[Entry]:
     """Everything that ever happened to the quote, in order."""
-    found = await house.quotes.audit(person, id, cursor, limit + 1)
+    found = await container.quotes.audit(person, id, cursor, limit + 1)
     shown = found[:limit]
     return Page(items=shown, next_cursor=str(shown[-1].seq) if len(found) > limit else None)

@@ -11,13 +11,13 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.problems import of_outcome
-from composition import House
 from domain.errors import Invalid, NotSignedIn
 from domain.people import Person
 from domain.problems import ID_PATTERN
 from domain.runs import Outcome
 from domain.values import counted
 from services.commands import Caller, CommandReceipt
+from services.container import Container
 from services.office import authorise
 
 T = TypeVar("T")
@@ -32,12 +32,12 @@ class RequestBody(BaseModel):
 bearer = HTTPBearer(auto_error=False, description="A token from /v1/auth/token, or an API key.")
 
 
-async def house(request: Request) -> House:  # what is not `async` would be called on a thread of its own
-    found: House = request.app.state.house
+async def container(request: Request) -> Container:  # what is not `async` would be called on a thread of its own
+    found: Container = request.app.state.container
     return found
 
 
-AHouse = Annotated[House, Depends(house)]
+ContainerDep = Annotated[Container, Depends(container)]
 
 
 Credential = Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]
@@ -46,7 +46,7 @@ Credential = Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]
 async def person(request: Request, credential: Credential) -> Person:
     if credential is None:
         raise NotSignedIn("Send a token: Authorization: Bearer …")
-    return await (await house(request)).access.person(credential.credentials)
+    return await (await container(request)).access.person(credential.credentials)
 
 
 APerson = Annotated[Person, Depends(person)]

@@ -11,8 +11,8 @@ from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from temporalio.api.workflowservice.v1 import GetSystemInfoRequest
 
-from api.requests import AHouse
-from composition import House
+from api.requests import ContainerDep
+from services.container import Container
 from storage import erp, heartbeats, runs
 
 router = APIRouter(tags=["service"])
@@ -28,13 +28,13 @@ async def health() -> dict[str, str]:
 
 
 @router.get("/readyz", responses={503: {"description": "A part is missing"}})
-async def ready(request: Request, house: AHouse) -> Response:
+async def ready(request: Request, container: ContainerDep) -> Response:
     """Whether Temporal is there, the database takes what is written, each task queue has a worker, and the last sweep
     is recent.
 
     Decisions need the database alone; an ERP that does not answer is told, and makes nobody unready."""
     (database, words), writes, engine = await asyncio.gather(
-        _database(house), request.app.state.write_check.holds(house), _answers(house)
+        _database(container), request.app.state.write_check.holds(container), _answers(container)
     )
     parts = {**database, "database": database["database"] and writes, "engine": engine}
     body = {"ready": all(parts.values()), **parts, **words}
@@ -49,31 +49,31 @@ class WriteCheck:
         self._tried_at = -math.inf
         self._held = False
 
-    async def holds(self, house: House) -> bool:
+    async def holds(self, container: Container) -> bool:
         async with self._turn:
             if time.monotonic() - self._tried_at >= 1:
-                self._tried_at, self._held = time.monotonic(), await _write(house)
+                self._tried_at, self._held = time.monotonic(), await _write(container)
             return self._held
 
 
-async def _write(house: House) -> bool:
+async def _write(container: Container) -> bool:
     try:
-        async with house.database.writing() as session:
-            await heartbeats.write_heartbeat(session, ["api"], heartbeats.process_name(), house.office.clock())
+        async with container.database.writing() as session:
+            await heartbeats.write_heartbeat(session, ["api"], heartbeats.process_name(), container.office.clock())
         return True
     except Exception as error:
         log.warning("database_not_written", error=type(error).__name__)
         return False
 
 
-async def _database(house: House) -> tuple[dict[str, bool], dict[str, str]]:
+async def _database(container: Container) -> tuple[dict[str, bool], dict[str, str]]:
     """Whether it answers, who lives by it, and the last sweep is recent; what there is to say besides."""
-    needed, now = house.settings.queues, house.office.clock()
+    needed, now = container.settings.queues, container.office.clock()
     try:
-        async with house.database.reading() as session:
+        async with container.database.reading() as session:
             sweep = await runs.get_sweep(session)
             living = await heartbeats.living_queues(session, now)
-            trouble = await erp.last_trouble(session, house.settings.erp)
+            trouble = await erp.last_trouble(session, container.settings.erp)
     except Exception:
         log.exception("database_away")
         return {"database": False, "sweep": False, **{f"worker_{queue}": False for queue in needed}}, {}
@@ -83,10 +83,10 @@ async def _database(house: House) -> tuple[dict[str, bool], dict[str, str]]:
     return parts, {name: text for name, text in words.items() if text}
 
 
-async def _answers(house: House) -> bool:
+async def _answers(container: Container) -> bool:
     """Whether Temporal does."""
     try:
-        client = await house.engine.client()
+        client = await container.temporal.client()
         await client.workflow_service.get_system_info(GetSystemInfoRequest(), timeout=LIMIT)
     except Exception as error:
         log.warning("engine_away", error=type(error).__name__)

@@ -6,7 +6,7 @@ from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
 from api.problems import answers
-from api.requests import AHouse, APerson, RequestBody
+from api.requests import APerson, ContainerDep, RequestBody
 from domain.people import Person
 from domain.values import Id, Text
 from services.access import LONGEST_PASSWORD
@@ -25,9 +25,9 @@ class Token(BaseModel):
 
 
 @router.post("/auth/token", responses=answers(401, 422, 429))
-async def sign_in(house: AHouse, asked: SignIn) -> Token:
+async def sign_in(container: ContainerDep, asked: SignIn) -> Token:
     """A bearer token for a local account."""
-    token, _ = await house.access.sign_in(asked.user, asked.password)
+    token, _ = await container.access.sign_in(asked.user, asked.password)
     return Token(access_token=token)
 
 

@@ -4,7 +4,7 @@ import sys
 
 import uvloop
 
-import logs
+from app import logs
 from bench import approvals, customers, erp, inbox, orders, policies, replacement
 from bench.report import Report
 

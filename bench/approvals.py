@@ -19,17 +19,17 @@ from sqlalchemy import event
 from sqlmodel import col, select
 from temporalio.client import Client
 
+from app.container import Application
 from bench.bare import QUEUE, TAKEN, worker
 from bench.report import Report, ratio
-from composition import House
+from cli.dev import Ports, Stack
 from domain.approvals.exchange import read_policy
 from domain.people import Person
 from services.commands import Caller
 from services.samples import SYSTEM, load
-from stack import Ports, Stack
 from storage.migrate import migrate
 from storage.tables import MessageRow, RunRow
-from tests.conftest import house_of, make_bench
+from tests.conftest import container_of, make_bench
 from tests.databases import postgres, programs
 from tests.support import a_quote
 
@@ -51,14 +51,14 @@ Drive = Callable[[Act, int], Awaitable[float]]
 class Shop:
     """The whole stack, driven over HTTP as its users would."""
 
-    def __init__(self, stack: Stack, house: House, client: aiohttp.ClientSession, engine: Client) -> None:
-        self.stack, self.house, self.client, self.engine = stack, house, client, engine
+    def __init__(self, stack: Stack, container: Application, client: aiohttp.ClientSession, engine: Client) -> None:
+        self.stack, self.container, self.client, self.engine = stack, container, client, engine
         self.latencies: list[float] = []
         self.tokens: dict[str, str] = {}
 
     async def call(self, who: str, method: str, path: str, **options: Any) -> Any:
         if who not in self.tokens:
-            self.tokens[who] = self.house.access.token(Person(id=who, name=who))
+            self.tokens[who] = self.container.access.token(Person(id=who, name=who))
         headers = {"Authorization": f"Bearer {self.tokens[who]}"}
         async with self.client.request(method, path, headers=headers, **options) as answer:
             if answer.status not in (200, 201):
@@ -83,7 +83,7 @@ class Shop:
     async def settled(self) -> None:
         """Wait until nothing is left to send, and every run was told of what was decided."""
         while True:
-            async with self.house.database.reading() as session:
+            async with self.container.database.reading() as session:
                 letters = select(MessageRow.id).where(MessageRow.status == "queued").limit(1)
                 behind = select(RunRow.id).where(col(RunRow.seen) < col(RunRow.seq)).limit(1)
                 if not [one for query in (letters, behind) if (one := (await session.exec(query)).first())]:
@@ -145,12 +145,12 @@ def running(url: str, folder: Path) -> Iterator[Stack]:
 
 async def measure(report: Report, name: str, url: str, folder: Path) -> None:
     with running(url, folder) as stack:
-        house = house_of(stack)
-        await load(house.office, house.access)
-        await house.policies.publish_policy(SYSTEM, read_policy(POLICY))
-        engine = await house.engine.client(lazy=False)
+        container = container_of(stack)
+        await load(container.office, container.access)
+        await container.policies.publish_policy(SYSTEM, read_policy(POLICY))
+        engine = await container.temporal.client(lazy=False)
         async with aiohttp.ClientSession(stack.api_url) as client, worker(engine):
-            shop = Shop(stack, house, client, engine)
+            shop = Shop(stack, container, client, engine)
             await many(shop.whole_quote, 20, 10)
             await many(lambda: bare_quote(engine), 20, 10)
             await throughput(report, name, shop)
@@ -158,7 +158,7 @@ async def measure(report: Report, name: str, url: str, folder: Path) -> None:
             await clicks(report, name, shop, AT_ONCE)
             if name == "SQLite":
                 await events(report, shop)
-        await house.close()
+        await container.close()
 
 
 @dataclass(frozen=True)
@@ -248,25 +248,25 @@ async def clicks(report: Report, name: str, shop: Shop, at_once: int) -> None:
 async def statements(report: Report, name: str, url: str) -> None:
     """What one quote asks of the database in one process: put, submit, three decisions."""
     bench = make_bench(url)
-    await load(bench.house.office, bench.house.access)
-    await bench.house.policies.publish_policy(SYSTEM, read_policy(POLICY))
+    await load(bench.container.office, bench.container.access)
+    await bench.container.policies.publish_policy(SYSTEM, read_policy(POLICY))
     asked: list[str] = []
     commits: list[int] = []
-    writer = bench.house.database._writer
-    for engine in (getattr(writer, "sync_engine", writer), bench.house.database.questions):
+    writer = bench.container.database._writer
+    for engine in (getattr(writer, "sync_engine", writer), bench.container.database.questions):
         event.listen(engine, "before_cursor_execute", lambda *given: asked.append(given[2]))
     event.listen(getattr(writer, "sync_engine", writer), "commit", lambda _: commits.append(1))
-    people = {who: await bench.house.people.get(SYSTEM.person, who) for who in ("rita", "dora", "fabio", "lara")}
+    people = {who: await bench.container.people.get(SYSTEM.person, who) for who in ("rita", "dora", "fabio", "lara")}
     counts = []
     for n in range(3):
         asked.clear(), commits.clear()
-        await bench.house.quotes.put(Caller(person=people["rita"]), a_quote(f"Q-{n}", discount="15"), None)
-        await bench.house.quotes.submit(Caller(person=people["rita"]), f"Q-{n}")
-        ((round, _, _),) = await bench.house.quotes.rounds(people["rita"], f"Q-{n}")
+        await bench.container.quotes.put(Caller(person=people["rita"]), a_quote(f"Q-{n}", discount="15"), None)
+        await bench.container.quotes.submit(Caller(person=people["rita"]), f"Q-{n}")
+        ((round, _, _),) = await bench.container.quotes.rounds(people["rita"], f"Q-{n}")
         for approval, who in zip(round.approvals, ("dora", "fabio", "lara"), strict=True):
-            await bench.house.approvals.approve(Caller(person=people[who]), approval.id, round.digest)
+            await bench.container.approvals.approve(Caller(person=people[who]), approval.id, round.digest)
         counts.append((len(asked), len(commits)))
-    await bench.house.close()
+    await bench.container.close()
     report.say(f"  {name}: statements and commits of one quote in services: {counts[-1][0]} and {counts[-1][1]}")
 
 

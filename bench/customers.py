@@ -11,9 +11,9 @@ from rich.table import Table
 from sqlalchemy import event, insert, text
 
 from api.app import create
+from app.container import Application, build
 from bench.both import on_both
 from bench.report import Report, ratio
-from composition import House, build
 from console.app import mount
 from domain.customers.facts import Fact, Kind, Terms
 from domain.customers.proration import months_after
@@ -50,12 +50,12 @@ def facts(customer: str, order: str) -> list[Fact]:
     return [Fact.model_validate({**about, **one, "id": f"{order}-{n}"}) for n, one in enumerate(told)]
 
 
-async def fill(house: House, customer: str, many: int) -> None:
+async def fill(container: Application, customer: str, many: int) -> None:
     orders = [f"{customer}-{n}" for n in range(many)]
     known = [fact for order in orders for fact in facts(customer, order)]
     row = {"quote": "Q", "number": 1, "owner": "rita", "customer_id": customer, "customer": "Acme", "status": "active",
            "version": 1, "currency": "EUR", "net_total": 733, "created_at": NOW, "changed_at": NOW}  # fmt: skip
-    async with house.database.writing() as session:
+    async with container.database.writing() as session:
         await session.execute(insert(OrderRow), [{**row, "id": order} for order in orders])
         contract = {"id": f"{customer}-r", "customer": customer, "kind": "renewable", "made_on": TODAY, "made_by": "x"}
         await session.execute(insert(ContractRow), [contract])
@@ -66,7 +66,7 @@ async def fill(house: House, customer: str, many: int) -> None:
         await session.execute(insert(FactRow), rows)
 
 
-async def book(house: House) -> None:
+async def book(container: Application) -> None:
     """So many entries of three hundred products, two hundred customers and four years."""
     entry = {"currency": "EUR", "kind": "earned", "fact": "f", "line": "1", "at": NOW}
     rows = [
@@ -74,24 +74,24 @@ async def book(house: House) -> None:
          "month": (month := months_after(date(2026, 1, 1), n % 48)), "earned_in": month}
         for n in range(ENTRIES)
     ]  # fmt: skip
-    async with house.database.writing() as session:
+    async with container.database.writing() as session:
         await session.execute(insert(RevenueRow), rows)
-    async with house.database.writing() as session:
+    async with container.database.writing() as session:
         await session.execute(text("ANALYZE"))
 
 
-async def visit(house: House, path: str) -> tuple[float, int, int]:
+async def visit(container: Application, path: str) -> tuple[float, int, int]:
     """Median milliseconds of a request, its queries, and the bytes of its answer."""
-    app = create(house)
-    mount(app, house)
-    token = house.access.token(await house.people.get(SYSTEM.person, "freyja"))
+    app = create(container)
+    mount(app, container)
+    token = container.access.token(await container.people.get(SYSTEM.person, "freyja"))
     took, queries, size = [], 0, 0
 
     def counted(*_: Any) -> None:
         nonlocal queries
         queries += 1
 
-    engine = house.database.questions
+    engine = container.database.questions
     event.listen(engine, "before_cursor_execute", counted)
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://bench") as client:
         client.cookies.set("dealwright", token)
@@ -106,24 +106,24 @@ async def visit(house: House, path: str) -> tuple[float, int, int]:
 
 
 async def measure(report: Report, name: str, url: str) -> None:
-    house = build(some_settings(url))
-    await load(house.office, house.access)
+    container = build(some_settings(url))
+    await load(container.office, container.access)
     table = Table("", "ms", "queries", "KiB", title=f"{name}: a customer seen whole, and revenue")
     found: dict[int, tuple[float, int, int]] = {}
     for many in (FEW, MANY):
-        await fill(house, f"K{many}", many)
+        await fill(container, f"K{many}", many)
         for what, path in (("API", f"/v1/customers/K{many}"), ("page", f"/customers/K{many}")):
-            found[many] = await visit(house, path)
+            found[many] = await visit(container, path)
             ms, queries, size = found[many]
             table.add_row(f"{many:,} orders, {what}", f"{ms:.0f}", str(queries), str(size // 1024))
-    await book(house)
+    await book(container)
     for by in ("company", "product", "customer"):
-        ms, queries, size = await visit(house, f"/v1/revenue?from=2026-01&to=2029-12&by={by}")
+        ms, queries, size = await visit(container, f"/v1/revenue?from=2026-01&to=2029-12&by={by}")
         table.add_row(f"{ENTRIES:,} entries by month and {by}", f"{ms:.0f}", str(queries), str(size // 1024))
     report.show(table)
     report.ratio(f"{name}: customer page, {MANY:,} : {FEW} orders", ratio(found[MANY][0], found[FEW][0]), "printed")
     report.ratio(f"{name}: its queries, {MANY:,} : {FEW} orders", ratio(found[MANY][1], found[FEW][1]), "= 1")
-    await house.close()
+    await container.close()
 
 
 async def run(report: Report) -> None:

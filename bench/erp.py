@@ -13,12 +13,12 @@ import httpx
 from rich.table import Table
 
 from bench.report import Report, ratio
+from cli.dev import Ports
 from domain.erp import Document
 from erp.port import Answer
 from erp.tryton.adapter import Tryton
 from erp.tryton.install import ADMIN, SHOP, USER, Installation, Server
 from erp.tryton.rpc import Rpc
-from stack import Ports
 from tests.support import NOW
 
 ORDERS, BACKLOG, TURNS = 10, 60, 3

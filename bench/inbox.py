@@ -10,9 +10,9 @@ from rich.progress import track
 from rich.table import Table
 from sqlalchemy import event, insert, text
 
+from app.container import Application, build
 from bench.both import on_both
 from bench.report import Report, ratio
-from composition import House, build
 from console.app import mount
 from domain.people import Person
 from services.samples import load
@@ -51,13 +51,13 @@ async def fill(database: Database, first: int, last: int) -> None:
         await session.execute(text("ANALYZE"))  # as autovacuum does within a minute of so many rows
 
 
-async def visits(house: House) -> tuple[dict[str, float], int]:
+async def visits(container: Application) -> tuple[dict[str, float], int]:
     """Median milliseconds of the page and of the API's list, and the queries of one page."""
     from api.app import create
 
-    app = create(house)
-    mount(app, house)
-    token = house.access.token(Person(id="dora", name="Dóra"))
+    app = create(container)
+    mount(app, container)
+    token = container.access.token(Person(id="dora", name="Dóra"))
     count = 0
 
     def counted(*_: Any) -> None:
@@ -65,7 +65,7 @@ async def visits(house: House) -> tuple[dict[str, float], int]:
         count += 1
 
     took: dict[str, list[float]] = {"page": [], "API": []}
-    engine = house.database.questions
+    engine = container.database.questions
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://bench") as client:
         client.cookies.set("dealwright", token)
         for n in range(VISITS + 3):
@@ -84,19 +84,19 @@ async def visits(house: House) -> tuple[dict[str, float], int]:
 
 
 async def measure(report: Report, name: str, url: str) -> None:
-    house = build(some_settings(url))
-    await load(house.office, house.access)
+    container = build(some_settings(url))
+    await load(container.office, container.access)
     table = Table("waiting", "page ms", "API ms", "queries a page", title=f"{name}: inbox")
-    await fill(house.database, 0, FEW)
-    few, few_queries = await visits(house)
+    await fill(container.database, 0, FEW)
+    few, few_queries = await visits(container)
     table.add_row(f"{FEW:,}", f"{few['page']:.1f}", f"{few['API']:.1f}", str(few_queries))
-    await fill(house.database, FEW, MANY)
-    many, many_queries = await visits(house)
+    await fill(container.database, FEW, MANY)
+    many, many_queries = await visits(container)
     table.add_row(f"{MANY:,}", f"{many['page']:.1f}", f"{many['API']:.1f}", str(many_queries))
     report.show(table)
     report.ratio(f"{name}: inbox page, {MANY:,} : {FEW} waiting", ratio(many["page"], few["page"]), "≤ 2")
     report.ratio(f"{name}: queries of the page, {MANY:,} : {FEW} waiting", ratio(many_queries, few_queries), "= 1")
-    await house.close()
+    await container.close()
 
 
 async def run(report: Report) -> None:

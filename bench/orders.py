@@ -21,9 +21,9 @@ from temporalio import workflow
 from temporalio.client import Client
 from temporalio.worker import PollerBehaviorSimpleMaximum, UnsandboxedWorkflowRunner, Worker
 
+from app.container import Application
 from bench.approvals import many, running
 from bench.report import Report, ratio
-from composition import House
 from domain.approvals.policy import Policy
 from domain.orders.ledger import Share
 from domain.orders.order import Line, Order
@@ -46,7 +46,7 @@ from services.commands import Caller
 from services.samples import SYSTEM, load
 from storage import orders, runs
 from storage.tables import ErpDocumentRow
-from tests.conftest import house_of
+from tests.conftest import container_of
 from tests.support import a_line, a_quote
 
 LINES, WAYS, REPEATS = 1_000, 50, 15
@@ -132,29 +132,29 @@ def bare_worker(client: Client) -> Worker:
     )  # fmt: skip
 
 
-async def accepted(house: House, caller: Caller, quote: Quote) -> None:
-    await house.quotes.put(caller, quote, None)
-    answer = await house.quotes.submit(caller, quote.id)
+async def accepted(container: Application, caller: Caller, quote: Quote) -> None:
+    await container.quotes.put(caller, quote, None)
+    answer = await container.quotes.submit(caller, quote.id)
     while answer.outcome is None:
         await asyncio.sleep(0.05)
-        answer = await house.office.path.receipt(caller.person, answer.command)
-    await house.orders.accept(caller, quote.id, None, Acceptance(on=datetime.now(UTC).date()))
+        answer = await container.office.path.receipt(caller.person, answer.command)
+    await container.orders.accept(caller, quote.id, None, Acceptance(on=datetime.now(UTC).date()))
 
 
-async def splits(report: Report, house: House, rita: Caller) -> None:
+async def splits(report: Report, container: Application, rita: Caller) -> None:
     """Two orders each: out of one quote, and each out of a quote of its own."""
     two = tuple(Group(slot=MANUAL, lines={"1": Decimal(1)}) for _ in range(2))
     way = ByHand(way="hand", groups=two)
-    await accepted(house, rita, a_quote("S-one", lines=[a_line(quantity=str(2 * SPLITS))]))
+    await accepted(container, rita, a_quote("S-one", lines=[a_line(quantity=str(2 * SPLITS))]))
     for n in range(SPLITS):
-        await accepted(house, rita, a_quote(f"S-{n}", lines=[a_line(quantity="2")]))
+        await accepted(container, rita, a_quote(f"S-{n}", lines=[a_line(quantity="2")]))
     numbers = iter(range(SPLITS))
 
     async def of_its_own() -> None:
-        await house.orders.place(rita, f"S-{next(numbers)}", way)
+        await container.orders.place(rita, f"S-{next(numbers)}", way)
 
     async def of_one() -> None:
-        await house.orders.place(rita, "S-one", way)
+        await container.orders.place(rita, "S-one", way)
 
     table = Table("", "splits/s", title=f"Splits into two orders, {AT_ONCE} at once")
     for name, act in (("one quote", of_one), ("many quotes", of_its_own)):
@@ -162,21 +162,21 @@ async def splits(report: Report, house: House, rita: Caller) -> None:
     report.show(table)
 
 
-async def events(report: Report, house: House, rita: Caller) -> None:
+async def events(report: Report, container: Application, rita: Caller) -> None:
     """History events of an order that waits for its day, is taken over and delivered."""
-    await accepted(house, rita, a_quote("S-simple"))
-    placed = await house.orders.place(rita, "S-simple", Whole())
+    await accepted(container, rita, a_quote("S-simple"))
+    placed = await container.orders.place(rita, "S-simple", Whole())
     id = placed.orders[0].id
-    client = await house.engine.client(lazy=False)
+    client = await container.temporal.client(lazy=False)
 
     async def ask(who: str, verb: str, act: str, **payload: Any) -> None:
-        person = await house.people.get(SYSTEM.person, who)
-        answer = await house.orders.ask(Caller(person=person), id, verb, act, **payload)
+        person = await container.people.get(SYSTEM.person, who)
+        answer = await container.orders.ask(Caller(person=person), id, verb, act, **payload)
         while answer.outcome is None:
             await asyncio.sleep(0.05)
-            answer = await house.office.path.receipt(person, answer.command)
+            answer = await container.office.path.receipt(person, answer.command)
 
-    while (await house.orders.get(rita.person, id)).status != "activating":
+    while (await container.orders.get(rita.person, id)).status != "activating":
         await asyncio.sleep(0.05)
     await ask("bruno", "accepted", "erp.report")
     await ask("bruno", "delivery", "erp.report", id="D", lines={"1": "1"})
@@ -208,9 +208,9 @@ async def each(name: str, act: Callable[[int], Awaitable[None]], count: int) -> 
         await asyncio.gather(*(one() for _ in range(AT_ONCE)))
 
 
-async def parked(report: Report, stack: Any, house: House) -> None:
+async def parked(report: Report, stack: Any, container: Application) -> None:
     """So many orders wait, and a tenth of them is due in one second; beside so many bare timers."""
-    engine = await house.engine.client(lazy=False)
+    engine = await container.temporal.client(lazy=False)
     before, mine = memory(stack), psutil.Process().memory_info().rss
     started = time.perf_counter()
     far = time.time() + 30 * 24 * 3600
@@ -237,20 +237,20 @@ async def parked(report: Report, stack: Any, house: House) -> None:
             currency="EUR", slot=Slot(trigger=Trigger(start="date", on=instant.date())), starts_at=instant, replaces="bench",
             lines=(Line(line="1", product="P-1", share=Share(quantity=Decimal(1))),),
         )  # fmt: skip
-        async with house.database.writing() as session:
+        async with container.database.writing() as session:
             await orders.add(session, made, "C-1", datetime.now(UTC))
             command = Command(id=f"order:T-{n}:open", run=f"order:T-{n}", actor="rita", verb="open")
             await runs.enqueue_followup(session, command, datetime.now(UTC))
-        await house.path.apply_followups([f"order:T-{n}"])
+        await container.path.apply_followups([f"order:T-{n}"])
 
     started = time.perf_counter()
     later = datetime.now(UTC) + timedelta(days=30)
     await each("Parking orders", lambda n: order(n + DUE, later), PARKED - DUE)
-    await all_wait(house)
+    await all_wait(container)
     instant = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=20 + DUE / 15)
     await each("Parking those that are due", lambda n: order(n, instant), DUE)
     our_memory, our_seconds = memory(stack), time.perf_counter() - started
-    ours = await lateness(house, instant)
+    ours = await lateness(container, instant)
     table = Table(
         "",
         "late p50 s",
@@ -285,20 +285,20 @@ async def parked(report: Report, stack: Any, house: House) -> None:
     )
 
 
-async def all_wait(house: House) -> None:
+async def all_wait(container: Application) -> None:
     """Until the worker has taken in everything that was started."""
     while True:
-        async with house.database.reading() as session:
+        async with container.database.reading() as session:
             if not await orders.listed(session, owner=None, quote=None, status="draft", after="", limit=1):
                 return
         await asyncio.sleep(1)
 
 
-async def lateness(house: House, instant: datetime) -> list[float]:
+async def lateness(container: Application, instant: datetime) -> list[float]:
     """How long after its instant each order that was due went to the back office."""
     ours = select(ErpDocumentRow.created_at).where(col(ErpDocumentRow.order).startswith("T-"))
     while True:
-        async with house.database.reading() as session:
+        async with container.database.reading() as session:
             many = (await session.exec(select(func.count()).select_from(ours.subquery()))).one()
             if many >= DUE:
                 return [(at - instant).total_seconds() for at in (await session.exec(ours)).all()]
@@ -316,13 +316,13 @@ def figures(values: list[float]) -> tuple[str, str]:
 async def run(report: Report) -> None:
     preview(report)
     with tempfile.TemporaryDirectory() as folder, running("", Path(folder) / "home") as stack:
-        house = house_of(stack)
-        await house.engine.client(lazy=False)
-        await load(house.office, house.access)
+        container = container_of(stack)
+        await container.temporal.client(lazy=False)
+        await load(container.office, container.access)
         for kind in ("quote", "order_change"):
-            await house.policies.publish_policy(SYSTEM, Policy(kind=kind, rules=()))
-        rita = Caller(person=await house.people.get(SYSTEM.person, "rita"))
-        await events(report, house, rita)  # while nothing else goes on: what is answered late is sent twice
-        await splits(report, house, rita)
-        await parked(report, stack, house)
-        await house.close()
+            await container.policies.publish_policy(SYSTEM, Policy(kind=kind, rules=()))
+        rita = Caller(person=await container.people.get(SYSTEM.person, "rita"))
+        await events(report, container, rita)  # while nothing else goes on: what is answered late is sent twice
+        await splits(report, container, rita)
+        await parked(report, stack, container)
+        await container.close()

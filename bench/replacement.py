@@ -12,15 +12,15 @@ from rich.progress import Progress
 from rich.table import Table
 from temporalio.client import Client
 
+from app.container import Application
 from bench.approvals import many, running
 from bench.bare import QUEUE, TAKEN, worker
 from bench.report import Report, ratio
-from composition import House
+from cli.dev import Stack
 from domain.approvals.exchange import read_policy
 from services.commands import Caller
 from services.samples import SYSTEM, load
-from stack import Stack
-from tests.conftest import house_of
+from tests.conftest import container_of
 from tests.support import a_quote
 
 ROUNDS = int(os.environ.get("ROUNDS", "2000"))
@@ -42,25 +42,25 @@ async def with_bar(name: str, act: Callable[[int], Awaitable[None]]) -> float:
         return await many(one, ROUNDS, AT_ONCE)
 
 
-async def submit_all(house: House) -> None:
-    person = await house.people.get(SYSTEM.person, "rita")
+async def submit_all(container: Application) -> None:
+    person = await container.people.get(SYSTEM.person, "rita")
 
     async def submit(n: int) -> None:
         caller = Caller(person=person, channel="api", key=None)
-        await house.quotes.put(caller, a_quote(f"R-{n}"), None)
-        answer = await house.quotes.submit(caller, f"R-{n}")
+        await container.quotes.put(caller, a_quote(f"R-{n}"), None)
+        answer = await container.quotes.submit(caller, f"R-{n}")
         while answer.outcome is None:
             await asyncio.sleep(POLL_SECONDS)
-            answer = await house.office.path.receipt(person, answer.command)
+            answer = await container.office.path.receipt(person, answer.command)
 
     await with_bar("Opening rounds", submit)
 
 
-async def replaced(house: House) -> float:
-    adam = Caller(person=await house.people.get(SYSTEM.person, "adam"), channel="console", key=None)
+async def replaced(container: Application) -> float:
+    adam = Caller(person=await container.people.get(SYSTEM.person, "adam"), channel="console", key=None)
     started = time.perf_counter()
-    made = await house.replacements.start(adam, "fabio", "leif")
-    while (now := await house.replacements.get(adam.person, made.id)).replacement.status != "finished":
+    made = await container.replacements.start(adam, "fabio", "leif")
+    while (now := await container.replacements.get(adam.person, made.id)).replacement.status != "finished":
         await asyncio.sleep(POLL_SECONDS)
     spent = time.perf_counter() - started
     assert (now.replacement.total, now.answered, list(now.refused)) == (ROUNDS, ROUNDS, []), now
@@ -85,15 +85,15 @@ async def bare_signals(client: Client) -> float:
 
 
 async def measure(report: Report, stack: Stack) -> None:
-    house = house_of(stack)
-    await load(house.office, house.access)
-    await house.policies.publish_policy(SYSTEM, read_policy(POLICY))
-    engine = await house.engine.client(lazy=False)
-    await submit_all(house)
-    ours = await replaced(house)
+    container = container_of(stack)
+    await load(container.office, container.access)
+    await container.policies.publish_policy(SYSTEM, read_policy(POLICY))
+    engine = await container.temporal.client(lazy=False)
+    await submit_all(container)
+    ours = await replaced(container)
     async with worker(engine):
         bare = await bare_signals(engine)
-    await house.close()
+    await container.close()
     table = Table("", "seconds", "rounds/s", title=f"Replacing a person in {ROUNDS:,} open rounds")
     for name, spent in (("replacement", ours), ("bare signals", bare)):
         table.add_row(name, f"{spent:.1f}", f"{ROUNDS / spent:.0f}")

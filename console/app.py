@@ -8,9 +8,9 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.problems import problem
-from composition import House
 from console import board, calendar, customers, desk, errors, links, orders, pages, replacing
 from console.errors import is_api
+from services.container import Container
 
 STATIC = Path(__file__).parent / "static"
 POLICY = (
@@ -55,7 +55,7 @@ def _foreign(request: Request) -> bool:
     return origin is not None and origin.split("//")[-1] != request.headers.get("host")
 
 
-def mount(app: FastAPI, house: House) -> None:
+def mount(app: FastAPI, container: Container) -> None:
     for area in (board, calendar, customers, orders, pages, links, replacing, desk):
         app.include_router(area.router, include_in_schema=False)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")

@@ -10,8 +10,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import RedirectResponse, Response
 from pydantic import TypeAdapter, ValidationError
 
-from api.requests import AHouse, PathId
-from composition import now
+from api.requests import ContainerDep, PathId
 from console.pages import caller
 from console.refusals import why
 from console.session import Me
@@ -22,6 +21,7 @@ from domain.problems import invalid_fields
 from domain.quotes import Place, Quote
 from domain.sentences import Sentence
 from domain.values import canonical, counted, plain_number
+from services.clock import now
 from services.orders import Placed
 
 router = APIRouter()
@@ -78,37 +78,37 @@ def places_of(quote: Quote) -> list[Place]:
 
 
 @router.get("/quotes/{id}/board")
-async def empty(request: Request, house: AHouse, me: Me, id: PathId) -> Response:
-    return await _board(request, house, me, id, [Column(), Column()], None)
+async def empty(request: Request, container: ContainerDep, me: Me, id: PathId) -> Response:
+    return await _board(request, container, me, id, [Column(), Column()], None)
 
 
 @router.post("/quotes/{id}/board/figures")
-async def figures(request: Request, house: AHouse, me: Me, id: PathId) -> Response:
+async def figures(request: Request, container: ContainerDep, me: Me, id: PathId) -> Response:
     """What is left and what it costs, for the board as it stands."""
-    return await _board(request, house, me, id, _columns(await _form(request)), None, "figures.html")
+    return await _board(request, container, me, id, _columns(await _form(request)), None, "figures.html")
 
 
 @router.post("/quotes/{id}/board")
-async def arrange(request: Request, house: AHouse, me: Me, id: PathId) -> Response:
+async def arrange(request: Request, container: ContainerDep, me: Me, id: PathId) -> Response:
     """Arrange the board, or order what it shows."""
     form = await _form(request)
     columns, then, waves = _columns(form), form.get("then", ""), _waves(form)
-    places = places_of((await house.quotes.get(me, id)).quote)
+    places = places_of((await container.quotes.get(me, id)).quote)
     try:
         if then == "place":
-            await house.orders.place(caller(me, form.get("key", "")), id, _way(columns, places, Reader(me)))
+            await container.orders.place(caller(me, form.get("key", "")), id, _way(columns, places, Reader(me)))
             return RedirectResponse(f"/quotes/{id}", 303)
-        columns = await _arranged(house, me, id, form, columns, places)
+        columns = await _arranged(container, me, id, form, columns, places)
     except ValidationError as error:
         problem = why(invalid_fields("this cannot be ordered so", error), Reader(me))
-        return await _board(request, house, me, id, columns, problem, waves=waves)
+        return await _board(request, container, me, id, columns, problem, waves=waves)
     except Refusal as error:
-        return await _board(request, house, me, id, columns, why(error, Reader(me)), waves=waves)
-    return await _board(request, house, me, id, columns, None, waves=waves)
+        return await _board(request, container, me, id, columns, why(error, Reader(me)), waves=waves)
+    return await _board(request, container, me, id, columns, None, waves=waves)
 
 
 async def _arranged(
-    house: AHouse, me: Me, id: str, form: Mapping[str, str], columns: list[Column], places: list[Place]
+    container: ContainerDep, me: Me, id: str, form: Mapping[str, str], columns: list[Column], places: list[Place]
 ) -> list[Column]:
     """The board after a button that changes it."""
     then = form.get("then", "")
@@ -124,7 +124,7 @@ async def _arranged(
     }  # fmt: skip
     if then not in ways:
         return columns
-    placed = await house.orders.preview(me, id, WAYS.validate_python(ways[then]))
+    placed = await container.orders.preview(me, id, WAYS.validate_python(ways[then]))
     if len(placed.orders) > MOST_COLUMNS:
         many = Sentence(
             "makes {orders} orders, and the board shows {most}: order it on the quote's page",
@@ -171,17 +171,23 @@ def _way(columns: list[Column], places: list[Place], read: Reader) -> Any:
 
 
 async def _board(
-    request: Request, house: AHouse, me: Me, id: str, columns: list[Column], wrong: str | None,
-    template: str = "board.html", waves: Waves = Waves(),
-) -> Response:  # fmt: skip
-    stored = await house.quotes.get(me, id)
+    request: Request,
+    container: ContainerDep,
+    me: Me,
+    id: str,
+    columns: list[Column],
+    wrong: str | None,
+    template: str = "board.html",
+    waves: Waves = Waves(),
+) -> Response:
+    stored = await container.quotes.get(me, id)
     places = places_of(stored.quote)
-    ledger = {entry.line: entry for entry in await house.orders.ledger(me, id)}
+    ledger = {entry.line: entry for entry in await container.orders.ledger(me, id)}
     placed: Placed | None = None
     if any(any(column.quantities.values()) for column in columns):
         try:
             way = _way(columns, places, Reader(me))
-            placed = await house.orders.preview(me, id, way) if way.groups else None
+            placed = await container.orders.preview(me, id, way) if way.groups else None
         except ValidationError as error:
             wrong = wrong or why(invalid_fields("this cannot be ordered so", error), Reader(me))
         except Refusal as error:
@@ -193,6 +199,6 @@ async def _board(
         "quote": stored.quote, "columns": columns, "sites": places, "ledger": ledger, "after": after, "sums": sums,
         "wrong": wrong, "every": EVERY, "waves": waves, "today": Reader(me).today(now()).isoformat(),
         "left_money": sum((entry.unallocated.net for entry in after.values()), start=0),
-        "ordered": await house.orders.listed(me, id, None, "", 100),
+        "ordered": await container.orders.listed(me, id, None, "", 100),
     }  # fmt: skip
     return page(request, template, me, status_code=422 if wrong and template == "board.html" else 200, **facts)

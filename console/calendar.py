@@ -8,12 +8,12 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from api.customers import first_day
-from api.requests import AHouse
-from composition import now
+from api.requests import ContainerDep
 from console.customers import Month
 from console.session import Me
 from console.view import Reader, page
 from domain.permissions import allows
+from services.clock import now
 from storage.orders import OrderSummary
 
 router = APIRouter()
@@ -21,12 +21,12 @@ MOST = 500
 
 
 @router.get("/calendar")
-async def month(request: Request, house: AHouse, me: Me, month: Month = "") -> Response:
+async def month(request: Request, container: ContainerDep, me: Me, month: Month = "") -> Response:
     read = Reader(me)
     today = read.today(now())
     first = first_day(month) if month else today.replace(day=1)
     weeks = Calendar(firstweekday=0).monthdatescalendar(first.year, first.month)
-    found = await house.orders.starting(me, weeks[0][0], weeks[-1][-1], MOST + 1)
+    found = await container.orders.starting(me, weeks[0][0], weeks[-1][-1], MOST + 1)
     by_day: dict[date, list[OrderSummary]] = {}
     for order in found[:MOST]:
         if order.starts_on:

@@ -13,8 +13,7 @@ from markupsafe import Markup
 from pydantic import BeforeValidator, ValidationError
 
 from api.customers import MONTH, first_day
-from api.requests import AHouse, PathId, cursor_of, keys_of
-from composition import now
+from api.requests import ContainerDep, PathId, cursor_of, keys_of
 from console.charts import Bar, bars
 from console.pages import PAGE, Short, Words, caller
 from console.refusals import why
@@ -28,6 +27,7 @@ from domain.people import Person
 from domain.permissions import allows
 from domain.problems import invalid_fields
 from domain.quotes import Acceptance
+from services.clock import now
 from services.extensions import Extended
 from services.figures import Week, as_csv
 from services.revenue import RevenueMonth
@@ -41,32 +41,32 @@ Month = Annotated[str, Query(pattern=f"^$|{MONTH}")]
 
 @router.get("/customers")
 async def customers(
-    request: Request, house: AHouse, me: Me, cursor: Annotated[str | None, Query(max_length=400)] = None
+    request: Request, container: ContainerDep, me: Me, cursor: Annotated[str | None, Query(max_length=400)] = None
 ) -> Response:
     after = keys_of(cursor, 1)
-    found = await house.customers.listed(me, after[0] if after else "", PAGE + 1)
+    found = await container.customers.listed(me, after[0] if after else "", PAGE + 1)
     more = cursor_of(found[PAGE - 1].id) if len(found) > PAGE else None
     return page(request, "customers.html", me, customers=found[:PAGE], more=more)
 
 
 @router.get("/customers/{id}")
 async def customer(
-    request: Request, house: AHouse, me: Me, id: PathId, as_of: Day = None, known: Day = None
+    request: Request, container: ContainerDep, me: Me, id: PathId, as_of: Day = None, known: Day = None
 ) -> Response:
     """Everything of one customer on a day, as it was known at the end of another."""
     read = Reader(me)
     end = read.end_of(known) if known else None
-    whole = await house.customers.whole(me, id, as_of or read.today(now()), end)
+    whole = await container.customers.whole(me, id, as_of or read.today(now()), end)
     charts = revenue_charts(read, whole.revenue or [], read.today(now()))
     facts: dict[str, Any] = {"whole": whole, "charts": charts, "known_on": known, "desk": allows(me, "orders.steer")}
     return page(request, "customer.html", me, **facts)
 
 
 @router.get("/customers/{id}/extensions")
-async def extension(request: Request, house: AHouse, me: Me, id: PathId, ends: Day = None) -> Response:
+async def extension(request: Request, container: ContainerDep, me: Me, id: PathId, ends: Day = None) -> Response:
     """Which subscriptions run on so that all end together, with the money; then the customer's yes."""
     try:
-        shown = await house.extensions.preview(me, id, ends)
+        shown = await container.extensions.preview(me, id, ends)
     except (Invalid, Unresolved) as error:
         return _extension_page(request, me, id, None, why(error, Reader(me)))
     return _extension_page(request, me, id, shown)
@@ -79,16 +79,22 @@ def _extension_page(request: Request, me: Person, id: str, shown: Extended | Non
 
 @router.post("/customers/{id}/extensions")
 async def extend(
-    house: AHouse, me: Me, id: PathId, ends: Short = "", on: Short = "", po_number: Short = "", document: Words = "",
+    container: ContainerDep,
+    me: Me,
+    id: PathId,
+    ends: Short = "",
+    on: Short = "",
+    po_number: Short = "",
+    document: Words = "",
     key: Short = "",
-) -> Response:  # fmt: skip
+) -> Response:
     try:
         acceptance = Acceptance.model_validate({"on": on, "po_number": po_number, "document": document})
     except ValidationError as error:
         raise invalid_fields("this cannot be saved", error) from None
     if (day := day_of(ends)) is None:
         raise Invalid.field("ends", "must be a day like 2026-12-31")
-    await house.extensions.place(caller(me, key), id, day, acceptance)
+    await container.extensions.place(caller(me, key), id, day, acceptance)
     return RedirectResponse(f"/customers/{id}", 303)
 
 
@@ -106,17 +112,22 @@ def revenue_charts(read: Reader, months: Sequence[RevenueMonth], today: date) ->
 
 @router.get("/revenue")
 async def revenue(
-    request: Request, house: AHouse, me: Me, first: Annotated[Month, Query(alias="from")] = "",
-    last: Annotated[Month, Query(alias="to")] = "", by: By = "company", known: Day = None,
-) -> Response:  # fmt: skip
+    request: Request,
+    container: ContainerDep,
+    me: Me,
+    first: Annotated[Month, Query(alias="from")] = "",
+    last: Annotated[Month, Query(alias="to")] = "",
+    by: By = "company",
+    known: Day = None,
+) -> Response:
     """Finance's page: by month, as known on a day, with what is closed."""
     read = Reader(me)
     today = read.today(now())
     start = first_day(first) if first else months_after(month_of(today), -6)
     end = first_day(last) if last else months_after(month_of(today), 6)
     known_at = read.end_of(known) if known else None
-    months = await house.revenue.by_month(me, start, end, by, known_at)
-    closed = await house.revenue.closed_through(me)
+    months = await container.revenue.by_month(me, start, end, by, known_at)
+    closed = await container.revenue.closed_through(me)
     following = months_after(closed, 1) if closed else None
     facts: dict[str, Any] = {
         "months": months, "charts": revenue_charts(read, months, today) if by == "company" else {}, "by": by,
@@ -128,27 +139,33 @@ async def revenue(
 
 @router.get("/revenue.csv")
 async def revenue_export(
-    house: AHouse, me: Me, first: Annotated[Month, Query(alias="from")], last: Annotated[Month, Query(alias="to")],
+    container: ContainerDep,
+    me: Me,
+    first: Annotated[Month, Query(alias="from")],
+    last: Annotated[Month, Query(alias="to")],
     by: By = "company",
-) -> Response:  # fmt: skip
-    months = await house.revenue.by_month(me, first_day(first), first_day(last), by, None)
+) -> Response:
+    months = await container.revenue.by_month(me, first_day(first), first_day(last), by, None)
     return _file("revenue.csv", revenue_as_csv(months))
 
 
 @router.post("/periods/close")
-async def close(house: AHouse, me: Me, month: Short = "", key: Short = "") -> Response:
+async def close(container: ContainerDep, me: Me, month: Short = "", key: Short = "") -> Response:
     if not re.fullmatch(MONTH, month):
         raise Invalid.field("month", "must be a month like 2026-12")
-    await house.revenue.close(caller(me, key), first_day(month))
+    await container.revenue.close(caller(me, key), first_day(month))
     return RedirectResponse("/revenue", 303)
 
 
 @router.get("/figures")
 async def figures(
-    request: Request, house: AHouse, me: Me, first: Annotated[Day, Query(alias="from")] = None,
+    request: Request,
+    container: ContainerDep,
+    me: Me,
+    first: Annotated[Day, Query(alias="from")] = None,
     last: Annotated[Day, Query(alias="to")] = None,
-) -> Response:  # fmt: skip
-    found = await house.figures.orders(me, first, last)
+) -> Response:
+    found = await container.figures.orders(me, first, last)
     read = Reader(me)
     return page(request, "kept.html", me, found=found, charts=_weeks(read, found.weeks), now=now())
 
@@ -164,12 +181,12 @@ def _weeks(read: Reader, weeks: Sequence[Week]) -> dict[str, Markup]:
 
 @router.get("/figures.csv")
 async def figures_export(
-    house: AHouse,
+    container: ContainerDep,
     me: Me,
     first: Annotated[Day, Query(alias="from")] = None,
     last: Annotated[Day, Query(alias="to")] = None,
 ) -> Response:
-    return _file("figures.csv", as_csv(await house.figures.orders(me, first, last)))
+    return _file("figures.csv", as_csv(await container.figures.orders(me, first, last)))
 
 
 def _file(name: str, text: str) -> Response:

@@ -69,6 +69,6 @@ async def _page_of(request: Request, error: Refusal, status: int | None = None) 
 async def _find_reader(request: Request) -> Person | None:
     """Who reads the page; while the database is away nobody is known."""
     try:
-        return await find_visitor(request, request.app.state.house)
+        return await find_visitor(request, request.app.state.container)
     except Unavailable:
         return None

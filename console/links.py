@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Form, Path, Request
 from fastapi.responses import RedirectResponse, Response
 
-from api.requests import AHouse
+from api.requests import ContainerDep
 from console.pages import Short, Words
 from console.refusals import problems_of, why
 from console.session import find_visitor
@@ -22,44 +22,44 @@ Token = Annotated[str, Path(max_length=400)]
 
 
 @router.get("/decide/{token}")
-async def ask(request: Request, house: AHouse, token: Token) -> Response:
-    return await _page(request, house, token)
+async def ask(request: Request, container: ContainerDep, token: Token) -> Response:
+    return await _page(request, container, token)
 
 
 @router.post("/decide/{token}")
 async def decide(
     request: Request,
-    house: AHouse,
+    container: ContainerDep,
     token: Token,
     verb: Annotated[Literal["approve", "reject"], Form()],
     comment: Words = "",
 ) -> Response:
-    by, device = await find_visitor(request, house), request.cookies.get(DEVICE, "")
+    by, device = await find_visitor(request, container), request.cookies.get(DEVICE, "")
     try:
-        person, answer = await house.by_link.decide(token, verb, comment, by, device)
+        person, answer = await container.by_link.decide(token, verb, comment, by, device)
     except NotSignedIn:
         return _code_page(request, token, status=401, comment=comment)
     except CommandIdReused:
-        return await _page(request, house, token, "You already answered this message.", "bad", 409, comment)
+        return await _page(request, container, token, "You already answered this message.", "bad", 409, comment)
     except Refusal as refusal:
         if refusal.code == "not_found":
             raise
-        return await _page(request, house, token, refusal, "bad", 422, comment)
+        return await _page(request, container, token, refusal, "bad", 422, comment)
     say = Reader(person).say
     if answer.outcome is None:
         return await _page(
-            request, house, token, say("Written down. It takes effect as soon as the engine answers."), "wait", 202
+            request, container, token, say("Written down. It takes effect as soon as the engine answers."), "wait", 202
         )
     if not answer.outcome.applied:
-        return await _page(request, house, token, answer.outcome, "bad", 409)
-    return await _page(request, house, token, say("Decided."), "good", 200)
+        return await _page(request, container, token, answer.outcome, "bad", 409)
+    return await _page(request, container, token, say("Decided."), "good", 200)
 
 
 @router.post("/decide/{token}/code")
-async def send_code(request: Request, house: AHouse, token: Token, comment: Words = "") -> Response:
+async def send_code(request: Request, container: ContainerDep, token: Token, comment: Words = "") -> Response:
     """Mail a one-time code to whom the link was sent to; whoever it was forwarded to does not get it."""
     try:
-        person = await house.by_link.send_code(token, await find_visitor(request, house))
+        person = await container.by_link.send_code(token, await find_visitor(request, container))
     except TooMany as error:
         return _code_page(request, token, problem=error, status=429, comment=comment)
     return _code_page(request, token, person, sent=True, comment=comment)
@@ -67,29 +67,38 @@ async def send_code(request: Request, house: AHouse, token: Token, comment: Word
 
 @router.post("/decide/{token}/verify")
 async def verify_code(
-    request: Request, house: AHouse, token: Token, code: Short = "", remember: Annotated[bool, Form()] = False,
+    request: Request,
+    container: ContainerDep,
+    token: Token,
+    code: Short = "",
+    remember: Annotated[bool, Form()] = False,
     comment: Words = "",
-) -> Response:  # fmt: skip
+) -> Response:
     """Know the browser after the right code, and show what is asked, with the comment that was typed before."""
     try:
-        device = await house.by_link.verify_code(token, code, await find_visitor(request, house))
+        device = await container.by_link.verify_code(token, code, await find_visitor(request, container))
     except Invalid as error:
         return _code_page(request, token, sent=True, problem=error, status=422, comment=comment)
     address = f"/decide/{token}"
     response = (
-        await _page(request, house, token, comment=comment, device=device)
+        await _page(request, container, token, comment=comment, device=device)
         if comment
         else RedirectResponse(address, 303)
     )
-    life, secure = DEVICE_SECONDS if remember else None, house.settings.in_production
+    life, secure = DEVICE_SECONDS if remember else None, container.settings.in_production
     response.set_cookie(DEVICE, device, max_age=life, path="/decide", httponly=True, samesite="lax", secure=secure)
     return response
 
 
 def _code_page(
-    request: Request, token: str, person: Person | None = None, sent: bool = False, problem: Refusal | None = None,
-    status: int = 200, comment: str = "",
-) -> Response:  # fmt: skip
+    request: Request,
+    token: str,
+    person: Person | None = None,
+    sent: bool = False,
+    problem: Refusal | None = None,
+    status: int = 200,
+    comment: str = "",
+) -> Response:
     """Where a link decides only for who can show that they are whom it was sent to. A comment is kept."""
     read = Reader(person, browser_language(request))
     said = "; ".join(problems_of(problem, read).values()) if problem else ""
@@ -98,15 +107,21 @@ def _code_page(
 
 
 async def _page(
-    request: Request, house: Any, token: str, said: str | Refusal | Outcome = "", tone: str = "", status: int = 200,
-    comment: str = "", device: str | None = None,
-) -> Response:  # fmt: skip
+    request: Request,
+    container: Any,
+    token: str,
+    said: str | Refusal | Outcome = "",
+    tone: str = "",
+    status: int = 200,
+    comment: str = "",
+    device: str | None = None,
+) -> Response:
     try:
-        by, device = await find_visitor(request, house), device or request.cookies.get(DEVICE, "")
-        person, shown = await house.by_link.shown(token, by, device)
+        by, device = await find_visitor(request, container), device or request.cookies.get(DEVICE, "")
+        person, shown = await container.by_link.shown(token, by, device)
     except NotSignedIn:
         return _code_page(request, token, comment=comment)
-    seats = await house.approvals.holders(person, shown.round.subject_kind)
+    seats = await container.approvals.holders(person, shown.round.subject_kind)
     held = [one for one in seats if one in shown.approval.holders]
     waits = shown.approval.status is ApprovalStatus.REQUESTED and held
     read = Reader(person)

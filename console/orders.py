@@ -10,8 +10,7 @@ from fastapi.responses import RedirectResponse, Response, StreamingResponse
 from pydantic import TypeAdapter, ValidationError
 
 from api.backoffice import Number, document_place, drift_place
-from api.requests import AHouse, PathId, cursor_of, keys_of
-from composition import now
+from api.requests import ContainerDep, PathId, cursor_of, keys_of
 from console.pages import PAGE, Short, Words, caller, said
 from console.refusals import why
 from console.session import Me
@@ -25,6 +24,7 @@ from domain.permissions import allows
 from domain.problems import invalid_fields
 from domain.quotes import Acceptance, Place
 from domain.values import counted, plain_number
+from services.clock import now
 from services.commands import CommandReceipt
 from services.orders import releases
 
@@ -35,32 +35,35 @@ WAYS: TypeAdapter[Any] = TypeAdapter(Way)
 
 @router.get("/orders")
 async def orders(
-    request: Request, house: AHouse, me: Me, cursor: Annotated[str | None, Query(max_length=400)] = None,
+    request: Request,
+    container: ContainerDep,
+    me: Me,
+    cursor: Annotated[str | None, Query(max_length=400)] = None,
     status: Literal["attention", ""] | OrderStatus = "",
-) -> Response:  # fmt: skip
+) -> Response:
     after = keys_of(cursor, 1)
     chosen = None if status in ("attention", "") else status
     attention = status == "attention"
-    found = await house.orders.listed(me, None, chosen, after[0] if after else "", PAGE + 1, attention)
+    found = await container.orders.listed(me, None, chosen, after[0] if after else "", PAGE + 1, attention)
     more = cursor_of(found[PAGE - 1].id) if len(found) > PAGE else None
     return page(request, "orders.html", me, orders=found[:PAGE], more=more, chosen=status, statuses=list(OrderStatus))
 
 
 @router.get("/orders/{id}")
-async def order(request: Request, house: AHouse, me: Me, id: PathId) -> Response:
-    found = await house.orders.get(me, id)
+async def order(request: Request, container: ContainerDep, me: Me, id: PathId) -> Response:
+    found = await container.orders.get(me, id)
     facts: dict[str, Any] = {
-        "order": found, "trail": await house.orders.audit(me, id, 0, 200), "desk": allows(me, "orders.steer"),
+        "order": found, "trail": await container.orders.audit(me, id, 0, 200), "desk": allows(me, "orders.steer"),
         "holder": allows(me, "orders.hold"), "may_release": [h.id for h in found.holds if releases(me, h.owner)],
         "back_office": allows(me, "erp.report"), "today": Reader(me).today(now()).isoformat(),
-        "returns": await house.returns.of_order(me, id), "returner": allows(me, "orders.return"),
+        "returns": await container.returns.of_order(me, id), "returner": allows(me, "orders.return"),
         "terms": get_args(Terms), "tried": None, "coterms": coterms(Reader(me)), "customer": None, "ends": {},
         "to_accept": [],
     }  # fmt: skip
     if allows(me, "customers.read"):
-        facts["customer"] = await house.customers.of_order(me, id)
-        facts["ends"] = await house.customers.ways_to_end(me, id)
-        facts["to_accept"] = await house.customers.to_accept(me, id)
+        facts["customer"] = await container.customers.of_order(me, id)
+        facts["ends"] = await container.customers.ways_to_end(me, id)
+        facts["to_accept"] = await container.customers.to_accept(me, id)
     return page(request, "order.html", me, **facts)
 
 
@@ -76,10 +79,13 @@ def coterms(read: Reader) -> dict[str, str]:
 
 @router.get("/documents")
 async def documents(
-    request: Request, house: AHouse, me: Me, cursor: Annotated[str | None, Query(max_length=400)] = None,
+    request: Request,
+    container: ContainerDep,
+    me: Me,
+    cursor: Annotated[str | None, Query(max_length=400)] = None,
     status: Literal["waiting", "accepted", "rejected", ""] = "waiting",
-) -> Response:  # fmt: skip
-    found = await house.documents.listed(me, status or None, document_place(cursor), PAGE + 1)
+) -> Response:
+    found = await container.documents.listed(me, status or None, document_place(cursor), PAGE + 1)
     last = found[PAGE - 1] if len(found) > PAGE else None
     more = cursor_of(last.order, str(last.version)) if last else None
     facts: dict[str, Any] = {"documents": found[:PAGE], "more": more, "chosen": status}
@@ -87,32 +93,34 @@ async def documents(
 
 
 @router.get("/documents.csv")
-async def export(house: AHouse, me: Me, status: Literal["waiting", "accepted", "rejected", ""] = "") -> Response:
-    rows = house.documents.as_csv(me, status or None)
+async def export(
+    container: ContainerDep, me: Me, status: Literal["waiting", "accepted", "rejected", ""] = ""
+) -> Response:
+    rows = container.documents.as_csv(me, status or None)
     return StreamingResponse(rows, media_type="text/csv; charset=utf-8", headers=AS_FILE)
 
 
 @router.get("/drift")
 async def drift(
-    request: Request, house: AHouse, me: Me, cursor: Annotated[str | None, Query(max_length=400)] = None
+    request: Request, container: ContainerDep, me: Me, cursor: Annotated[str | None, Query(max_length=400)] = None
 ) -> Response:
-    found = await house.drifts.listed(me, drift_place(cursor), PAGE + 1)
+    found = await container.drifts.listed(me, drift_place(cursor), PAGE + 1)
     last = found[PAGE - 1] if len(found) > PAGE else None
     more = cursor_of(last.order, last.kind, last.line) if last else None
     by_order = {order: list(rows) for order, rows in groupby(found[:PAGE], key=lambda each: each.order)}
     facts: dict[str, Any] = {"found": by_order, "more": more, "may_mend": allows(me, "erp.mend")}
-    return page(request, "drift.html", me, compares=house.drifts.compares, **facts)
+    return page(request, "drift.html", me, compares=container.drifts.compares, **facts)
 
 
 @router.post("/drift/compare")
-async def compare(request: Request, house: AHouse, me: Me, key: Short = "") -> Response:
-    await house.drifts.compare(caller(me, key))
+async def compare(request: Request, container: ContainerDep, me: Me, key: Short = "") -> Response:
+    await container.drifts.compare(caller(me, key))
     return said(request, me, Reader(me).say("They are being compared. Look again in a moment."), "good", "/drift", 200)
 
 
 @router.post("/drift/{id}/mend")
-async def mend(house: AHouse, me: Me, id: PathId, key: Short = "") -> Response:
-    await house.drifts.mend(caller(me, key), id)
+async def mend(container: ContainerDep, me: Me, id: PathId, key: Short = "") -> Response:
+    await container.drifts.mend(caller(me, key), id)
     return RedirectResponse("/drift", 303)
 
 
@@ -143,9 +151,9 @@ BACK = re.compile(r"/(calendar\?month=\d{4}-\d{2}(#[A-Za-z0-9._-]+)?|orders)")
 
 
 @router.post("/orders/{id}/amend")
-async def amend(request: Request, house: AHouse, me: Me, id: PathId) -> Response:
+async def amend(request: Request, container: ContainerDep, me: Me, id: PathId) -> Response:
     """Change it, or say first what that would do."""
-    found = await house.orders.get(me, id)
+    found = await container.orders.get(me, id)
     form = await _typed(request)
     payload: dict[str, Any] = {
         name: form.get(name) or None for name in ("reason", "effective", "promised", "terms", "coterm")
@@ -156,9 +164,9 @@ async def amend(request: Request, house: AHouse, me: Me, id: PathId) -> Response
     if place := _place(form):
         payload["ship_to"] = place
     if form.get("then") == "try":
-        rehearsed = await house.orders.rehearse(me, id, "amend", **payload)
+        rehearsed = await container.orders.rehearse(me, id, "amend", **payload)
         return page(request, "amended.html", me, order=found, tried=rehearsed, fields=list(form.items()))
-    answer = await house.orders.amend(caller(me, form.get("key", "")), id, **payload)
+    answer = await container.orders.amend(caller(me, form.get("key", "")), id, **payload)
     return _answered(request, me, answer, f"/orders/{id}")
 
 
@@ -177,40 +185,52 @@ def _place(form: Mapping[str, str]) -> dict[str, Any] | None:
 
 @router.post("/orders/{id}/return")
 async def return_goods(
-    request: Request, house: AHouse, me: Me, id: PathId, reason: Words = "", key: Short = "", arrived: Short = ""
+    request: Request,
+    container: ContainerDep,
+    me: Me,
+    id: PathId,
+    reason: Words = "",
+    key: Short = "",
+    arrived: Short = "",
 ) -> Response:
     lines = amounts(await _quantities(request, me))
     if lines is None:
         raise Invalid.field("lines", "must be quantities above 0")
     if not lines or not reason.strip():
         raise Invalid.field("reason" if lines else "lines", "say what comes back, and why")
-    _, answer = await house.returns.report(caller(me, key), id, key or "page", lines, reason, bool(arrived))
+    _, answer = await container.returns.report(caller(me, key), id, key or "page", lines, reason, bool(arrived))
     return _answered(request, me, answer, f"/orders/{id}")
 
 
 @router.post("/orders/{id}/customer_accepts")
-async def customer_accepts(house: AHouse, me: Me, id: PathId, on: Short = "", key: Short = "") -> Response:
+async def customer_accepts(container: ContainerDep, me: Me, id: PathId, on: Short = "", key: Short = "") -> Response:
     if (day := day_of(on)) is None:
         raise Invalid.field("on", "must be a day like 2026-12-31")
-    await house.customers.accepts(caller(me, key), id, day, None)
+    await container.customers.accepts(caller(me, key), id, day, None)
     return RedirectResponse(f"/orders/{id}", 303)
 
 
 @router.post("/orders/{id}/returns/{number}/{verb}")
 async def steer_return(
-    request: Request, house: AHouse, me: Me, id: PathId, number: Number, verb: Literal["arrived", "decline", "replace"],
-    reason: Words = "", key: Short = "",
-) -> Response:  # fmt: skip
+    request: Request,
+    container: ContainerDep,
+    me: Me,
+    id: PathId,
+    number: Number,
+    verb: Literal["arrived", "decline", "replace"],
+    reason: Words = "",
+    key: Short = "",
+) -> Response:
     if verb == "replace":
-        made = await house.returns.replace(caller(me, key), id, number, Slot())
+        made = await container.returns.replace(caller(me, key), id, number, Slot())
         return RedirectResponse(f"/orders/{made.id}", 303)
     given = {"reason": reason} if verb == "decline" else {}
-    answer = await house.returns.ask(caller(me, key), id, number, verb, RETURNS, **given)
+    answer = await container.returns.ask(caller(me, key), id, number, verb, RETURNS, **given)
     return _answered(request, me, answer, f"/orders/{id}")
 
 
 @router.post("/orders/{id}/{verb}")
-async def steer(request: Request, house: AHouse, me: Me, id: PathId, verb: str) -> Response:
+async def steer(request: Request, container: ContainerDep, me: Me, id: PathId, verb: str) -> Response:
     """One click on one order."""
     if verb not in ACTS:
         raise NotFound("There is no such act.")
@@ -225,7 +245,7 @@ async def steer(request: Request, house: AHouse, me: Me, id: PathId, verb: str) 
         payload["version"] = _version(form)
     if "for_good" in fields:
         payload["for_good"] = bool(form.get("for_good"))
-    answer = await house.orders.ask(caller(me, form.get("key", "")), id, verb, act, **payload)
+    answer = await container.orders.ask(caller(me, form.get("key", "")), id, verb, act, **payload)
     return _answered(request, me, answer, back)
 
 
@@ -272,23 +292,39 @@ async def _quantities(request: Request, me: Person, keep_zero: bool = False) -> 
 
 @router.post("/quotes/{id}/accept")
 async def accept(
-    house: AHouse, me: Me, id: PathId, on: Short = "", po_number: Short = "", document: Words = "", key: Short = "",
+    container: ContainerDep,
+    me: Me,
+    id: PathId,
+    on: Short = "",
+    po_number: Short = "",
+    document: Words = "",
+    key: Short = "",
     version: Annotated[int, Form(ge=1)] = 0,
-) -> Response:  # fmt: skip
+) -> Response:
     """The customer said yes to what the page shows: the form carries its version."""
     try:
         yes = Acceptance.model_validate({"on": on, "po_number": po_number, "document": document})
     except ValidationError as error:
         raise invalid_fields("this cannot be saved", error) from None
-    await house.orders.accept(caller(me, key), id, version or None, yes)
+    await container.orders.accept(caller(me, key), id, version or None, yes)
     return RedirectResponse(f"/quotes/{id}", 303)
 
 
 @router.post("/quotes/{id}/orders")
 async def place(
-    request: Request, house: AHouse, me: Me, id: PathId, way: Short = "", waves: Short = "", first: Short = "",
-    every: Short = "month", start: Short = "now", on: Short = "", then: Short = "", key: Short = "",
-) -> Response:  # fmt: skip
+    request: Request,
+    container: ContainerDep,
+    me: Me,
+    id: PathId,
+    way: Short = "",
+    waves: Short = "",
+    first: Short = "",
+    every: Short = "month",
+    start: Short = "now",
+    on: Short = "",
+    then: Short = "",
+    key: Short = "",
+) -> Response:
     """Split what is left; the first press shows what that would make, the second makes it."""
     trigger = {"start": "date", "on": on} if on else {"start": start}
     form = await request.form()
@@ -306,14 +342,14 @@ async def place(
     except ValidationError as error:
         raise invalid_fields("this cannot be split so", error) from None
     if then == "place":
-        await house.orders.place(caller(me, key), id, chosen)
+        await container.orders.place(caller(me, key), id, chosen)
         return RedirectResponse(f"/quotes/{id}", 303)
-    placed = await house.orders.preview(me, id, chosen)
+    placed = await container.orders.preview(me, id, chosen)
     fields = [(name, str(value)) for name, value in form.multi_items() if name not in ("then", "key")]
     facts: dict[str, Any] = {
         "placed": placed,
         "id": id,
         "fields": fields,
-        "quote": (await house.quotes.get(me, id)).quote,
+        "quote": (await container.quotes.get(me, id)).quote,
     }
     return page(request, "split.html", me, **facts)

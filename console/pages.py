@@ -10,8 +10,7 @@ from fastapi.responses import RedirectResponse, Response
 from pydantic import BeforeValidator
 
 from api.approvals import inbox_place
-from api.requests import AHouse, PathId, cursor_of, keys_of
-from composition import now
+from api.requests import ContainerDep, PathId, cursor_of, keys_of
 from console import draw
 from console.refusals import problems_of, why
 from console.resume import card_of, fields_to_send, form_fields, form_page, problem_on_card
@@ -23,6 +22,7 @@ from domain.people import Person, Role
 from domain.permissions import allows
 from domain.values import Text, digest
 from notify.catcher import caught
+from services.clock import now
 from services.commands import Caller, CommandReceipt
 
 router = APIRouter()
@@ -53,14 +53,18 @@ async def sign_in_page(request: Request, next: str = "/") -> Response:
 
 @router.post("/sign-in")
 async def sign_in(
-    request: Request, house: AHouse, user: Short = "", password: Short = "",
-    next: Annotated[str, Form(max_length=2_000)] = "/", send: Short = "",
+    request: Request,
+    container: ContainerDep,
+    user: Short = "",
+    password: Short = "",
+    next: Annotated[str, Form(max_length=2_000)] = "/",
+    send: Short = "",
     back: Annotated[str, Form(max_length=2_000)] = "",
-) -> Response:  # fmt: skip
+) -> Response:
     """Sign in and be where one was; a form that was not sent is shown again with what was typed."""
     kept = fields_to_send(await form_fields(request))
     try:
-        token, person = await house.access.sign_in(user, password)
+        token, person = await container.access.sign_in(user, password)
     except NotSignedIn as error:
         problem = why(error, Reader(None, browser_language(request)))
         facts: dict[str, Any] = {
@@ -69,8 +73,8 @@ async def sign_in(
         return page(request, "sign_in.html", None, status_code=401, **facts)
     address = _own(next)
     response = form_page(request, person, address, kept, back=_own(back)) if send else RedirectResponse(address, 303)
-    secure = house.settings.in_production
-    life = house.settings.token_minutes * 60
+    secure = container.settings.in_production
+    life = container.settings.token_minutes * 60
     response.set_cookie(COOKIE, token, max_age=life, httponly=True, samesite="lax", secure=secure)
     return response
 
@@ -91,39 +95,48 @@ async def sign_out() -> Response:
 
 @router.get("/inbox")
 async def inbox(
-    request: Request, house: AHouse, me: Me, cursor: Annotated[str | None, Query(max_length=400)] = None
+    request: Request, container: ContainerDep, me: Me, cursor: Annotated[str | None, Query(max_length=400)] = None
 ) -> Response:
-    found = await house.approvals.inbox(me, inbox_place(cursor), PAGE + 1)
+    found = await container.approvals.inbox(me, inbox_place(cursor), PAGE + 1)
     shown = found[:PAGE]
     more = cursor_of(shown[-1].requested_at.isoformat(), shown[-1].approval) if len(found) > PAGE else None
-    count = await house.approvals.waiting_count(me)
-    colleagues = await _colleagues(house, me)
+    count = await container.approvals.waiting_count(me)
+    colleagues = await _colleagues(container, me)
     names = {person.id: person.name for person in colleagues}
     facts: dict[str, Any] = {"waiting": shown, "count": count, "more": more, "people": colleagues, "names": names}
     return page(request, "inbox.html", me, now=now(), done=None, **facts)
 
 
-async def _colleagues(house: Any, me: Person) -> list[Person]:
+async def _colleagues(container: Any, me: Person) -> list[Person]:
     """Whom an approval can be handed to."""
-    everybody = await house.people.listed(me, "", 200)
+    everybody = await container.people.listed(me, "", 200)
     return [person for person in everybody if person.has(Role.APPROVER) and person.id != me.id]
 
 
 @router.post("/approvals/{id}/{verb}")
 async def decide(
-    request: Request, house: AHouse, me: Me, id: PathId, verb: str, digest: Short = "", comment: Words = "",
-    to: Short = "", key: Short = "", back: Short = "/inbox", group: Short = "",
-) -> Response:  # fmt: skip
+    request: Request,
+    container: ContainerDep,
+    me: Me,
+    id: PathId,
+    verb: str,
+    digest: Short = "",
+    comment: Words = "",
+    to: Short = "",
+    key: Short = "",
+    back: Short = "/inbox",
+    group: Short = "",
+) -> Response:
     """Decide, or ask others. With htmx the card becomes its answer; without, the page is shown again."""
     acts = {
-        "approve": lambda: house.approvals.approve(caller(me, key), id, digest, comment),
-        "reject": lambda: house.approvals.reject(caller(me, key), id, digest, comment),
-        "delegate": lambda: house.approvals.delegate(caller(me, key), id, digest, to, comment),
-        "take_back": lambda: house.approvals.take_back(caller(me, key), id, comment),
-        "consult": lambda: house.approvals.consult(caller(me, key), id, digest, to, comment),
-        "advise": lambda: house.approvals.advise(caller(me, key), id, comment),
-        "remove_approver": lambda: house.approvals.remove_approver(caller(me, key), id, comment),
-        "add_approver": lambda: house.approvals.add_approver(
+        "approve": lambda: container.approvals.approve(caller(me, key), id, digest, comment),
+        "reject": lambda: container.approvals.reject(caller(me, key), id, digest, comment),
+        "delegate": lambda: container.approvals.delegate(caller(me, key), id, digest, to, comment),
+        "take_back": lambda: container.approvals.take_back(caller(me, key), id, comment),
+        "consult": lambda: container.approvals.consult(caller(me, key), id, digest, to, comment),
+        "advise": lambda: container.approvals.advise(caller(me, key), id, comment),
+        "remove_approver": lambda: container.approvals.remove_approver(caller(me, key), id, comment),
+        "add_approver": lambda: container.approvals.add_approver(
             caller(me, key), id, to or None, group or None, None, comment
         ),
     }
@@ -172,16 +185,16 @@ def said(request: Request, me: Person, text: str, tone: str, back: str, status: 
 
 
 @router.get("/away")
-async def away(request: Request, house: AHouse, me: Me) -> Response:
-    return await _away(request, house, me)
+async def away(request: Request, container: ContainerDep, me: Me) -> Response:
+    return await _away(request, container, me)
 
 
-async def _away(request: Request, house: Any, me: Person, problem: str = "", **given: str) -> Response:
+async def _away(request: Request, container: Any, me: Person, problem: str = "", **given: str) -> Response:
     say = Reader(me).say
-    everybody = await _colleagues(house, me)
+    everybody = await _colleagues(container, me)
     at = now()
     ends = Reader(me).today(at)
-    found = [d for d in await house.delegations.listed(me, "", 200) if me.id in (d.person, d.delegate)]
+    found = [d for d in await container.delegations.listed(me, "", 200) if me.id in (d.person, d.delegate)]
     standing = [d for d in found if d.ended_at is None and (d.last is None or d.last >= ends)]
     facts: dict[str, Any] = {
         "people": everybody, "names": {p.id: p.name for p in (*everybody, me)}, "today": ends.isoformat(),
@@ -194,15 +207,21 @@ async def _away(request: Request, house: Any, me: Person, problem: str = "", **g
 
 @router.post("/away")
 async def go_away(
-    request: Request, house: AHouse, me: Me, delegate: Short = "", first: Short = "", last: Short = "",
-    note: Short = "", key: Short = "",
-) -> Response:  # fmt: skip
+    request: Request,
+    container: ContainerDep,
+    me: Me,
+    delegate: Short = "",
+    first: Short = "",
+    last: Short = "",
+    note: Short = "",
+    key: Short = "",
+) -> Response:
     try:
         days = _day("first", first), _day("last", last) if last else None
-        await house.delegations.give(caller(me, key), me.id, delegate, days[0], days[1], (), note)
+        await container.delegations.give(caller(me, key), me.id, delegate, days[0], days[1], (), note)
     except Refusal as error:
         problem = why(error, Reader(me))
-        return await _away(request, house, me, problem, delegate=delegate, first=first, last=last, note=note)
+        return await _away(request, container, me, problem, delegate=delegate, first=first, last=last, note=note)
     return RedirectResponse("/away", 303)
 
 
@@ -214,40 +233,40 @@ def _day(name: str, text: str) -> date:
 
 
 @router.post("/away/{id}/end")
-async def come_back(house: AHouse, me: Me, id: PathId) -> Response:
-    await house.delegations.end(caller(me, ""), id)
+async def come_back(container: ContainerDep, me: Me, id: PathId) -> Response:
+    await container.delegations.end(caller(me, ""), id)
     return RedirectResponse("/away", 303)
 
 
 @router.get("/quotes")
 async def quotes(
-    request: Request, house: AHouse, me: Me, cursor: Annotated[str | None, Query(max_length=400)] = None
+    request: Request, container: ContainerDep, me: Me, cursor: Annotated[str | None, Query(max_length=400)] = None
 ) -> Response:
     after = keys_of(cursor, 1)
-    found = await house.quotes.listed(me, None, after[0] if after else "", PAGE + 1)
+    found = await container.quotes.listed(me, None, after[0] if after else "", PAGE + 1)
     more = cursor_of(found[PAGE - 1].id) if len(found) > PAGE else None
     return page(request, "quotes.html", me, quotes=found[:PAGE], more=more)
 
 
 @router.get("/quotes/{id}")
-async def quote(request: Request, house: AHouse, me: Me, id: PathId) -> Response:
-    return await _quote_page(request, house, me, id)
+async def quote(request: Request, container: ContainerDep, me: Me, id: PathId) -> Response:
+    return await _quote_page(request, container, me, id)
 
 
 async def _quote_page(
-    request: Request, house: Any, me: Person, id: str, problem: str = "", status: int = 200
+    request: Request, container: Any, me: Person, id: str, problem: str = "", status: int = 200
 ) -> Response:
     """The quote as it is stored now; with a `problem`, why what was asked was refused."""
-    stored = await house.quotes.get(me, id)
-    rounds = await house.quotes.rounds(me, id)
-    trail = await house.quotes.audit(me, id, 0, 200)
+    stored = await container.quotes.get(me, id)
+    rounds = await container.quotes.rounds(me, id)
+    trail = await container.quotes.audit(me, id, 0, 200)
     preview, unplannable = None, ""
     if stored.status.submittable:
         try:
-            preview = await house.quotes.preview(me, id, {})
+            preview = await container.quotes.preview(me, id, {})
         except Refusal as error:
             unplannable = why(error, Reader(me))
-    seats = set(await house.approvals.holders(me, "quote"))
+    seats = set(await container.approvals.holders(me, "quote"))
     mine = _decidable(rounds[0][0], seats, me) if rounds else []
     facts: dict[str, Any] = {
         "problem": problem, "flags": stored.quote.contradictions() if stored.flags else [],
@@ -260,11 +279,11 @@ async def _quote_page(
             rounds[0][0].submitter == me.id or bool(mine)
         ) and allows(me, "approvals.add"),
         "may_remove": allows(me, "approvals.remove"), "is_admin": me.has(Role.APPROVALS_ADMIN),
-        "short": await house.approvals.list_short(rounds[0][0]) if rounds and rounds[0][0].running else set(),
-        "undelivered": await house.quotes.undelivered(me, id) if stored.round else [],
+        "short": await container.approvals.list_short(rounds[0][0]) if rounds and rounds[0][0].running else set(),
+        "undelivered": await container.quotes.undelivered(me, id) if stored.round else [],
         "may_comment": allows(me, "quotes.comment"),
         "may_accept": stored.status == "approved" and allows(me, "quotes.accept"),
-        "may_order": house.orders.orderable(stored) and allows(me, "orders.place"), "ordered": [], "ledger": {},
+        "may_order": container.orders.orderable(stored) and allows(me, "orders.place"), "ordered": [], "ledger": {},
         "today": Reader(me).today(now()).isoformat(),
         "may_recall": stored.status == "in_approval" and (
             (stored.quote.owner == me.id and allows(me, "quotes.recall")) or me.has(Role.APPROVALS_ADMIN)
@@ -273,10 +292,10 @@ async def _quote_page(
         "plan_picture": _plan_picture(preview, me) if preview else None,
     }  # fmt: skip
     if mine or facts["may_add"]:
-        facts["people"] = await _colleagues(house, me)
-    if house.orders.orderable(stored) and allows(me, "orders.read"):
-        facts["ordered"] = await house.orders.listed(me, id, None, "", 200)
-        facts["ledger"] = {entry.line: entry for entry in await house.orders.ledger(me, id)}
+        facts["people"] = await _colleagues(container, me)
+    if container.orders.orderable(stored) and allows(me, "orders.read"):
+        facts["ordered"] = await container.orders.listed(me, id, None, "", 200)
+        facts["ledger"] = {entry.line: entry for entry in await container.orders.ledger(me, id)}
     return page(request, "quote.html", me, status_code=status, **facts)
 
 
@@ -311,10 +330,10 @@ def _plan_picture(preview: Any, me: Person) -> dict[str, Any]:
 
 @router.get("/quotes/{id}/path")
 async def path(
-    request: Request, house: AHouse, me: Me, id: PathId, seen: Annotated[str, Query(max_length=20)] = ""
+    request: Request, container: ContainerDep, me: Me, id: PathId, seen: Annotated[str, Query(max_length=20)] = ""
 ) -> Response:
     """The picture again; 204 while it has not changed, which htmx does not swap."""
-    rounds = await house.quotes.rounds(me, id)
+    rounds = await container.quotes.rounds(me, id)
     if not rounds:
         return Response(status_code=204)
     picture = _picture(rounds[0][0], rounds[0][2], me)
@@ -325,35 +344,52 @@ async def path(
 
 @router.post("/quotes/{id}/submit")
 async def submit(
-    request: Request, house: AHouse, me: Me, id: PathId, key: Short = "", version: Annotated[int, Form(ge=1)] = 0
+    request: Request,
+    container: ContainerDep,
+    me: Me,
+    id: PathId,
+    key: Short = "",
+    version: Annotated[int, Form(ge=1)] = 0,
 ) -> Response:
     """Submit what the page shows: the form carries its version."""
     try:
-        return await _quote_act(request, me, "submit", id, lambda: house.quotes.submit(caller(me, key), id, version))
+        return await _quote_act(
+            request, me, "submit", id, lambda: container.quotes.submit(caller(me, key), id, version)
+        )
     except Stale:
         changed = "The quote was changed after you opened this page. Look at it as it is now, and submit again."
-        return await _quote_page(request, house, me, id, Reader(me).say(changed), 409)
+        return await _quote_page(request, container, me, id, Reader(me).say(changed), 409)
 
 
 @router.post("/quotes/{id}/recall")
-async def recall(request: Request, house: AHouse, me: Me, id: PathId, comment: Words = "", key: Short = "") -> Response:
-    return await _quote_act(request, me, "recall", id, lambda: house.quotes.recall(caller(me, key), id, comment))
+async def recall(
+    request: Request, container: ContainerDep, me: Me, id: PathId, comment: Words = "", key: Short = ""
+) -> Response:
+    return await _quote_act(request, me, "recall", id, lambda: container.quotes.recall(caller(me, key), id, comment))
 
 
 @router.post("/quotes/{id}/approvers")
 async def add_approver(
-    request: Request, house: AHouse, me: Me, id: PathId, beside: Short = "", to: Short = "", comment: Words = "",
+    request: Request,
+    container: ContainerDep,
+    me: Me,
+    id: PathId,
+    beside: Short = "",
+    to: Short = "",
+    comment: Words = "",
     key: Short = "",
-) -> Response:  # fmt: skip
-    add = house.approvals.add_approver
+) -> Response:
+    add = container.approvals.add_approver
     return await _quote_act(
         request, me, "add_approver", id, lambda: add(caller(me, key), beside, to or None, None, None, comment)
     )
 
 
 @router.post("/quotes/{id}/comments")
-async def comment(request: Request, house: AHouse, me: Me, id: PathId, text: Words = "", key: Short = "") -> Response:
-    await house.quotes.comment(caller(me, key), id, text)
+async def comment(
+    request: Request, container: ContainerDep, me: Me, id: PathId, text: Words = "", key: Short = ""
+) -> Response:
+    await container.quotes.comment(caller(me, key), id, text)
     return RedirectResponse(f"/quotes/{id}", 303)
 
 
@@ -369,9 +405,9 @@ async def _quote_act(request: Request, me: Person, verb: str, id: PathId, act: A
 
 
 @router.get("/mailbox")
-async def mailbox(request: Request, house: AHouse, me: Me) -> Response:
+async def mailbox(request: Request, container: ContainerDep, me: Me) -> Response:
     """What development's mail server caught: everybody's mail, so only where it is switched on."""
-    folder = house.settings.mail_catcher
+    folder = container.settings.mail_catcher
     if not folder:
         raise NotFound("There is no mailbox here: mail goes to people.")
     return page(request, "mailbox.html", me, letters=list(caught(Path(folder))))

@@ -84,9 +84,15 @@ class TypedField:
 
 
 def form_page(
-    request: Request, me: Person, action: str, fields: Fields, problems: Mapping[str, str] = MappingProxyType({}), *,
-    back: str = "", status: int = 200,
-) -> Response:  # fmt: skip
+    request: Request,
+    me: Person,
+    action: str,
+    fields: Fields,
+    problems: Mapping[str, str] = MappingProxyType({}),
+    *,
+    back: str = "",
+    status: int = 200,
+) -> Response:
     """A form as it was filled in, to be sent again: after signing in, or with what is wrong with each field."""
     read = Reader(me)
     typed = [_typed_field(read, name, value, problems) for name, value in fields if label_of(name, read)]

@@ -140,9 +140,14 @@ class Reader:
 
 
 def page(
-    request: Request, template: str, person: Person | None, *, status_code: int = 200,
-    reads_as: Person | None = None, **facts: Any,
-) -> HTMLResponse:  # fmt: skip
+    request: Request,
+    template: str,
+    person: Person | None,
+    *,
+    status_code: int = 200,
+    reads_as: Person | None = None,
+    **facts: Any,
+) -> HTMLResponse:
     """A page, or a piece of one, for one reader; `reads_as` when they are known and not signed in."""
     read = Reader(person or reads_as, browser_language(request))
     context = {"request": request, "me": person, "read": read, "_": read.say, **facts}

@@ -155,9 +155,13 @@ class Applier:
         return await self._store(session, batch, new, {row.id: row for row in waiting}, received)
 
     async def _store(
-        self, session: AsyncSession, batch: "_Batch", new: Sequence[NewCommand], rows: Mapping[str, Any],
+        self,
+        session: AsyncSession,
+        batch: "_Batch",
+        new: Sequence[NewCommand],
+        rows: Mapping[str, Any],
         received: datetime | None,
-    ) -> Applied:  # fmt: skip
+    ) -> Applied:
         """Lists and letters first, the audit log last: every transaction takes its locks in one order."""
         run, at = batch.run, batch.at
         if batch.steps:

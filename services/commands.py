@@ -17,6 +17,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from domain.errors import Clash, ClosedForRestore, CommandIdReused, NotFound, Refusal, Unavailable
 from domain.people import Person
 from domain.runs import Command, Outcome, is_expiry, sent_digest
+from domain.runs.contracts import Split
 from domain.sentences import Sentence
 from domain.values import Value
 from services.apply import Applied, Applier, NewCommand
@@ -24,7 +25,6 @@ from services.engine import Engine
 from storage import runs
 from storage.database import Database
 from storage.runs import KnownCommands, RunSnapshot
-from workflows.contracts import Split
 
 T = TypeVar("T")
 log = structlog.get_logger()
@@ -120,9 +120,13 @@ class CommandPath:
         return receipt
 
     async def _execute(
-        self, session: AsyncSession, request: CommandRequest, received: datetime, check: Check | None,
+        self,
+        session: AsyncSession,
+        request: CommandRequest,
+        received: datetime,
+        check: Check | None,
         then: Then | None,
-    ) -> tuple[CommandReceipt, Applied | None]:  # fmt: skip
+    ) -> tuple[CommandReceipt, Applied | None]:
         lock = runs.lock_run_of_approval if request.approval else runs.lock_run
         run = await lock(session, request.approval or request.run)
         if run is None:

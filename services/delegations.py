@@ -21,9 +21,15 @@ class Delegations:
         self._office = office
 
     async def give(
-        self, caller: Caller, person: str, delegate: str, first: date, last: date | None, kinds: tuple[str, ...] = (),
+        self,
+        caller: Caller,
+        person: str,
+        delegate: str,
+        first: date,
+        last: date | None,
+        kinds: tuple[str, ...] = (),
         note: str = "",
-    ) -> Delegation:  # fmt: skip
+    ) -> Delegation:
         """Let somebody decide for a person; an admin may do so for others. Raises Invalid naming the field."""
         reach = authorise(caller.person, "delegations.write")
         office = self._office

@@ -8,6 +8,7 @@ from temporalio.service import RPCError
 from domain.drift import Drift
 from domain.errors import Locked, NotFound
 from domain.people import Person
+from domain.runs import ids
 from domain.sentences import Sentence
 from services.commands import Caller
 from services.engine import RPC_LIMIT
@@ -15,7 +16,6 @@ from services.office import Office, authorise
 from storage import drift as drifts
 from storage import erp
 from storage.drift import DriftFound
-from workflows import ids
 
 
 class Drifts:

@@ -1,39 +1,36 @@
-"""What services ask of Temporal. `TemporalEngine` is the real one; tests without Temporal have another."""
+"""What services ask of Temporal. `app.temporal` does it; tests without Temporal have another."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol
 
-from temporalio.client import Client, WorkflowExecutionStatus
-from temporalio.common import TypedSearchAttributes, WorkflowIDConflictPolicy, WorkflowIDReusePolicy
-from temporalio.exceptions import WorkflowAlreadyStartedError
-from temporalio.service import RPCError, RPCStatusCode
+from temporalio.client import Client
 
-from domain.runs import Command, RunStart
-from services.apply import RunType
-from storage.runs import RunSnapshot
-from workflows.contracts import (
-    ADVANCE,
-    APPROVALS_QUEUE,
-    APPROVER_REPLACEMENT,
-    COMMAND_SWEEP,
-    ORDER_SPLIT,
-    ORDERS_QUEUE,
+from domain.runs import Command
+from domain.runs.contracts import (
     Split,
-    SweepMark,
 )
-from workflows.ids import SWEEP as SWEEP_ID
-from workflows.search import at_start
+from storage.runs import RunSnapshot
 
 RPC_LIMIT = timedelta(seconds=2)
-TASK_LIMIT = timedelta(seconds=3)
 Connect = Callable[[], Awaitable[Client]]
 ExecutionCondition = Literal["follows", "lost", "ended", "foreign", "stuck"]
 """Of an execution: it runs as it should, nobody knows it, it has ended, it is not ours, or its task fails."""
 
 
+class Connection(Protocol):
+    """Temporal, connected to when it is first asked."""
+
+    async def client(self, lazy: bool = True) -> Client: ...
+
+    def forget(self) -> None:
+        """Connect anew at the next call."""
+
+
 class Engine(Protocol):
+    async def start_sweep(self) -> None:
+        """Start the one run that sweeps, where it does not run."""
+
     async def signal(self, run: RunSnapshot, command: Command | None) -> None:
         """Tell a run of a command that was applied, or wake it; start it where it does not run."""
 
@@ -46,113 +43,3 @@ class Engine(Protocol):
     async def condition(self, run: RunSnapshot) -> ExecutionCondition: ...
 
     async def terminate(self, run: str, reason: str) -> None: ...
-
-
-async def ensure_sweep(client: Client) -> None:
-    """The one run that sweeps, started by every process that finds it missing."""
-    with suppress(WorkflowAlreadyStartedError):
-        await client.start_workflow(
-            COMMAND_SWEEP,
-            SweepMark(),
-            id=SWEEP_ID,
-            task_queue=APPROVALS_QUEUE,
-            static_summary="Wakes what Temporal does not follow, applies what nobody applied, notices restores",
-            rpc_timeout=RPC_LIMIT,
-        )
-
-
-class TemporalEngine:
-    def __init__(self, connect: Connect, run_types: Mapping[str, RunType]) -> None:
-        self._connect = connect
-        self._run_types = run_types
-
-    async def signal(self, run: RunSnapshot, command: Command | None) -> None:
-        """A signal alone costs less than one that could start its run, so a run that is there gets that first."""
-        name = command.verb if command else "wake"
-        told = [command.model_dump(mode="json", exclude={"run", "verb"})] if command else []
-        if run.seen >= 0:
-            client = await self._connect()
-            try:
-                await client.get_workflow_handle(run.id).signal(name, args=told, rpc_timeout=RPC_LIMIT)
-                return
-            except RPCError as error:
-                if error.status is not RPCStatusCode.NOT_FOUND:
-                    raise
-            if not run.running and await self.condition(run) == "ended":
-                return
-        await self._start(run, name, told)
-
-    async def split(self, split: Split) -> None:
-        client = await self._connect()
-        with suppress(WorkflowAlreadyStartedError):
-            await client.start_workflow(
-                ORDER_SPLIT,
-                split,
-                id=f"quote:{split.quote}:split:{split.number}",
-                task_queue=ORDERS_QUEUE,
-                id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
-                id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
-                static_summary=f"Split {split.number} of quote {split.quote} into {len(split.orders)} orders",
-                rpc_timeout=RPC_LIMIT,
-            )
-
-    async def replace(self, id: str) -> None:
-        client = await self._connect()
-        await client.start_workflow(
-            APPROVER_REPLACEMENT,
-            id,
-            id=f"replacement:{id}",
-            task_queue=APPROVALS_QUEUE,
-            id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
-            id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
-            static_summary=f"Replacement {id}",
-            start_signal="wake",
-            rpc_timeout=RPC_LIMIT,
-        )
-
-    async def condition(self, run: RunSnapshot) -> ExecutionCondition:
-        client = await self._connect()
-        try:
-            found = await client.get_workflow_handle(run.id).describe(rpc_timeout=RPC_LIMIT)
-        except RPCError as error:
-            if error.status is RPCStatusCode.NOT_FOUND:
-                return "lost"
-            raise
-        type = self._run_types[run.kind]
-        if (found.workflow_type, found.task_queue) != (type.workflow, type.task_queue):
-            return "foreign" if found.status is WorkflowExecutionStatus.RUNNING else "lost"
-        if found.status is not WorkflowExecutionStatus.RUNNING:
-            return "ended" if found.status is WorkflowExecutionStatus.COMPLETED else "lost"
-        raw = found.raw_description
-        failing = raw.pending_workflow_task.attempt > 1 or any(
-            a.attempt > 1 and a.activity_type.name == ADVANCE for a in raw.pending_activities
-        )
-        return "stuck" if failing else "follows"
-
-    async def terminate(self, run: str, reason: str) -> None:
-        client = await self._connect()
-        try:
-            await client.get_workflow_handle(run).terminate(reason=reason, rpc_timeout=RPC_LIMIT)
-        except RPCError as error:
-            if error.status is not RPCStatusCode.NOT_FOUND:  # it has ended by itself
-                raise
-
-    async def _start(self, run: RunSnapshot, signal: str, told: Sequence[Any]) -> None:
-        type = self._run_types[run.kind]
-        state = type.machine.state.model_validate(run.state)
-        attributes: TypedSearchAttributes = at_start(type.narrator.visible(state))
-        client = await self._connect()
-        await client.start_workflow(
-            type.workflow,
-            RunStart(run=run.id, title=state.title),
-            id=run.id,
-            task_queue=type.task_queue,
-            task_timeout=TASK_LIMIT,
-            id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
-            id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
-            static_summary=state.title[:200],
-            search_attributes=attributes,
-            start_signal=signal,
-            start_signal_args=list(told),
-            rpc_timeout=RPC_LIMIT,
-        )

@@ -23,9 +23,7 @@ class ByLink:
         self._links = links
         self.requires_login = login
 
-    async def shown(
-        self, token: str, signed_in: Person | None, device: str = ""
-    ) -> tuple[Person, ApprovalDetail]:  # fmt: skip
+    async def shown(self, token: str, signed_in: Person | None, device: str = "") -> tuple[Person, ApprovalDetail]:
         """What the link is about, for the person it was sent to. Raises NotFound, NotSignedIn."""
         claim, person = await self._claimed(token, signed_in, device)
         return person, await self._approvals.get(person, claim.approval)

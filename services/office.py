@@ -43,9 +43,15 @@ class Office:
         return self.clock().astimezone(zone_of(self.company_zone)).date()
 
     async def note(
-        self, session: AsyncSession, caller: Caller, subject: str, verb: str, digest: str = "",
-        record: Value | None = None, **facts: Any,
-    ) -> None:  # fmt: skip
+        self,
+        session: AsyncSession,
+        caller: Caller,
+        subject: str,
+        verb: str,
+        digest: str = "",
+        record: Value | None = None,
+        **facts: Any,
+    ) -> None:
         """Write an act that needs no workflow into the audit log, in the transaction that does it.
 
         `record` is what the act leaves behind: doctor finds what was changed past the services."""

@@ -192,9 +192,15 @@ async def _added_before(session: AsyncSession, order: Order) -> Past:
 
 
 async def prepare_round(
-    session: AsyncSession, office: Office, command: Command, order: Order, stored: StoredPolicy, subject: Subject,
-    plan: Plan, prepared: Prepared,
-) -> None:  # fmt: skip
+    session: AsyncSession,
+    office: Office,
+    command: Command,
+    order: Order,
+    stored: StoredPolicy,
+    subject: Subject,
+    plan: Plan,
+    prepared: Prepared,
+) -> None:
     """The round of a change; it opens once the order has taken the change in."""
     number, now = len(await rounds.rounds_of(session, f"order:{order.id}")) + 1, office.clock()
     run = round_run("order", order.id, number)

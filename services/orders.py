@@ -16,6 +16,7 @@ from domain.people import Person, Role
 from domain.permissions import Reach
 from domain.quotes import Acceptance, QuoteStatus
 from domain.runs import Command
+from domain.runs.contracts import Split
 from domain.sentences import Sentence
 from domain.values import Value, digest
 from services import order_changes
@@ -30,7 +31,6 @@ from storage import brought_about, orders, quotes, rounds, runs, trail
 from storage.orders import OrderSummary
 from storage.quotes import StoredQuote
 from storage.runs import RunSnapshot
-from workflows.contracts import Split
 
 
 class Placed(Value):

@@ -62,9 +62,14 @@ async def planned(session: AsyncSession, office: Office, drafted: Drafted, submi
 
 
 async def plan_for(
-    session: AsyncSession, office: Office, policy: Policy, subject: Subject, submitter: str, status: str,
+    session: AsyncSession,
+    office: Office,
+    policy: Policy,
+    subject: Subject,
+    submitter: str,
+    status: str,
     past: Past = NO_PAST,
-) -> tuple[Plan, list[Judgement]]:  # fmt: skip
+) -> tuple[Plan, list[Judgement]]:
     """The plan of any subject, with everybody whom its policy may ask looked up, and who stands in for them."""
     now = office.clock()
     named = [who for _, who in policy.people_named()]

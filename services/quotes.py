@@ -238,9 +238,14 @@ class Quotes:
             return _Evaluated(stored, await planned(session, self._office, drafted, caller.person.id))
 
     async def _submit(
-        self, session: AsyncSession, caller: Caller, id: str, expected: int | None, seen: "_Evaluated | None",
+        self,
+        session: AsyncSession,
+        caller: Caller,
+        id: str,
+        expected: int | None,
+        seen: "_Evaluated | None",
         received: datetime,
-    ) -> tuple[CommandReceipt, Applied | None] | None:  # fmt: skip
+    ) -> tuple[CommandReceipt, Applied | None] | None:
         """None where something else is stored than what was evaluated."""
         await runs.check_open(session)
         stored = await quotes.load(session, id, lock=True)

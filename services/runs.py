@@ -14,13 +14,13 @@ from domain.orders import narrate as narrate_order
 from domain.orders import returned
 from domain.orders.acts import OrderMachine
 from domain.orders.returned import ReturnMachine
+from domain.runs.contracts import APPROVAL_ROUND, APPROVALS_QUEUE, ORDER_FULFILMENT, ORDER_RETURN, ORDERS_QUEUE
 from services.apply import RunType, Step
 from storage.erp import next_message
 from storage.order_record import change_decided, complete_order, project_order
 from storage.returns import complete_return, project_return
 from storage.rounds import complete_round, prepare_escalation, project_round
 from storage.runs import RunSnapshot
-from workflows.contracts import APPROVAL_ROUND, APPROVALS_QUEUE, ORDER_FULFILMENT, ORDER_RETURN, ORDERS_QUEUE
 
 
 async def _project_round(session: AsyncSession, run: RunSnapshot, steps: Sequence[Step], at: datetime) -> None:

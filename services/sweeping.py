@@ -9,11 +9,11 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.audit import Entry
 from domain.runs import CLOCK
+from domain.runs.contracts import SweepMark
 from services.commands import CommandPath
 from services.keys import CommandKeys
 from storage import replacements, runs, trail
 from storage.runs import RunSnapshot, SharedMark, SleepingRun
-from workflows.contracts import SweepMark
 
 log = structlog.get_logger()
 BATCH = 200
@@ -28,9 +28,14 @@ COMPARISONS_MISSED = 4
 
 class Sweeper:
     def __init__(
-        self, path: CommandPath, audit_key: bytes, keys: CommandKeys, chores: Sequence[Callable[[], Awaitable[int]]],
-        compare_every: timedelta = timedelta(seconds=10), chance: Callable[[], float] = random.random,
-    ) -> None:  # fmt: skip
+        self,
+        path: CommandPath,
+        audit_key: bytes,
+        keys: CommandKeys,
+        chores: Sequence[Callable[[], Awaitable[int]]],
+        compare_every: timedelta = timedelta(seconds=10),
+        chance: Callable[[], float] = random.random,
+    ) -> None:
         self._path = path
         self._audit_key = audit_key
         self._keys = keys

@@ -81,9 +81,15 @@ async def count_since(session: AsyncSession, person: str, template: str, since: 
 
 
 async def tell(
-    session: AsyncSession, id: str, person: str, template: str, subject: str, run: str, data: dict[str, Any],
+    session: AsyncSession,
+    id: str,
+    person: str,
+    template: str,
+    subject: str,
+    run: str,
+    data: dict[str, Any],
     at: datetime,
-) -> None:  # fmt: skip
+) -> None:
     """Queue a message; one of the same id is there already."""
     if await session.get(MessageRow, id) is None:
         row = MessageRow(id=id, person=person, template=template, subject=subject, run=run, data=data)

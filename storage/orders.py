@@ -176,9 +176,15 @@ async def extensions_of(session: AsyncSession, customer: str) -> list[Order]:
 
 
 async def listed(
-    session: AsyncSession, *, owner: str | None, quote: str | None, status: str | None, after: str, limit: int,
+    session: AsyncSession,
+    *,
+    owner: str | None,
+    quote: str | None,
+    status: str | None,
+    after: str,
+    limit: int,
     attention_at: datetime | None = None,
-) -> list[OrderSummary]:  # fmt: skip
+) -> list[OrderSummary]:
     """Orders by id; with `owner`, theirs alone; with `attention_at`, what the order desk must look at then."""
     query = select(OrderRow).where(OrderRow.id > after).order_by(col(OrderRow.id)).limit(limit)
     for column, wanted in ((OrderRow.owner, owner), (OrderRow.quote, quote), (OrderRow.status, status)):

@@ -43,9 +43,13 @@ class Booked(Entry):
 
 
 async def by_month(
-    session: AsyncSession, by: By, last: date, known_at: datetime | None, customer: str | None = None,
+    session: AsyncSession,
+    by: By,
+    last: date,
+    known_at: datetime | None,
+    customer: str | None = None,
     first: date = date.min,
-) -> list[Sums]:  # fmt: skip
+) -> list[Sums]:
     """Price and earned of each month up to the last; what is before the first, as one month of its own."""
     month = case((BOOKED.c.month < first, date.min), else_=BOOKED.c.month).label("month")
     of: tuple[Any, ...] = () if by == "company" else (BOOKED.c[by],)

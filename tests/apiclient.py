@@ -20,8 +20,8 @@ class Api:
         )
 
     async def token(self, who: str) -> str:
-        person = await self.bench.house.people.get(SYSTEM.person, who)
-        return self.bench.house.access.token(person)
+        person = await self.bench.container.people.get(SYSTEM.person, who)
+        return self.bench.container.access.token(person)
 
     async def call(
         self, who: str | None, method: str, path: str, headers: dict[str, str] | None = None, **options: Any
@@ -30,4 +30,4 @@ class Api:
         return await self.client.request(method, path, headers={**credential, **(headers or {})}, **options)
 
     async def add(self, id: str, *roles: Role) -> None:
-        await self.bench.house.people.put(SYSTEM, Person(id=id, name=id, roles=roles), None)
+        await self.bench.container.people.put(SYSTEM, Person(id=id, name=id, roles=roles), None)

@@ -1,4 +1,4 @@
-"""What tests are given: databases of both kinds, a house without an engine, a running stack."""
+"""What tests are given: databases of both kinds, a container without an engine, a running stack."""
 
 import asyncio
 import os
@@ -20,22 +20,22 @@ from pydantic import SecretStr
 
 from activities.replacing import Replacing
 from api.app import create
-from composition import House, build
+from app.container import Application, build
+from app.settings import Settings
+from cli.dev import Ports, Stack
 from console.app import mount
 from domain.approvals.exchange import read_policy
 from domain.people import Person
 from domain.runs import Advanced, AdvanceRequest
+from domain.runs.contracts import SweepMark
 from services.erp import Callbacks
 from services.samples import SYSTEM, load
-from settings import Settings
-from stack import Ports, Stack
 from storage import people
 from storage.database import Database
 from storage.migrate import migrate
 from tests.apiclient import Api
 from tests.databases import Postgres, postgres, programs
 from tests.support import Clock, SilentEngine
-from workflows.contracts import SweepMark
 
 # Machines are noisy: a slow example is not a failed one. CI judges every change by the same examples.
 hypothesis_settings.register_profile(
@@ -109,39 +109,39 @@ def some_settings(url: str) -> Settings:
 
 @dataclass
 class Bench:
-    """A house without Temporal, whose clock tests move."""
+    """A container without Temporal, whose clock tests move."""
 
-    house: House
+    container: Application
     clock: Clock
     engine: SilentEngine
     mark: SweepMark = field(default_factory=SweepMark)
 
     async def sweep(self) -> SweepMark:
         """One pass of the one run that sweeps."""
-        self.mark = await self.house.sweeper.sweep(self.mark.model_copy(update={"woken": 0, "applied": 0}))
-        await self.house.path.settle()
+        self.mark = await self.container.sweeper.sweep(self.mark.model_copy(update={"woken": 0, "applied": 0}))
+        await self.container.path.settle()
         return self.mark
 
     async def publish(self, text: str) -> None:
         """Put a policy in force; its kind and `rules:` may be left out."""
-        await self.house.policies.publish_policy(
+        await self.container.policies.publish_policy(
             SYSTEM, read_policy(text if "rules:" in text else f"kind: quote\nrules:\n{text}")
         )
 
     async def advance(self, run: str, kind: str = "approval_round") -> Advanced:
         """What the run's workflow does when it wakes."""
-        return await self.house.advancer.advance(AdvanceRequest(run=run, kind=kind))
+        return await self.container.advancer.advance(AdvanceRequest(run=run, kind=kind))
 
     async def store_person(self, id: str, **changes: Any) -> None:
         """A person as no service would store them any more."""
-        async with self.house.database.writing() as session:
+        async with self.container.database.writing() as session:
             person = await people.load_person(session, id)
             assert person is not None
             await people.save_person(session, person.model_copy(update=changes))
 
     @property
     def replacing(self) -> Replacing:
-        return Replacing(self.house.path, self.house.office.audit_key)
+        return Replacing(self.container.path, self.container.office.audit_key)
 
 
 def make_bench(url: str, allow_unverified: bool = False) -> Bench:
@@ -153,14 +153,14 @@ def make_bench(url: str, allow_unverified: bool = False) -> Bench:
         }
     )
     clock, engine = Clock(), SilentEngine()
-    house = build(settings, hashes=CHEAP, clock=clock, temporal=engine)
-    return Bench(replace(house, callbacks=Callbacks(house.office, SECRET)), clock, engine)
+    container = build(settings, hashes=CHEAP, clock=clock, temporal=engine)
+    return Bench(replace(container, callbacks=Callbacks(container.office, SECRET)), clock, engine)
 
 
 async def fill(url: str) -> None:
     made = make_bench(url)
-    await load(made.house.office, made.house.access)
-    await made.house.close()
+    await load(made.container.office, made.container.access)
+    await made.container.close()
 
 
 @pytest.fixture(scope="session")
@@ -190,7 +190,7 @@ async def bench(
         url = f"sqlite:///{tmp_path / 'test.db'}"
     made = make_bench(url)
     yield made
-    await made.house.close()
+    await made.container.close()
 
 
 @pytest.fixture(scope="session")
@@ -204,13 +204,13 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 @dataclass
 class Live:
-    """The running stack, and a house of the test's own over the same database and engine."""
+    """The running stack, and a container of the test's own over the same database and engine."""
 
     stack: Stack
-    house: House
+    container: Application
 
     def token(self, who: str) -> str:
-        return self.house.access.token(Person(id=who, name=who))
+        return self.container.access.token(Person(id=who, name=who))
 
     async def call(self, who: str, method: str, path: str, **options: Any) -> httpx.Response:
         headers = {"Authorization": f"Bearer {self.token(who)}", **options.pop("headers", {})}
@@ -218,8 +218,8 @@ class Live:
             return await client.request(method, path, headers=headers, **options)
 
 
-def house_of(stack: Stack) -> House:
-    """A house with the stack's own settings."""
+def container_of(stack: Stack) -> Application:
+    """A container with the stack's own settings."""
     environment = {k: v for k, v in stack.environment().items() if k.startswith("DEALWRIGHT_")}
     names = {k.removeprefix("DEALWRIGHT_").lower(): v for k, v in environment.items()}
     temporal = {name: value for name, value in stack.environment().items() if name.startswith("TEMPORAL_")}
@@ -228,24 +228,24 @@ def house_of(stack: Stack) -> House:
 
 @pytest.fixture(scope="session")
 async def live(stack: Stack) -> AsyncIterator[Live]:
-    house = house_of(stack)
-    await load(house.office, house.access)
-    yield Live(stack, house)
-    await house.close()
+    container = container_of(stack)
+    await load(container.office, container.access)
+    yield Live(stack, container)
+    await container.close()
 
 
 @pytest.fixture(scope="session")
 def application() -> FastAPI:
     """The application of all tests: making it takes longer than most of them."""
-    house = build(some_settings("sqlite://"), hashes=CHEAP)
-    app = create(house)
-    mount(app, house)
+    container = build(some_settings("sqlite://"), hashes=CHEAP)
+    app = create(container)
+    mount(app, container)
     return app
 
 
 @pytest.fixture
 async def api(bench: Bench, application: FastAPI) -> AsyncIterator[Api]:
-    application.state.house = bench.house
+    application.state.container = bench.container
     made = Api(bench, application)
     yield made
     await made.client.aclose()

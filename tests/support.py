@@ -13,9 +13,9 @@ from domain.approvals.subject import Subject, quote_subject
 from domain.people import Directory, Group, Person, Role
 from domain.quotes import Quote
 from domain.runs import Command, Outcome
+from domain.runs.contracts import Split
 from services.engine import ExecutionCondition
 from storage.runs import RunSnapshot
-from workflows.contracts import Split
 
 NOW = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 TODAY = NOW.date()
@@ -146,6 +146,9 @@ class SilentEngine:
     def _told(self) -> None:
         if self.down:
             raise OSError("no Temporal")
+
+    async def start_sweep(self) -> None:
+        pass
 
     async def signal(self, run: RunSnapshot, command: Command | None) -> None:
         self._told()

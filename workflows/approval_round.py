@@ -10,7 +10,7 @@ from workflows.commanded import CommandedRun
 
 with workflow.unsafe.imports_passed_through():
     from domain.runs import Advanced, RunStart
-    from workflows.contracts import APPROVAL_ROUND
+    from domain.runs.contracts import APPROVAL_ROUND
 
 
 @workflow.defn(name=APPROVAL_ROUND)

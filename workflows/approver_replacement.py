@@ -6,7 +6,7 @@ from datetime import timedelta
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
-    from workflows.contracts import APPROVER_REPLACEMENT, REPLACE, Replaced
+    from domain.runs.contracts import APPROVER_REPLACEMENT, REPLACE, Replaced
     from workflows.options import REPLACING
 
 POLL = timedelta(milliseconds=500)

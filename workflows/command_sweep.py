@@ -3,7 +3,7 @@
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
-    from workflows.contracts import COMMAND_SWEEP, SWEEP, SweepMark
+    from domain.runs.contracts import COMMAND_SWEEP, SWEEP, SweepMark
     from workflows.options import SWEEPING
 
 

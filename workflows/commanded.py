@@ -13,7 +13,7 @@ from temporalio.exceptions import FailureError
 
 with workflow.unsafe.imports_passed_through():
     from domain.runs import Advanced, AdvanceRequest, ReceivedSignal, RunStart, is_storable
-    from workflows.contracts import ADVANCE
+    from domain.runs.contracts import ADVANCE
     from workflows.options import PATIENT_ADVANCE, QUICK_ADVANCE
     from workflows.search import attributes
 

@@ -3,7 +3,7 @@
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
-    from workflows.contracts import ERP_RECONCILIATION, RECONCILE, Reconciled
+    from domain.runs.contracts import ERP_RECONCILIATION, RECONCILE, Reconciled
     from workflows.options import DELIVERY_STRETCH
 
 

@@ -3,7 +3,7 @@
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
-    from workflows.contracts import ERP_SYNC, SYNC_ERP, Synced
+    from domain.runs.contracts import ERP_SYNC, SYNC_ERP, Synced
     from workflows.options import DELIVERY_STRETCH
 
 

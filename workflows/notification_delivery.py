@@ -3,7 +3,7 @@
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
-    from workflows.contracts import DELIVER, NOTIFICATION_DELIVERY, Delivered
+    from domain.runs.contracts import DELIVER, NOTIFICATION_DELIVERY, Delivered
     from workflows.options import DELIVERY_STRETCH
 
 

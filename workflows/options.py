@@ -5,6 +5,8 @@ from typing import Any
 
 from temporalio.common import RetryPolicy
 
+from domain.runs.contracts import ERP_RETRIES
+
 QUICK_ADVANCE: dict[str, Any] = {
     "schedule_to_close_timeout": timedelta(seconds=5),
     # Not left to the time limit alone: the pauses between failed attempts are not counted into it.
@@ -24,28 +26,10 @@ DELIVERY_STRETCH: dict[str, Any] = {
 }
 
 
-class Retries:
-    """A pause that doubles from attempt to attempt, up to the longest one."""
-
-    def __init__(self, first: timedelta, longest: timedelta) -> None:
-        self.first = first
-        self.longest = longest
-
-    def pause(self, attempt: int) -> timedelta:
-        """The pause after so many attempts in vain."""
-        doubled: int = 2 ** min(attempt - 1, 20)
-        return min(self.first * doubled, self.longest)
-
-    @property
-    def policy(self) -> RetryPolicy:
-        return RetryPolicy(initial_interval=self.first, maximum_interval=self.longest)
-
-
-ERP_RETRIES = Retries(first=timedelta(seconds=1), longest=timedelta(minutes=10))
 SEND: dict[str, Any] = {
     "start_to_close_timeout": timedelta(minutes=5),
     "heartbeat_timeout": timedelta(seconds=20),
-    "retry_policy": ERP_RETRIES.policy,
+    "retry_policy": RetryPolicy(initial_interval=ERP_RETRIES.first, maximum_interval=ERP_RETRIES.longest),
 }
 """One document on its way to the ERP, tried until the ERP answers."""
 

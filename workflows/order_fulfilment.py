@@ -13,7 +13,7 @@ from workflows.commanded import CommandedRun
 
 with workflow.unsafe.imports_passed_through():
     from domain.runs import Advanced, ErpMessage, RunStart
-    from workflows.contracts import ERP_QUEUE, ORDER_FULFILMENT, SEND_TO_ERP, Sent
+    from domain.runs.contracts import ERP_QUEUE, ORDER_FULFILMENT, SEND_TO_ERP, Sent
     from workflows.options import SEND
 
 LOOK_AGAIN_AFTER = timedelta(minutes=1)

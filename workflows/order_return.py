@@ -10,7 +10,7 @@ from workflows.commanded import CommandedRun
 
 with workflow.unsafe.imports_passed_through():
     from domain.runs import Advanced, RunStart
-    from workflows.contracts import ORDER_RETURN
+    from domain.runs.contracts import ORDER_RETURN
 
 
 @workflow.defn(name=ORDER_RETURN)

@@ -8,7 +8,7 @@ from temporalio.exceptions import WorkflowAlreadyStartedError
 
 with workflow.unsafe.imports_passed_through():
     from domain.runs import Visible
-    from workflows.contracts import OPENING, ORDER_FULFILMENT, ORDER_SPLIT, Opening, Split
+    from domain.runs.contracts import OPENING, ORDER_FULFILMENT, ORDER_SPLIT, Opening, Split
     from workflows.options import ORDER_TASK, QUICK_ADVANCE
     from workflows.search import at_start, attributes
 

@@ -19,15 +19,15 @@ from joserfc import jwt
 from joserfc.jwk import OctKey
 from rich.table import Table
 
-import logs
+from app import logs
 from bench.approvals import AT_ONCE, ORDER, POLICY, Shop, cpu, many, running
 from bench.bare import worker
 from bench.report import Report
+from cli.dev import HOST, Child, Ports
 from domain.approvals.exchange import read_policy
 from notify.catcher import catcher
 from services.samples import SYSTEM, load
-from stack import HOST, Child, Ports
-from tests.conftest import house_of
+from tests.conftest import container_of
 from tests.databases import Postgres, postgres, programs
 from tests.support import a_quote
 
@@ -146,12 +146,14 @@ async def measure(report: Report, name: str, url: str, folder: Path, pg: Postgre
     sink.start()
     try:
         with running(url, folder / "home") as stack, peers(folder, mail, pg) as others:
-            house = house_of(stack)
-            await load(house.office, house.access)
-            await house.policies.publish_policy(SYSTEM, read_policy(POLICY))
-            engine = await house.engine.client(lazy=False)
+            container = container_of(stack)
+            await load(container.office, container.access)
+            await container.policies.publish_policy(SYSTEM, read_policy(POLICY))
+            engine = await container.temporal.client(lazy=False)
             async with contextlib.AsyncExitStack() as open_, worker(engine):
-                shop = Shop(stack, house, await open_.enter_async_context(aiohttp.ClientSession(stack.api_url)), engine)
+                shop = Shop(
+                    stack, container, await open_.enter_async_context(aiohttp.ClientSession(stack.api_url)), engine
+                )
                 all_: dict[str, tuple[Any, dict[str, Child]]] = {"dealwright": (shop, stack.children)}
                 for peer in others:
                     await peer.up(await open_.enter_async_context(aiohttp.ClientSession(peer.url)))
@@ -162,7 +164,7 @@ async def measure(report: Report, name: str, url: str, folder: Path, pg: Postgre
                 for n in range(ROUNDS):
                     for kind in list(all_) if n % 2 else reversed(all_):
                         found[kind].append(await stretch(*all_[kind]))
-            await house.close()
+            await container.close()
     finally:
         sink.stop()
     show(report, name, found)

@@ -122,8 +122,13 @@ def _asked(approval: Approval | None) -> list[str]:
 
 
 def _notice(
-    run: str, seq: int, person: str, template: str, approvals: list[str], facts: dict[str, str] | None = None,
+    run: str,
+    seq: int,
+    person: str,
+    template: str,
+    approvals: list[str],
+    facts: dict[str, str] | None = None,
     of: str = "",
-) -> Notice:  # fmt: skip
+) -> Notice:
     id = short_id("m", run, seq, person, template, *([of] if of else []))
     return Notice(id=id, person=person, template=template, approvals=tuple(approvals), facts=facts or {})

@@ -165,9 +165,14 @@ class _Seats:
 
 
 def plan(
-    policy: Policy, subject: Subject, directory: Directory, submitter: str, status: str, today: date,
+    policy: Policy,
+    subject: Subject,
+    directory: Directory,
+    submitter: str,
+    status: str,
+    today: date,
     past: Past = NO_PAST,
-) -> tuple[Plan, list[Judgement]]:  # fmt: skip
+) -> tuple[Plan, list[Judgement]]:
     """The approvals that `subject` needs when `submitter` submits it, and what every rule said.
 
     What of its `past` carries over is marked."""

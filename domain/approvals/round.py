@@ -200,10 +200,23 @@ def round_run(kind: str, subject: str, number: int | str) -> str:
 
 
 def new_round(
-    run: str, plan: Plan, *, kind: str, id: str, number: int, digest: str, title: str, customer: str,
-    submitter: str, barred: tuple[str, ...], policy_version: int, on_rejection: OnRejection = "end",
-    valid_for_days: int | None = None, submitted_at: Instant | None = None, card: Card | None = None,
-) -> Round:  # fmt: skip
+    run: str,
+    plan: Plan,
+    *,
+    kind: str,
+    id: str,
+    number: int,
+    digest: str,
+    title: str,
+    customer: str,
+    submitter: str,
+    barred: tuple[str, ...],
+    policy_version: int,
+    on_rejection: OnRejection = "end",
+    valid_for_days: int | None = None,
+    submitted_at: Instant | None = None,
+    card: Card | None = None,
+) -> Round:
     """The round at sequence number 0: everything waits until it is opened."""
     approvals = tuple(
         Approval(

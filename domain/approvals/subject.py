@@ -120,9 +120,14 @@ def testable(value: object) -> Testable:
 
 
 def quote_subject(
-    quote: Quote, version: int, rates: Mapping[str, Decimal], editors: tuple[str, ...], owner_unit: str = "",
-    neutral: Collection[str] = (), say: Say = Say(),
-) -> Subject:  # fmt: skip
+    quote: Quote,
+    version: int,
+    rates: Mapping[str, Decimal],
+    editors: tuple[str, ...],
+    owner_unit: str = "",
+    neutral: Collection[str] = (),
+    say: Say = Say(),
+) -> Subject:
     """The quote as its policy sees it; `neutral` fields are outside what a decision binds to."""
     card = quote_card(quote)
     return Subject(

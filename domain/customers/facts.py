@@ -133,9 +133,14 @@ def needs_terms(was: Order, now: Order) -> bool:
 
 
 def happened(
-    was: Order, now: Order, terms: Mapping[str, Terms], customer: str, today: date, at: Instant,
+    was: Order,
+    now: Order,
+    terms: Mapping[str, Terms],
+    customer: str,
+    today: date,
+    at: Instant,
     original: str | None = None,
-) -> list[Fact]:  # fmt: skip
+) -> list[Fact]:
     """What a step of an order brings about. `today` is the day at the ship-to; co-termination comes after.
 
     `original` is the order that was paid for, where this one replaces goods of it."""

@@ -10,9 +10,13 @@ from domain.quotes import check_zone
 
 
 def check_starts(
-    planned: Sequence[PlannedOrder], others: Collection[str], at: datetime, order_by: date | None, chosen: bool,
+    planned: Sequence[PlannedOrder],
+    others: Collection[str],
+    at: datetime,
+    order_by: date | None,
+    chosen: bool,
     company_zone: str = "",
-) -> None:  # fmt: skip
+) -> None:
     """Raises Invalid naming the order and the field; `others` are orders that may be waited for.
 
     A day that nobody chose, but a line wished for, may be over: such an order starts at once. Nobody chooses a day

@@ -14,9 +14,13 @@ from domain.values import digest, plain_number
 
 
 def change_subject(
-    was: Order, now: Order, payload: Mapping[str, Any], rates: Mapping[str, Decimal], owner_unit: str,
+    was: Order,
+    now: Order,
+    payload: Mapping[str, Any],
+    rates: Mapping[str, Decimal],
+    owner_unit: str,
     say: Say = Say(),
-) -> Subject:  # fmt: skip
+) -> Subject:
     """`was` and `now` are the order before and with the change; amounts are in the company's currency."""
     now = _effective_order(now)
     before, after = (converted(order.net_total, was.currency, rates) for order in (was, now))

@@ -87,7 +87,7 @@ class Shipments:
         return found
 
     async def _moves(self, shipments: Sequence[int]) -> dict[int, dict[int, Decimal]]:
-        """What each shipment takes out of the house: how much of which line of a sale."""
+        """What each shipment takes out of the container: how much of which line of a sale."""
         found: defaultdict[int, dict[int, Decimal]] = defaultdict(dict)
         if not shipments:
             return {}

@@ -16,11 +16,11 @@ DEEP = {"lines": [a_line(discount_percent="30")]}
 
 
 async def policy(api: Api, yaml: str) -> None:
-    await api.bench.house.policies.publish_policy(SYSTEM, read_policy("kind: quote\n" + yaml))
+    await api.bench.container.policies.publish_policy(SYSTEM, read_policy("kind: quote\n" + yaml))
 
 
 async def told(api: Api, template: str) -> list[tuple[str, dict[str, Any]]]:
-    async with api.bench.house.database.reading() as session:
+    async with api.bench.container.database.reading() as session:
         rows = (await session.exec(select(MessageRow).where(MessageRow.template == template))).all()
     return [(row.person, row.data) for row in rows]
 

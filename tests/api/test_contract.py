@@ -12,15 +12,15 @@ from domain.people import Person, Role
 from services.samples import SYSTEM
 from tests.conftest import Live, make_bench
 
-DESCRIPTION = create(make_bench("sqlite:///nowhere.db").house).openapi()
+DESCRIPTION = create(make_bench("sqlite:///nowhere.db").container).openapi()
 SCHEMA = schemathesis.openapi.from_dict(DESCRIPTION).exclude(path_regex="^/(readyz|metrics)")
 EVERY_ROLE = Person(id="everybody", name="Everybody", roles=tuple(Role))
 
 
 @pytest.fixture(scope="module")
 async def token(live: Live) -> str:
-    await live.house.people.put(SYSTEM, EVERY_ROLE, None)
-    return live.house.access.token(EVERY_ROLE)
+    await live.container.people.put(SYSTEM, EVERY_ROLE, None)
+    return live.container.access.token(EVERY_ROLE)
 
 
 def described(path: str, method: str) -> Any:

@@ -231,7 +231,7 @@ async def test_many_orders_of_one_customer_become_active_at_once(api: Api) -> No
         await done(api, "dina", f"orders/{id}/go-live")
     answers = await asyncio.gather(*(api.call("bruno", "POST", f"/v1/erp/documents/{id}/accept") for id in ids))
     assert {answer.status_code for answer in answers} <= {200, 202}
-    await api.bench.house.path.settle()
+    await api.bench.container.path.settle()
     (contract,) = await get(api, "customers/C-1/contracts")
     assert (len(contract["subscriptions"]), contract["value"]) == (MANY, {"EUR": f"{MANY * Decimal('1.02'):.2f}"})
     assert (await months(api))["2026-03"][0] == str(MANY * Decimal("0.08"))
@@ -245,7 +245,7 @@ def queries(api: Api) -> Iterator[list[str]]:
     def note(connection: Any, cursor: Any, statement: str, *_: Any) -> None:
         asked.append(statement)
 
-    engine = api.bench.house.database.questions
+    engine = api.bench.container.database.questions
     event.listen(engine, "before_cursor_execute", note)
     yield asked
     event.remove(engine, "before_cursor_execute", note)

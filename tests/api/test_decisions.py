@@ -106,7 +106,7 @@ async def told(api: Api, template: str) -> list[str]:
 
     from storage.tables import MessageRow
 
-    async with api.bench.house.database.reading() as session:
+    async with api.bench.container.database.reading() as session:
         rows = (await session.exec(select(MessageRow).where(MessageRow.template == template))).all()
         return sorted(row.person for row in rows)
 
@@ -152,12 +152,12 @@ async def test_a_submitter_is_not_shown_their_own_quote_for_whom_they_stand_in(a
     await open_quote(api)
     await open_quote(api, "S-1", "snorri")
     assert [item["quote"]["id"] for item in await inbox(api, "rita")] == ["S-1"]
-    assert await api.bench.house.approvals.waiting_count(await person(api, "rita")) == 1
+    assert await api.bench.container.approvals.waiting_count(await person(api, "rita")) == 1
     assert len(await inbox(api, "dora")) == 2
 
 
 async def person(api: Api, id: str) -> Any:
-    async with api.bench.house.database.reading() as session:
+    async with api.bench.container.database.reading() as session:
         return await people.load_person(session, id)
 
 

@@ -55,7 +55,7 @@ async def test_a_delegate_is_told_of_what_comes_in_once_per_wave(api: Api) -> No
     await api.call("dora", "POST", "/v1/delegations", json=AWAY)
     await api.call("daniel", "POST", "/v1/delegations", json=AWAY)
     await submitted(api)
-    async with api.bench.house.database.reading() as session:
+    async with api.bench.container.database.reading() as session:
         told = [m.person for m in (await session.exec(select(MessageRow))).all()]
     assert sorted(told) == ["daniel", "dora", "fabio"]
     (mine,) = await items(api, "fabio")
@@ -63,7 +63,7 @@ async def test_a_delegate_is_told_of_what_comes_in_once_per_wave(api: Api) -> No
 
 
 async def test_who_voted_once_is_not_shown_the_other_seats_that_they_stand_in_for(api: Api) -> None:
-    await api.bench.house.policies.publish_policy(
+    await api.bench.container.policies.publish_policy(
         SYSTEM, read_policy("kind: quote\nrules: [{name: r, ask: {group: deal-desk, quorum: 2}}]")
     )
     for who in ("dora", "daniel"):

@@ -37,7 +37,7 @@ async def quote(api: Api) -> dict[str, Any]:
 
 
 async def letters(api: Api) -> list[tuple[str, str]]:
-    async with api.bench.house.database.reading() as session:
+    async with api.bench.container.database.reading() as session:
         return [(row.person, row.template) for row in (await session.exec(select(MessageRow))).all()]
 
 
@@ -177,7 +177,7 @@ async def test_what_is_refused_on_a_card_stands_below_what_was_typed(api: Api, m
         ("rita", "approve", fields, 403), ("dora", "approve", fields, 503),
     ):  # fmt: skip
         if status == 503:
-            monkeypatch.setattr(api.bench.house.database, "writing", away)
+            monkeypatch.setattr(api.bench.container.database, "writing", away)
         answer = await visit(api, who, "POST", f"{path}/{verb}", sent, **on_card)
         assert answer.status_code == status, (verb, answer.text)
         assert answer.headers["HX-Retarget"] == f"#problem-{item['approval']}"

@@ -26,7 +26,7 @@ async def an_order(api: Api, active: bool = False, **quote: Any) -> str:
 async def done(api: Api, who: str, path: str, expect: int = 200, /, **body: Any) -> dict[str, Any]:
     answer = await api.call(who, "POST", f"/v1/{path}", json=body)
     assert answer.status_code == expect, answer.text
-    await api.bench.house.path.settle()
+    await api.bench.container.path.settle()
     found: dict[str, Any] = answer.json()
     return found
 

@@ -85,7 +85,7 @@ async def test_an_accepted_quote_is_changed_no_more_and_accepting_twice_is_once(
 
 
 async def test_where_no_yes_is_asked_for_an_approved_quote_is_ordered_at_once(api: Api) -> None:
-    api.bench.house.orders._acceptance_required = False
+    api.bench.container.orders._acceptance_required = False
     item = await submitted(api)
     early = await api.call("rita", "POST", "/v1/quotes/Q-1/orders", json={"way": "whole"})
     assert early.json()["code"] == "locked"

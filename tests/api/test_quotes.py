@@ -191,7 +191,7 @@ async def test_with_temporal_away_a_command_is_answered_and_its_run_is_woken_lat
     assert (await api.call("daniel", "GET", receipt)).status_code == 404
     same = await api.call("dora", "POST", path, json=body, headers={"Idempotency-Key": "k"})
     assert (same.status_code, same.json()) == (200, answer.json())
-    await api.bench.house.path.settle()
+    await api.bench.container.path.settle()
     api.bench.engine.down, api.bench.engine.signals = False, []
     api.bench.clock.forward(seconds=10)
     assert (await api.bench.sweep()).woken == 1

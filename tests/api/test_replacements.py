@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
+from domain.runs.contracts import Replaced
 from tests.api.test_quotes import submitted
 from tests.apiclient import Api
 from tests.support import a_line, a_quote
-from workflows.contracts import Replaced
 
 LEAVER = {"old": "dora", "new": "lara"}
 AWAY = {"first": "2026-03-02", "last": "2026-03-06"}

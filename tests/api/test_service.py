@@ -31,12 +31,12 @@ async def test_a_token_ends_with_its_time_a_new_password_and_its_person(api: Api
     header = {"Authorization": f"Bearer {token}"}
     api.bench.clock.forward(hours=1)
     assert (await api.client.get("/v1/me", headers=header)).status_code == 200
-    await api.bench.house.access.set_password(SYSTEM, "rita", "another password")
+    await api.bench.container.access.set_password(SYSTEM, "rita", "another password")
     assert (await api.client.get("/v1/me", headers=header)).status_code == 401
     fresh = {"Authorization": f"Bearer {await api.token('rita')}"}
     assert (await api.client.get("/v1/me", headers=fresh)).status_code == 200
-    rita = await api.bench.house.people.get(SYSTEM.person, "rita")
-    await api.bench.house.people.put(SYSTEM, rita.model_copy(update={"active": False}), rita.version)
+    rita = await api.bench.container.people.get(SYSTEM.person, "rita")
+    await api.bench.container.people.put(SYSTEM, rita.model_copy(update={"active": False}), rita.version)
     assert (await api.client.get("/v1/me", headers=fresh)).status_code == 401
     snorri = {"Authorization": f"Bearer {await api.token('snorri')}"}
     api.bench.clock.at += timedelta(hours=9)
@@ -51,11 +51,11 @@ async def test_a_bad_credential_is_401(api: Api, credential: str) -> None:
 
 
 async def test_an_api_key_works_until_it_is_revoked(api: Api) -> None:
-    key = await api.bench.house.access.new_key(SYSTEM, "rita", "laptop")
+    key = await api.bench.container.access.new_key(SYSTEM, "rita", "laptop")
     header = {"Authorization": f"Bearer {key}"}
     assert (await api.client.get("/v1/me", headers=header)).json()["id"] == "rita"
     assert (await api.client.get("/v1/me", headers={"Authorization": f"Bearer {key}x"})).status_code == 401
-    await api.bench.house.access.revoke_key(SYSTEM, key.split("_")[1])
+    await api.bench.container.access.revoke_key(SYSTEM, key.split("_")[1])
     assert (await api.client.get("/v1/me", headers=header)).status_code == 401
 
 
@@ -114,7 +114,7 @@ async def test_probes_that_come_together_are_told_the_same(api: Api) -> None:
 
 
 async def test_a_queue_is_ready_while_a_worker_writes_that_it_lives(api: Api) -> None:
-    database, clock = api.bench.house.database, api.bench.clock
+    database, clock = api.bench.container.database, api.bench.clock
     async with database.writing() as session:
         await write_heartbeat(session, ["approvals", "orders"], "one:1", clock())
         await write_heartbeat(session, ["orders"], "two:2", clock())
@@ -127,10 +127,10 @@ async def test_a_queue_is_ready_while_a_worker_writes_that_it_lives(api: Api) ->
 
 
 async def test_readiness_says_why_the_erp_does_not_answer(api: Api) -> None:
-    house = api.bench.house
+    container = api.bench.container
     for error in ("Tryton does not let dealwright in", ""):
-        async with house.database.writing() as session:
-            await note_trouble(session, house.settings.erp, error, api.bench.clock())
+        async with container.database.writing() as session:
+            await note_trouble(session, container.settings.erp, error, api.bench.clock())
         assert (await api.client.get("/readyz")).json().get("erp", "") == error
 
 
@@ -150,12 +150,12 @@ async def test_too_many_requests_are_told_to_wait(api: Api) -> None:
     from api.app import create
     from tests.conftest import some_settings
 
-    tight = some_settings(api.bench.house.settings.database_url).model_copy(update={"sign_ins_per_minute": 3})
+    tight = some_settings(api.bench.container.settings.database_url).model_copy(update={"sign_ins_per_minute": 3})
     from dataclasses import replace
 
     import httpx
 
-    app = create(replace(api.bench.house, settings=tight))
+    app = create(replace(api.bench.container, settings=tight))
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
         codes = [
             (await client.post("/v1/auth/token", json={"user": "x", "password": "y"})).status_code for _ in range(5)

@@ -16,7 +16,7 @@ async def test_a_question_stands_in_the_history_and_whoever_is_named_is_told(api
     assert (said.status_code, said.json()) == (201, {"told": ["dora"]})
     trail = (await api.call("dora", "GET", "/v1/quotes/Q-1/audit")).json()["items"]
     assert [e["facts"]["comment"] for e in trail if e["verb"] == "comment"] == ["@dora can you look today? mail@x.is"]
-    async with api.bench.house.database.reading() as session:
+    async with api.bench.container.database.reading() as session:
         (told,) = (await session.exec(select(MessageRow).where(MessageRow.template == "mentioned"))).all()
     assert (told.person, told.data["by"]) == ("dora", "rita")
 

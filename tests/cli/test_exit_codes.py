@@ -3,8 +3,8 @@
 import pytest
 from typer.testing import CliRunner
 
-from cli import app
-from terminal import AWAY
+from cli.main import app
+from cli.output import AWAY
 
 KEYS = {
     f"DEALWRIGHT_{name}": letter * 40 for name, letter in (("SECRET", "s"), ("AUDIT_KEY", "a"), ("COMMAND_KEY", "c"))

@@ -263,7 +263,7 @@ async def test_the_back_office_sees_what_the_erp_has_otherwise_and_has_it_mended
     found = [Drift(order=order, kind="quantity", line="1", ours="6", theirs="4"),
              Drift(order=order, kind="shipped", line="1", ours="0", theirs="4"),
              Drift(order=f"X-{visitor.size}", kind="unknown", theirs="SO-77")]  # fmt: skip
-    async with visitor.live.house.database.writing() as session:
+    async with visitor.live.container.database.writing() as session:
         await drifts.put(session, found, datetime.now(UTC))
     await visitor.sign_in("bruno")
     await visitor.go("/documents")
@@ -274,5 +274,5 @@ async def test_the_back_office_sees_what_the_erp_has_otherwise_and_has_it_mended
     await visitor.page.get_by_role("button", name="Corrigir").click()
     await expect(visitor.page.locator("main")).to_contain_text("sendo corrigido")
     assert visitor.troubles == []
-    async with visitor.live.house.database.writing() as session:
+    async with visitor.live.container.database.writing() as session:
         await drifts.put(session, [], datetime.now(UTC))

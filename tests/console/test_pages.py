@@ -263,7 +263,7 @@ async def test_a_link_out_of_a_mail_shows_what_is_asked_and_decides_on_a_click(v
         i for i in (await visitor.live.call("lara", "GET", "/v1/inbox")).json()["items"] if i["quote"]["id"] == id
     ]
     claim = Claim(message="m-0", approval=item["approval"], person="lara")
-    address = visitor.live.house.links.decide(claim).partition("/decide")[2]
+    address = visitor.live.container.links.decide(claim).partition("/decide")[2]
     await visitor.go(f"/decide{address}")
     await expect(visitor.page.locator("main")).to_contain_text("Café do Porto")
     await expect(visitor.page.locator("main")).to_contain_text("Lára")

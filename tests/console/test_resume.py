@@ -106,7 +106,7 @@ async def test_a_page_says_that_the_database_is_away_and_when_to_try_again(
     def away() -> None:
         raise Unavailable
 
-    monkeypatch.setattr(api.bench.house.database, "reading", away)
+    monkeypatch.setattr(api.bench.container.database, "reading", away)
     answer = await api.client.get("/quotes", headers={"Cookie": f"dealwright={token}"})
     assert (answer.status_code, answer.headers["content-type"]) == (503, "text/html; charset=utf-8")
     assert answer.headers["Retry-After"] == "1"
@@ -153,7 +153,7 @@ NOTE = re.compile(r'class="note bad"[^>]*>([^<]*)<')
 
 
 async def speak(api: Api, language: str) -> None:
-    async with api.bench.house.database.writing() as session:
+    async with api.bench.container.database.writing() as session:
         for person in (await session.exec(select(PersonRow))).all():
             person.language = language
 
@@ -224,19 +224,19 @@ async def test_a_comment_as_long_as_the_page_allows_is_taken_although_browsers_c
 @on_sqlite
 async def test_a_comment_is_kept_while_somebody_shows_who_they_are_by_a_code(api: Api) -> None:
     item = await submitted(api)
-    house = api.bench.house
-    async with house.database.reading() as session:
+    container = api.bench.container
+    async with container.database.reading() as session:
         message = next(m for m in await messages.due(session, api.bench.clock(), 20) if m.person == "dora")
     claim = Claim(message=message.id, approval=item["approval"], person="dora", digest=item["digest"])
-    path = "/decide/" + house.by_link._links.decide(claim).rpartition("/")[2]
-    object.__setattr__(house.by_link, "requires_login", True)
+    path = "/decide/" + container.by_link._links.decide(claim).rpartition("/")[2]
+    object.__setattr__(container.by_link, "requires_login", True)
     fields = [("verb", "reject"), ("comment", "Much too deep")]
     asked = await visit(api, None, "POST", path, fields)
     assert (asked.status_code, form_fields(asked.text)) == (401, [("comment", "Much too deep")])
     sent = await visit(api, None, "POST", f"{path}/code", form_fields(asked.text))
-    async with house.database.reading() as session:
+    async with container.database.reading() as session:
         (code,) = [m for m in await messages.due(session, api.bench.clock(), 50) if m.template == "code"]
-    digits = house.by_link._links.code("dora", code.data["nonce"])
+    digits = container.by_link._links.code("dora", code.data["nonce"])
     assert ("comment", "Much too deep") in form_fields(sent.text)
     shown = await visit(api, None, "POST", f"{path}/verify", [("code", digits), ("comment", "Much too deep")])
     assert f'action="{path}"' in shown.text
@@ -246,16 +246,16 @@ async def test_a_comment_is_kept_while_somebody_shows_who_they_are_by_a_code(api
 @on_sqlite
 async def test_a_one_time_code_never_goes_to_the_chat_where_others_read_along(api: Api) -> None:
     item = await submitted(api)
-    house = api.bench.house
-    async with house.database.writing() as session:
+    container = api.bench.container
+    async with container.database.writing() as session:
         (await session.get_one(PersonRow, "dora")).chat_url = "json://127.0.0.1:9/x"
         message = next(m for m in await messages.due(session, api.bench.clock(), 20) if m.person == "dora")
     claim = Claim(message=message.id, approval=item["approval"], person="dora", digest=item["digest"])
-    token = house.by_link._links.decide(claim).rpartition("/")[2]
+    token = container.by_link._links.decide(claim).rpartition("/")[2]
     await visit(api, None, "POST", f"/decide/{token}/code", [])
-    delivering = Delivering(house.database, Box(), Chat(), api.bench.clock, house.by_link._links)
+    delivering = Delivering(container.database, Box(), Chat(), api.bench.clock, container.by_link._links)
     await delivering.deliver_due()
-    async with house.database.reading() as session:
+    async with container.database.reading() as session:
         queued = await messages.listed(session, None, "", 100)
     assert {m.template for m in queued if m.channel == "chat" and m.person == "dora"} == {"requested"}
     assert "code" in {m.template for m in queued if m.channel == "mail"}

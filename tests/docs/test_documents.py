@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from cli.dev import Ports
 from domain.people import Role
 from domain.permissions import TABLE
-from stack import Ports
 from tests.conftest import ROOT
 from tests.e2e.test_stack import CLEAN
 

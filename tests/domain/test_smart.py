@@ -27,9 +27,14 @@ Rounds = list[tuple[Round, Plan]]
 
 
 def again(
-    past: Rounds, policy: Policy, directory: Directory = ANA, editors: tuple[str, ...] = (), at: datetime = NOW,
-    rates: dict[str, Decimal] = EUR, **quote: Any,
-) -> Rounds:  # fmt: skip
+    past: Rounds,
+    policy: Policy,
+    directory: Directory = ANA,
+    editors: tuple[str, ...] = (),
+    at: datetime = NOW,
+    rates: dict[str, Decimal] = EUR,
+    **quote: Any,
+) -> Rounds:
     """One more submission of the quote; the past with it in front, its round opened."""
     number, made_quote = len(past) + 1, a_quote(**quote)
 

@@ -4,7 +4,7 @@ from sqlmodel import col, select
 from temporalio.client import WorkflowQueryFailedError
 from temporalio.service import RPCError
 
-from composition import House
+from app.container import Application
 from domain.approvals.acts import apply
 from domain.approvals.plan import Plan
 from domain.approvals.round import Round, new_round
@@ -24,10 +24,10 @@ def first_state(run: str, plan: Plan, round: Round) -> Round:
     )  # fmt: skip
 
 
-async def violations(house: House, acknowledged: dict[str, str | None]) -> list[str]:
+async def violations(container: Application, acknowledged: dict[str, str | None]) -> list[str]:
     """`acknowledged`: command id -> the code its caller was given, None for a 202."""
     found: list[str] = []
-    async with house.database.reading() as session:
+    async with container.database.reading() as session:
         runs = (await session.exec(select(RunRow))).all()
         commands = {c.id: c for c in (await session.exec(select(CommandRow))).all()}
         logged: dict[str, str] = {}
@@ -46,9 +46,9 @@ async def violations(house: House, acknowledged: dict[str, str | None]) -> list[
             if model != state or run.seq != state.seq or run.running is not state.running:
                 found.append(f"{run.id}: the recorded state is not what the events add up to")
             found += await _lists(session, run, state)
-            found += await engine_differs(house, run)
+            found += await engine_differs(container, run)
         entries = [item async for item in trail.everything(session)]
-    found += [f"audit {f.subject} #{f.seq}: {f.what}" for f in flaws(house.office.audit_key, entries)]
+    found += [f"audit {f.subject} #{f.seq}: {f.what}" for f in flaws(container.office.audit_key, entries)]
     for id, code in acknowledged.items():
         row = commands.get(id)
         final = Outcome.model_validate(row.outcome).code if row and row.outcome else None
@@ -79,9 +79,9 @@ async def _lists(session, run: RunRow, state: Round) -> list[str]:  # type: igno
     return found
 
 
-async def engine_differs(house: House, run: RunRow) -> list[str]:
+async def engine_differs(container: Application, run: RunRow) -> list[str]:
     """What the run's workflow was told, beside what is stored."""
-    client = await house.engine.client(lazy=False)
+    client = await container.temporal.client(lazy=False)
     try:
         told = await client.get_workflow_handle(run.id).query("state", result_type=Advanced)
     except (RPCError, WorkflowQueryFailedError) as error:  # its task is being tried again, or it is not ours

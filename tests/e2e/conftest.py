@@ -12,15 +12,15 @@ import httpx
 import pytest
 from sqlmodel import col, func, select
 
-from composition import House
+from app.container import Application
+from cli.dev import Ports, Stack
 from domain.approvals.exchange import read_policy
 from domain.errors import Unavailable
 from services.commands import command_id
 from services.samples import SYSTEM, load
-from stack import Ports, Stack
 from storage import rounds
 from storage.tables import CommandRow
-from tests.conftest import Live, house_of
+from tests.conftest import Live, container_of
 from tests.databases import Postgres, postgres, programs
 from tests.support import a_quote
 
@@ -116,7 +116,7 @@ class Player:
         """The digest, and the approval of each rule."""
         while True:
             with suppress(Unavailable):  # the database was killed
-                async with self.live.house.database.reading() as session:
+                async with self.live.container.database.reading() as session:
                     round, _ = await rounds.round_of(session, f"quote:{id}:approval:1")
                 break
             await asyncio.sleep(0.2)
@@ -126,7 +126,7 @@ class Player:
         """Every command that was written down has its answer."""
 
         async def none_left() -> bool:
-            async with self.live.house.database.reading() as session:
+            async with self.live.container.database.reading() as session:
                 unanswered = (col(CommandRow.answered).is_(False), col(CommandRow.parked).is_(False))
                 query = select(func.count()).select_from(CommandRow).where(*unanswered)
                 return (await session.exec(query)).one() == 0
@@ -134,9 +134,9 @@ class Player:
         await until(none_left, "an answer to every command")
 
 
-async def prepared(house: House) -> None:
-    await load(house.office, house.access)
-    await house.policies.publish_policy(SYSTEM, read_policy(POLICY))
+async def prepared(container: Application) -> None:
+    await load(container.office, container.access)
+    await container.policies.publish_policy(SYSTEM, read_policy(POLICY))
 
 
 @pytest.fixture
@@ -165,15 +165,15 @@ async def any_player(tmp_path: Path, own_database: Postgres | None) -> AsyncIter
     url = own_database.fresh() if own_database else ""
     stack = Stack(tmp_path / "home", Ports.free(), url, settings=LIMITS)
     with stack.running():
-        house = house_of(stack)
-        await prepared(house)
-        yield Player(Live(stack, house))
-        await house.close()
+        container = container_of(stack)
+        await prepared(container)
+        yield Player(Live(stack, container))
+        await container.close()
 
 
 @pytest.fixture
 async def player(own_stack: Stack) -> AsyncIterator[Player]:
-    house = house_of(own_stack)
-    await prepared(house)
-    yield Player(Live(own_stack, house))
-    await house.close()
+    container = container_of(own_stack)
+    await prepared(container)
+    yield Player(Live(own_stack, container))
+    await container.close()

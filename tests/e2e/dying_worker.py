@@ -11,13 +11,16 @@ from pathlib import Path
 
 from temporalio import activity
 
-import logs
 from api.probes import WorkerStatus
-from composition import build, now
+from app import logs
+from app.container import build
+from app.settings import settings
+from app.standing_runs import connected
+from app.workers import approvals_worker, notify_worker, orders_worker
 from domain.runs import Advanced, AdvanceRequest
 from services.advancing import Advancer
-from settings import settings
-from worker import approvals_worker, connected, notify_worker, orders_worker, write_heartbeats
+from services.clock import now
+from worker import write_heartbeats
 
 ARM = Path(os.environ["ARM"])
 
@@ -40,11 +43,11 @@ class DyingAdvancer:
 
 async def main() -> None:
     logs.configure(json=True)
-    house = build(settings())
-    house = replace(house, advancer=DyingAdvancer(house.advancer))  # type: ignore[arg-type]
-    client = await connected(house)
-    async with approvals_worker(client, house), orders_worker(client, house), notify_worker(client, house):
-        await write_heartbeats(house, client, house.settings.queues, WorkerStatus(now), asyncio.Event())
+    container = build(settings())
+    container = replace(container, advancer=DyingAdvancer(container.advancer))  # type: ignore[arg-type]
+    client = await connected(container)
+    async with approvals_worker(client, container), orders_worker(client, container), notify_worker(client, container):
+        await write_heartbeats(container, client, container.settings.queues, WorkerStatus(now), asyncio.Event())
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from composition import House
+from app.container import Application
 from domain.audit import flaws
 from domain.orders.ledger import NOTHING
 from domain.orders.order import Order, Phase
@@ -14,21 +14,21 @@ from storage.tables import CommandRow, ErpDocumentRow, EventRow, OrderRow, RunRo
 from tests.e2e.check import engine_differs
 
 
-async def violations(house: House, acknowledged: dict[str, str | None]) -> list[str]:
+async def violations(container: Application, acknowledged: dict[str, str | None]) -> list[str]:
     """`acknowledged`: command id -> the code its caller was given, None for a 202."""
     found: list[str] = []
     states: dict[str, list[Order]] = {}
-    async with house.database.reading() as session:
+    async with container.database.reading() as session:
         for run in (await session.exec(select(RunRow).where(RunRow.kind == "order_fulfilment"))).all():
             order = Order.model_validate(run.state)
             states.setdefault(order.quote, []).append(order)
-            found += await engine_differs(house, run)
+            found += await engine_differs(container, run)
             found += await _history(session, run, order)
         for quote, made in states.items():
             found += await _ledger(session, quote, made)
         entries = [item async for item in trail.everything(session)]
         commands = {row.id: row for row in (await session.exec(select(CommandRow))).all()}
-    found += [f"audit {f.subject} #{f.seq}: {f.what}" for f in flaws(house.office.audit_key, entries)]
+    found += [f"audit {f.subject} #{f.seq}: {f.what}" for f in flaws(container.office.audit_key, entries)]
     for id, code in acknowledged.items():
         row = commands.get(id)
         final = Outcome.model_validate(row.outcome).code if row and row.outcome else None

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from doctor import Doctor, Finding
-from stack import Ports, Stack
+from cli.dev import Ports, Stack
+from cli.doctor import Doctor, Finding
 from storage import heartbeats
-from tests.conftest import Live, house_of, installed
+from tests.conftest import Live, container_of, installed
 from tests.databases import Postgres
 from tests.e2e.conftest import LIMITS, Player, prepared, until
 from tests.support import a_line, a_quote
@@ -29,17 +29,17 @@ class Hospital:
 
     def __init__(self, stack: Stack) -> None:
         self.stack = stack
-        self.live = Live(stack, house_of(stack))
+        self.live = Live(stack, container_of(stack))
         self.player = Player(self.live)
 
     async def stopped(self) -> None:
-        await self.live.house.close()
+        await self.live.container.close()
         await asyncio.to_thread(self.stack.stop)
 
     async def started(self) -> None:
         await asyncio.to_thread(self.stack.revive)
         await asyncio.to_thread(self.stack.wait_ready)
-        self.live.house = house_of(self.stack)
+        self.live.container = container_of(self.stack)
 
     async def dealwright(self, *arguments: str, expect: int = 0) -> str:
         """A command as ops type it."""
@@ -71,7 +71,7 @@ class Hospital:
             file.unlink()
 
     async def doctor(self) -> Doctor:
-        return Doctor(self.live.house, await self.live.house.engine.client(lazy=False))
+        return Doctor(self.live.container, await self.live.container.temporal.client(lazy=False))
 
     async def seen(self) -> list[Finding]:
         return await (await self.doctor()).examine()
@@ -128,10 +128,10 @@ async def hospital(
     await asyncio.to_thread(started.__enter__)
     made = Hospital(stack)
     try:
-        await prepared(made.live.house)
+        await prepared(made.live.container)
         yield made
     finally:
-        await made.live.house.close()
+        await made.live.container.close()
         await asyncio.to_thread(started.__exit__, None, None, None)
 
 
@@ -214,7 +214,7 @@ async def test_a_temporal_that_lost_everything_is_filled_from_the_database(hospi
 
 async def test_the_doctor_starts_at_once_what_temporal_lost(hospital: Hospital) -> None:
     await hospital.healthy()
-    client = await hospital.live.house.engine.client(lazy=False)
+    client = await hospital.live.container.temporal.client(lazy=False)
     await client.get_workflow_handle("quote:R-5:approval:1").terminate("by hand")
     assert {(f.of, f.kind) for f in await hospital.seen()} == {("quote:R-5:approval:1", "engine_lost")}
     assert await hospital.mended() == []

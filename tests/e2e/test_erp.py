@@ -9,9 +9,9 @@ import httpx
 import pytest
 from standardwebhooks import Webhook as Signer
 
+from cli.dev import Ports, Stack
 from services.samples import load
-from stack import Ports, Stack
-from tests.conftest import SECRET, Live, house_of
+from tests.conftest import SECRET, Live, container_of
 from tests.e2e.conftest import LIMITS, until
 from tests.erp.platform import platform
 from tests.support import a_line, a_quote
@@ -27,10 +27,10 @@ async def test_each_order_is_there_once_though_answers_are_lost_and_the_worker_d
         stack = Stack(tmp_path / "home", Ports.free(), settings=settings)
         started = stack.running()
         await asyncio.to_thread(started.__enter__)
-        house = house_of(stack)
+        container = container_of(stack)
         try:
-            await load(house.office, house.access)
-            live = Live(stack, house)
+            await load(container.office, container.access)
+            live = Live(stack, container)
             counterpart.moods = ["cut after", "html 200", "500", "cut before", "late"]
             ids = await placed(live)
             await until(lambda: taken(counterpart.taken), "the first orders at the platform")
@@ -45,7 +45,7 @@ async def test_each_order_is_there_once_though_answers_are_lost_and_the_worker_d
             assert sorted(counterpart.taken) == sorted(f"{id}:1" for id in ids)
             await shipped(live, ids[0])
         finally:
-            await house.close()
+            await container.close()
             await asyncio.to_thread(started.__exit__, None, None, None)
 
 

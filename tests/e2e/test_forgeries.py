@@ -18,18 +18,17 @@ from temporalio.exceptions import FailureError, WorkflowAlreadyStartedError
 from temporalio.service import RPCError
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
-from doctor import Doctor
-from domain.runs import AdvanceRequest, ReceivedSignal, RunStart
+from cli.dev import Ports, Stack
+from cli.doctor import Doctor
+from domain.runs import AdvanceRequest, ReceivedSignal, RunStart, ids
+from domain.runs.contracts import APPROVALS_QUEUE, ORDERS_QUEUE, Split, SweepMark
 from notify.links import Claim
-from stack import Ports, Stack
 from storage.tables import EventRow, RunRow
-from tests.conftest import Live, house_of, installed
+from tests.conftest import Live, container_of, installed
 from tests.databases import Postgres
 from tests.e2e.check import engine_differs
 from tests.e2e.conftest import LIMITS, SOAK, Player, prepared, until
 from tests.support import a_line
-from workflows import ids
-from workflows.contracts import APPROVALS_QUEUE, ORDERS_QUEUE, Split, SweepMark
 
 pytestmark = pytest.mark.e2e
 ROUND, ORDER, RETURN = "quote:F-1:approval:1", "order:F-2-1", "order-return:F-2-1:1"
@@ -70,12 +69,12 @@ async def fortress(request: pytest.FixtureRequest, tmp_path: Path, pg: Postgres 
     settings = {**LIMITS, "DEALWRIGHT_ALLOW_UNVERIFIED_SIGNALS": "0"}
     stack = Stack(tmp_path / "home", Ports.free(), url, settings=settings)
     with stack.running():
-        house = house_of(stack)
-        await prepared(house)
-        player = Player(Live(stack, house))
+        container = container_of(stack)
+        await prepared(container)
+        player = Player(Live(stack, container))
         await _filled(player)
         yield player
-        await house.close()
+        await container.close()
 
 
 async def _filled(player: Player) -> None:
@@ -100,17 +99,17 @@ async def _filled(player: Player) -> None:
 
 
 async def stored(player: Player) -> dict[str, Any]:
-    async with player.live.house.database.reading() as session:
+    async with player.live.container.database.reading() as session:
         return {row.id: (row.seq, row.mark, row.state) for row in (await session.exec(select(RunRow))).all()}
 
 
 async def follow(player: Player, seconds: float = 150) -> None:
     async def agreed() -> list[str]:
-        async with player.live.house.database.reading() as session:
+        async with player.live.container.database.reading() as session:
             return [
                 d
                 for row in (await session.exec(select(RunRow))).all()
-                for d in await engine_differs(player.live.house, row)
+                for d in await engine_differs(player.live.container, row)
             ]
 
     async def all_agree() -> bool:
@@ -175,7 +174,7 @@ async def test_whatever_is_done_to_temporal_changes_nothing_and_the_next_command
     live = fortress.live
     if live.stack.database_url and not SOAK:
         pytest.skip("on PostgreSQL it is part of `make soak`")
-    client = await live.house.engine.client(lazy=False)
+    client = await live.container.temporal.client(lazy=False)
     await follow(fortress)
     before = await stored(fortress)
     evil = Worker(client, task_queue="evil", workflows=[Evil], workflow_runner=UnsandboxedWorkflowRunner())
@@ -204,12 +203,12 @@ async def test_whatever_is_done_to_temporal_changes_nothing_and_the_next_command
         await start_under(client, ROUND, "Evil", "evil", [])
         await start_under(client, ORDER, "Strange", "nobody-works-here", [])
         assert await stored(fortress) == before, "nothing changes that was not commanded"
-        found = {(f.of, f.kind) for f in await Doctor(live.house, client).examine()}
+        found = {(f.of, f.kind) for f in await Doctor(live.container, client).examine()}
         assert {(ROUND, "forged"), (ORDER, "forged"), (RETURN, "forged")} <= found
         assert {(ROUND, "foreign"), (ORDER, "foreign")} <= found
         await commands_are_answered(fortress)
         await follow(fortress)
-    async with live.house.database.reading() as session:
+    async with live.container.database.reading() as session:
         entries = (await session.exec(select(EventRow))).all()
     for run in RUNS:
         assert 1 <= len([e for e in entries if e.run == run and e.code == "unverified_actor"]) <= 10
@@ -230,12 +229,12 @@ async def commands_are_answered(player: Player) -> None:
 async def test_mending_after_a_forged_head_gives_back_nothing(fortress: Player) -> None:
     """A run that claims to know more than the database is ended by the doctor; nothing of its claims is applied."""
     live = fortress.live
-    client = await live.house.engine.client(lazy=False)
+    client = await live.container.temporal.client(lazy=False)
     await follow(fortress)
     before = await stored(fortress)
     async with Worker(client, task_queue="evil", workflows=[Evil], workflow_runner=UnsandboxedWorkflowRunner()):
         await start_under(client, ROUND, "Evil", "evil", [])
-        doctor = Doctor(live.house, client)
+        doctor = Doctor(live.container, client)
         assert await doctor.mend(await doctor.examine()) == []
         await follow(fortress)
     assert await stored(fortress) == before
@@ -249,13 +248,13 @@ async def test_a_signed_token_decides_through_temporal_alone(fortress: Player) -
     await follow(fortress)
     live.stack.children["api"].stop()
     _, approvals = await fortress.approvals("F-1")
-    link = live.house.links.decide(Claim(message="m-1", approval=approvals["first"], person="dora"))
-    handle = (await live.house.engine.client(lazy=False)).get_workflow_handle(ROUND)
+    link = live.container.links.decide(Claim(message="m-1", approval=approvals["first"], person="dora"))
+    handle = (await live.container.temporal.client(lazy=False)).get_workflow_handle(ROUND)
     for _ in range(2):
         await handle.signal("approve", {"token": link.rsplit("/", 1)[1], "comment": "by Temporal"})
 
     async def decided() -> list[Any]:
-        async with live.house.database.reading() as session:
+        async with live.container.database.reading() as session:
             found = (
                 await session.exec(select(EventRow).where(EventRow.run == ROUND, EventRow.code == "approved"))
             ).all()

@@ -15,10 +15,10 @@ import pytest
 from sqlmodel import func, select
 from temporalio.service import RPCError
 
-from replaying import replay_namespace
-from stack import Ports, Stack
+from cli.dev import Ports, Stack
+from cli.replay import replay_namespace
 from storage.tables import RunRow
-from tests.conftest import ROOT, Live, house_of
+from tests.conftest import ROOT, Live, container_of
 from tests.databases import Postgres
 from tests.e2e.check import violations
 from tests.e2e.conftest import LIMITS, LOCKED_SECONDS, ROUNDS, Player, prepared, until
@@ -48,7 +48,7 @@ async def agreement(player: Player) -> None:
     found: list[str] = []
 
     async def agreed() -> bool:
-        found[:] = await violations(player.live.house, player.told)
+        found[:] = await violations(player.live.container, player.told)
         return not found
 
     await until(agreed, lambda: f"agreement: {found[:5]}", seconds=300)
@@ -71,9 +71,9 @@ async def test_the_worker_dies_between_commit_and_completion_of_every_transition
 ) -> None:
     """Rivals and repetitions arrive while it is dead; each command takes effect once, and all histories replay."""
     stack, arm = armed_stack
-    house = house_of(stack)
-    await prepared(house)
-    player = Player(Live(stack, house))
+    container = container_of(stack)
+    await prepared(container)
+    player = Player(Live(stack, container))
     for name, (verb, acts) in ACTS.items():
         id = f"K-{name}"
         await player.quote(id, **({"short": True} if name == "expire" else {}))
@@ -110,10 +110,10 @@ async def test_the_worker_dies_between_commit_and_completion_of_every_transition
     await player.settled()
 
     await agreement(player)
-    done, broken = await replay_namespace(house, lambda _: None)
+    done, broken = await replay_namespace(container, lambda _: None)
     assert done >= len(ACTS)
     assert broken == []
-    await house.close()
+    await container.close()
 
 
 async def test_what_is_submitted_while_the_engine_is_dead_is_decided_when_it_is_back(player: Player) -> None:
@@ -133,7 +133,7 @@ async def test_what_is_submitted_while_the_engine_is_dead_is_decided_when_it_is_
 
     async def started() -> bool:
         with suppress(RPCError, RuntimeError):  # the engine may not be back yet
-            client = await player.live.house.engine.client(lazy=False)
+            client = await player.live.container.temporal.client(lazy=False)
             return [run async for run in client.list_workflows("WorkflowId = 'quote:E-1:approval:1'")] != []
         return False
 
@@ -205,21 +205,21 @@ async def test_many_rounds_while_worker_api_temporal_and_database_are_killed(
 
     await asyncio.gather(everyone(), killer())
     await player.settled()
-    house = player.live.house
-    house.engine.forget()
+    container = player.live.container
+    container.temporal.forget()
 
     await agreement(player)
     assert len(player.told) >= 4 * ROUNDS
-    async with house.database.reading() as session:
+    async with container.database.reading() as session:
         assert (await session.exec(select(func.count()).select_from(RunRow))).one() == ROUNDS
-    done, broken = await replay_namespace(house, lambda _: None)
+    done, broken = await replay_namespace(container, lambda _: None)
     assert done >= ROUNDS
     assert broken == []
 
 
 async def test_a_database_that_is_locked_loses_nothing_and_others_are_answered(player: Player) -> None:
     """Who writes is told to try again; who reads is answered; runs follow what was decided before."""
-    stack, house = player.live.stack, player.live.house
+    stack, container = player.live.stack, player.live.container
     count = 12
     for n in range(count):
         await player.submit(f"L-{n}")
@@ -242,7 +242,7 @@ async def test_a_database_that_is_locked_loses_nothing_and_others_are_answered(p
     assert (await player.live.call("rita", "GET", "/v1/quotes/L-0")).status_code == 200
 
     async def all_follow() -> bool:
-        return not await violations(house, player.told)
+        return not await violations(container, player.told)
 
     await until(all_follow, "runs that follow while writers wait", seconds=60)
     await asyncio.sleep(max(0.0, LOCKED_SECONDS - (time.monotonic() - locked)))
@@ -251,7 +251,7 @@ async def test_a_database_that_is_locked_loses_nothing_and_others_are_answered(p
     assert await player.surely("fabio", path, "f", {"digest": digest}) == 200
     await player.settled()
     await agreement(player)
-    client = await house.engine.client(lazy=False)
+    client = await container.temporal.client(lazy=False)
     for n in range(count):
         history = await client.get_workflow_handle(f"quote:L-{n}:approval:1").fetch_history()
         assert len(history.events) < 60
@@ -259,7 +259,7 @@ async def test_a_database_that_is_locked_loses_nothing_and_others_are_answered(p
 
 async def test_a_replacement_goes_on_when_worker_and_engine_are_killed_in_the_middle(player: Player) -> None:
     """Sixty open rounds: each is moved once, and nobody is left behind."""
-    count, stack, house = 60, player.live.stack, player.live.house
+    count, stack, container = 60, player.live.stack, player.live.container
     await asyncio.gather(*(player.submit(f"P-{n}") for n in range(count)))
     asked = {"old": "dora", "new": "omar"}
     started = await player.live.call("adam", "POST", "/v1/replacements", json=asked)
@@ -282,7 +282,7 @@ async def test_a_replacement_goes_on_when_worker_and_engine_are_killed_in_the_mi
         await asyncio.sleep(0.5)
         stack.revive()
         await until(lambda: asyncio.to_thread(stack.ready), "readiness after a kill", 60)
-    house.engine.forget()
+    container.temporal.forget()
 
     async def finished() -> dict[str, Any] | None:
         found = await progress()

@@ -11,15 +11,15 @@ import httpx
 import pytest
 from sqlmodel import select
 
+from cli.dev import Stack
+from cli.replay import replay_namespace
 from domain.approvals.policy import Policy
 from domain.errors import Unavailable
 from domain.orders.order import Order, OrderStatus
-from replaying import replay_namespace
 from services.samples import SYSTEM
-from stack import Stack
 from storage import orders
 from storage.tables import OrderRow
-from tests.conftest import Live, house_of
+from tests.conftest import Live, container_of
 from tests.databases import Postgres
 from tests.e2e.conftest import ORDERS, Player, prepared, until
 from tests.e2e.order_check import violations
@@ -33,7 +33,7 @@ MANUAL = {"trigger": {"start": "manual"}}
 
 async def nobody_is_asked(player: Player) -> None:
     for kind in ("quote", "order_change"):
-        await player.live.house.policies.publish_policy(SYSTEM, Policy(kind=kind, rules=()))
+        await player.live.container.policies.publish_policy(SYSTEM, Policy(kind=kind, rules=()))
 
 
 async def a_split_quote(player: Player, id: str, waves: int) -> list[str]:
@@ -63,7 +63,7 @@ async def _posted(player: Player, path: str, body: dict[str, Any], key: str) -> 
 async def order_of(player: Player, id: str) -> Order:
     while True:
         with suppress(Unavailable):  # the database was killed
-            async with player.live.house.database.reading() as session:
+            async with player.live.container.database.reading() as session:
                 order = await orders.load(session, id)
             assert order is not None
             return order
@@ -74,7 +74,7 @@ async def agreement(player: Player) -> None:
     found: list[str] = []
 
     async def agreed() -> bool:
-        found[:] = await violations(player.live.house, player.told)
+        found[:] = await violations(player.live.container, player.told)
         return not found
 
     await until(agreed, lambda: f"agreement: {found[:5]}", seconds=300)
@@ -96,10 +96,10 @@ STEPS: list[tuple[str, str, str, dict[str, Any]]] = [
 @pytest.fixture
 async def armed(armed_stack: tuple[Stack, Path]) -> AsyncIterator[tuple[Player, Path]]:
     stack, arm = armed_stack
-    house = house_of(stack)
-    await prepared(house)
-    yield Player(Live(stack, house)), arm
-    await house.close()
+    container = container_of(stack)
+    await prepared(container)
+    yield Player(Live(stack, container)), arm
+    await container.close()
 
 
 async def test_the_worker_dies_between_commit_and_completion_of_every_act_of_an_order(
@@ -135,7 +135,7 @@ async def test_the_worker_dies_between_commit_and_completion_of_every_act_of_an_
         stack.revive()
         await player.settled()
     await agreement(player)
-    done, broken = await replay_namespace(player.live.house, lambda _: None)
+    done, broken = await replay_namespace(player.live.container, lambda _: None)
     assert done >= 2
     assert broken == []
 
@@ -191,18 +191,18 @@ async def test_many_orders_are_changed_as_they_start_while_worker_api_temporal_a
         finished.set()
 
     await asyncio.gather(everyone(), killer())
-    player.live.house.engine.forget()
+    player.live.container.temporal.forget()
     await player.settled()
 
     async def all_started() -> bool:
         """Every order that was told to start and kept from nothing has."""
-        async with player.live.house.database.reading() as session:
+        async with player.live.container.database.reading() as session:
             query = select(OrderRow.status, OrderRow.starts_at)
             rows = (await session.exec(query)).all()
         return not any(status == OrderStatus.SCHEDULED.value and starts for status, starts in rows)
 
     await until(all_started, "the start of every order that is due")
     await agreement(player)
-    done, broken = await replay_namespace(player.live.house, lambda _: None)
+    done, broken = await replay_namespace(player.live.container, lambda _: None)
     assert done >= ORDERS
     assert broken == []

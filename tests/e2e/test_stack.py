@@ -18,7 +18,7 @@ import psutil
 import pytest
 import yaml
 
-from stack import HOST, Ports, Stack
+from cli.dev import HOST, Ports, Stack
 from storage import rounds
 from tests.conftest import ROOT, Live, installed
 from tests.databases import Postgres
@@ -177,7 +177,7 @@ async def test_the_temporal_ui_shows_what_a_run_waits_for(live: Live) -> None:
     body = a_quote("UI-1", discount="15").model_dump(mode="json")
     await live.call("rita", "PUT", "/v1/quotes/UI-1", json=body)
     await live.call("rita", "POST", "/v1/quotes/UI-1/submit")
-    client = await live.house.engine.client(lazy=False)
+    client = await live.container.temporal.client(lazy=False)
 
     async def listed() -> bool:
         query = "DealwrightStatus = 'pending' AND DealwrightWaitingOn = 'dora' AND DealwrightCustomer = 'Acme'"
@@ -189,7 +189,7 @@ async def test_the_temporal_ui_shows_what_a_run_waits_for(live: Live) -> None:
     history = await client.get_workflow_handle("quote:UI-1:approval:1").fetch_history()
     upserts = [e for e in history.events if e.HasField("upsert_workflow_search_attributes_event_attributes")]
     assert not upserts, "it was listed from the start as it stands now that it is open"
-    async with live.house.database.reading() as session:
+    async with live.container.database.reading() as session:
         round, _ = await rounds.round_of(session, "quote:UI-1:approval:1")
     assert round.running
     path = f"/v1/approvals/{round.approvals[0].id}/approve"

@@ -13,8 +13,8 @@ import pytest
 import trustme
 from pydantic import ValidationError
 
-from settings import Settings
-from stack import HOST
+from app.settings import Settings
+from cli.dev import HOST
 from tests.conftest import Live
 
 pytestmark = pytest.mark.e2e

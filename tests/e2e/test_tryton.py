@@ -13,13 +13,13 @@ from typing import Any
 
 import pytest
 
-from doctor import Doctor
+from cli.dev import Ports, Stack
+from cli.doctor import Doctor
 from domain.approvals.exchange import read_policy
 from erp.tryton.install import DATABASE, HOST, Server
 from erp.tryton.rpc import quantity_of
 from services.samples import SYSTEM, load
-from stack import Ports, Stack
-from tests.conftest import ROOT, Live, house_of
+from tests.conftest import ROOT, Live, container_of
 from tests.e2e.conftest import LIMITS, SOAK, until
 from tests.e2e.test_stack import BIN
 from tests.erp.proxy import Proxy, bad_line
@@ -54,13 +54,13 @@ async def land(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Land]:
         stack = Stack(home / "home", Ports.free(), settings=settings)
         started = stack.running()
         await asyncio.to_thread(started.__enter__)
-        house = house_of(stack)
+        container = container_of(stack)
         try:
-            await load(house.office, house.access)
-            await house.policies.publish_policy(SYSTEM, read_policy(GROWING_ALONE))
-            yield Land(Live(stack, house), process, line)
+            await load(container.office, container.access)
+            await container.policies.publish_policy(SYSTEM, read_policy(GROWING_ALONE))
+            yield Land(Live(stack, container), process, line)
         finally:
-            await house.close()
+            await container.close()
             await asyncio.to_thread(started.__exit__, None, None, None)
 
 
@@ -149,7 +149,7 @@ async def agree(land: Land, ids: list[str]) -> None:
 
 async def compared(live: Live) -> None:
     """Have them compared, and wait until that is done."""
-    client = await live.house.engine.client(lazy=False)
+    client = await live.container.temporal.client(lazy=False)
 
     async def ended() -> int:
         return (await client.count_workflows('WorkflowType="ErpReconciliation" AND ExecutionStatus="Completed"')).count
@@ -210,7 +210,7 @@ async def test_what_tryton_sends_in_parts_arrives_and_what_it_loses_is_found_and
     await until(mended, "the mending")
     (line,) = await rpc.search("sale.line", [["sale", "=", sale["id"]]], ["quantity"])
     assert quantity_of(line["quantity"]) == 4
-    assert await Doctor(live.house, await live.house.engine.client(lazy=False)).examine() == []
+    assert await Doctor(live.container, await live.container.temporal.client(lazy=False)).examine() == []
 
 
 @pytest.mark.parametrize("outage", ["frozen", "dead"])
@@ -230,7 +230,7 @@ async def test_what_is_asked_while_tryton_is_away_reaches_it_afterwards_once_and
         process.kill()
     for id in (amended, cancelled, both, held):
         await must(live, "dina", "POST", f"/v1/orders/{id}/go-live")
-    client = await live.house.engine.client(lazy=False)
+    client = await live.container.temporal.client(lazy=False)
 
     async def is_tried() -> bool:
         described = (await client.get_workflow_handle(f"order:{amended}").describe()).raw_description
@@ -265,7 +265,7 @@ async def test_what_is_asked_while_tryton_is_away_reaches_it_afterwards_once_and
         assert told == sorted(set(told)), "each version once, in its turn"
     await compared(live)
     assert (await must(live, "bruno", "GET", "/v1/erp/drift"))["items"] == []
-    assert await Doctor(live.house, client).examine() == []
+    assert await Doctor(live.container, client).examine() == []
 
 
 async def in_status(live: Live, status: str, *ids: str) -> bool:

@@ -65,13 +65,13 @@ class Compared:
         self.api, self.shelf = api, Shelf()
         bench = api.bench
         self.reconciling = Reconciling(
-            bench.house.database,
+            bench.container.database,
             self.shelf,
             bench.clock,
-            Syncing(bench.house.path, self.shelf, "tryton")._store,
+            Syncing(bench.container.path, self.shelf, "tryton")._store,
             settle=0,
         )
-        self.sender = ErpSender(bench.house.path, self.shelf, 1_000)
+        self.sender = ErpSender(bench.container.path, self.shelf, 1_000)
 
     async def send(self) -> None:
         await send_waiting(self.api, self.sender)
@@ -157,10 +157,10 @@ async def test_what_is_on_its_way_is_not_told_twice_however_often_it_is_mended(a
     id = await compared.active()
     compared.shelf.change(id, shipped={"1": Decimal(2)}, delivered={"1": Decimal(2)})
     await compared.found()
-    api.bench.house.path.after_commit = dies  # type: ignore[method-assign]
+    api.bench.container.path.after_commit = dies  # type: ignore[method-assign]
     for _ in range(3):  # the worker dies after each, or somebody asks again
         assert ("delivered", "") in await compared.mend(id)
-    async with api.bench.house.database.reading() as session:
+    async with api.bench.container.database.reading() as session:
         told = (await session.exec(select(CommandRow).where(CommandRow.verb == "delivery"))).all()
     assert [(row.payload["lines"], row.answered) for row in told] == [({"1": "2"}, False)]
 

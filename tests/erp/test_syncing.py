@@ -41,8 +41,8 @@ class Sync:
     def __init__(self, api: Api, counterpart: Platform) -> None:
         self.api, self.counterpart, self.feed = api, counterpart, Feed(counterpart.url)
         bench = api.bench
-        self.syncing = Syncing(bench.house.path, self.feed, "webhook")
-        self.sender = ErpSender(bench.house.path, self.feed, 1_000)
+        self.syncing = Syncing(bench.container.path, self.feed, "webhook")
+        self.sender = ErpSender(bench.container.path, self.feed, 1_000)
 
     async def send(self) -> tuple[int, int]:
         """Send every document that waits, as the runs of their orders do; how many were taken, and how many not."""
@@ -52,7 +52,7 @@ class Sync:
 
 
 async def send_waiting(api: Api, sender: ErpSender) -> list[Outcome]:
-    async with api.bench.house.database.reading() as session:
+    async with api.bench.container.database.reading() as session:
         waiting = await documents.list_waiting(session, 100)
     return list(await asyncio.gather(*(sender.send(document) for document in waiting)))
 
@@ -149,7 +149,7 @@ async def call(api: Api, subject: str, kind: str, age: timedelta = timedelta(0),
     headers = {"webhook-id": id, "webhook-timestamp": str(int(at.timestamp())),
                "webhook-signature": forge or Signer(secret).sign(id, at, body)}  # fmt: skip
     answer = await api.client.post("/v1/erp/events", content=body, headers=headers)
-    await api.bench.house.path.settle()
+    await api.bench.container.path.settle()
     return answer.status_code, answer.json()
 
 

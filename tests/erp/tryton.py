@@ -8,8 +8,8 @@ from signal import SIGCONT, SIGKILL, Signals
 
 import pytest
 
+from cli.dev import Ports
 from erp.tryton.install import Installation, Server
-from stack import Ports
 
 INSTALLED = Installation(Path(__file__).parents[2] / ".home" / "erp")
 needs_tryton = pytest.mark.skipif(not INSTALLED.ready, reason="Tryton is not installed: `dealwright erp prepare`")

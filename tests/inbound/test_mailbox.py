@@ -17,9 +17,9 @@ import pytest
 from imapclient import IMAPClient
 from sqlmodel import select
 
+from cli.dev import Ports
 from inbound.mail import MAX_BYTES
 from inbound.mailbox import Mailbox, Reading, mailbox_door
-from stack import Ports
 from storage.tables import EventRow, InboundRow, MessageRow
 from tests.api.test_quotes import submitted
 from tests.apiclient import Api
@@ -123,16 +123,16 @@ class Post:
         return len(await asyncio.to_thread(lambda: self._client().search("UNSEEN")))
 
     async def address(self) -> str:
-        async with self.api.bench.house.database.reading() as session:
+        async with self.api.bench.container.database.reading() as session:
             rows = (await session.exec(select(MessageRow).where(MessageRow.person == "dora"))).all()
-        return self.api.bench.house.links.reply_address(rows[0].id)
+        return self.api.bench.container.links.reply_address(rows[0].id)
 
     async def results(self) -> list[str]:
-        async with self.api.bench.house.database.reading() as session:
+        async with self.api.bench.container.database.reading() as session:
             return [row.result for row in (await session.exec(select(InboundRow))).all()]
 
     async def decided(self) -> list[EventRow]:
-        async with self.api.bench.house.database.reading() as session:
+        async with self.api.bench.container.database.reading() as session:
             query = select(EventRow).where(EventRow.verb.in_(["approve", "reject"]))  # type: ignore[attr-defined]
             return list((await session.exec(query)).all())
 
@@ -140,8 +140,8 @@ class Post:
 @pytest.fixture
 async def post(api: Api, dovecot: Mailbox) -> AsyncIterator[Post]:
     await submitted(api)
-    house = api.bench.house
-    found = Post(api, dovecot, Reading(dovecot, house.links, house.replies))
+    container = api.bench.container
+    found = Post(api, dovecot, Reading(dovecot, container.links, container.replies))
     yield found
     client = found._client()
     client.delete_messages(client.search("ALL"))
@@ -192,7 +192,7 @@ async def test_what_could_not_be_taken_stays_unread_and_is_taken_later(
         raise ConnectionError("no database")
 
     with monkeypatch.context() as broken:
-        broken.setattr(post.api.bench.house.replies, "receive", away)
+        broken.setattr(post.api.bench.container.replies, "receive", away)
         assert await post.reading.read() == 0
     assert await post.unread() == 1
     async with mailbox_door(post.reading):
@@ -216,8 +216,8 @@ async def test_letters_that_no_database_takes_hold_up_no_other_mail(post: Post, 
 
 async def test_a_mail_server_that_is_away_is_asked_again(post: Post) -> None:
     gone = Reading(
-        post.box.model_copy(update={"port": Ports.free().replies}), post.api.bench.house.links,
-        post.api.bench.house.replies,
+        post.box.model_copy(update={"port": Ports.free().replies}), post.api.bench.container.links,
+        post.api.bench.container.replies,
     )  # fmt: skip
     with pytest.raises(OSError, match="refused"):
         await gone.read()

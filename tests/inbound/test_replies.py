@@ -10,13 +10,13 @@ import pytest
 from sqlmodel import select
 
 from activities.notifying import Delivering
+from cli.dev import Ports
 from domain.people import Role
 from inbound.mail import MAX_BYTES, Reply
 from inbound.server import mail_door
 from notify.chat import Chat
 from notify.links import Claim
 from notify.port import Letter
-from stack import Ports
 from storage.tables import EventRow, InboundRow, MessageRow
 from tests.api.test_quotes import BODY, submitted
 from tests.apiclient import Api
@@ -34,7 +34,7 @@ class Post:
 
     async def message(self, person: str = "dora", template: str = "requested") -> MessageRow:
         """The newest message of this kind to a person."""
-        async with self.api.bench.house.database.reading() as session:
+        async with self.api.bench.container.database.reading() as session:
             query = select(MessageRow).where(MessageRow.person == person, MessageRow.template == template)
             return (await session.exec(query)).all()[-1]
 
@@ -45,20 +45,20 @@ class Post:
 
     async def reply(self, text: str, sender: str = "dora@example.com", id: str = "<1@c>", **headers: str) -> str:
         """What came of a reply to Dóra's request."""
-        to = self.api.bench.house.links.reply_address((await self.message()).id)
+        to = self.api.bench.container.links.reply_address((await self.message()).id)
         await self.send(plain(text, From=sender, Message_ID=id, **headers), to, sender)
         return (await self.results())[-1]
 
     async def results(self) -> list[str]:
-        async with self.api.bench.house.database.reading() as session:
+        async with self.api.bench.container.database.reading() as session:
             return [row.result for row in sorted((await session.exec(select(InboundRow))).all(), key=lambda r: r.at)]
 
     async def answers(self) -> list[MessageRow]:
-        async with self.api.bench.house.database.reading() as session:
+        async with self.api.bench.container.database.reading() as session:
             return list((await session.exec(select(MessageRow).where(MessageRow.template == "answer"))).all())
 
     async def decided(self) -> list[EventRow]:
-        async with self.api.bench.house.database.reading() as session:
+        async with self.api.bench.container.database.reading() as session:
             query = select(EventRow).where(EventRow.verb.in_(["approve", "reject"]))  # type: ignore[attr-defined]
             return list((await session.exec(query)).all())
 
@@ -66,8 +66,8 @@ class Post:
 @pytest.fixture
 async def post(api: Api) -> AsyncIterator[Post]:
     await submitted(api)
-    house, port = api.bench.house, Ports.free().replies
-    async with mail_door(house.links, house.replies, "127.0.0.1", port):
+    container, port = api.bench.container, Ports.free().replies
+    async with mail_door(container.links, container.replies, "127.0.0.1", port):
         yield Post(api, port)
 
 
@@ -79,7 +79,7 @@ async def test_a_reply_decides_and_says_through_which_door(post: Post) -> None:
 
 
 async def test_a_reply_of_an_html_only_program_rejects_with_its_reason(post: Post) -> None:
-    to = post.api.bench.house.links.reply_address((await post.message()).id)
+    to = post.api.bench.container.links.reply_address((await post.message()).id)
     await post.send(GMAIL_HTML, to.upper())
     (event,) = await post.decided()
     assert (event.code, event.facts["comment"]) == ("rejected", "Too deep for this customer.")
@@ -101,7 +101,7 @@ async def test_an_unclear_reply_is_asked_about_again_a_bounded_number_of_times(p
         assert await post.reply("No problem, approved", id=f"<{n}@c>") == "unclear"
     assert len(await post.answers()) == 5
     assert await post.decided() == []
-    to = post.api.bench.house.links.reply_address((await post.answers())[0].id)
+    to = post.api.bench.container.links.reply_address((await post.answers())[0].id)
     await post.send(plain("approved", Message_ID="<again@c>"), to)
     assert len(await post.decided()) == 1, "the answer to the answer counts"
 
@@ -123,7 +123,7 @@ async def test_machines_are_neither_obeyed_nor_answered(post: Post) -> None:
 
 async def test_two_people_with_one_address_are_told_apart_by_the_address_that_is_answered(post: Post) -> None:
     await post.api.bench.store_person("daniel", email="dora@example.com")  # as an earlier version allowed
-    to = post.api.bench.house.links.reply_address((await post.message("daniel")).id)
+    to = post.api.bench.container.links.reply_address((await post.message("daniel")).id)
     await post.send(plain("approved"), to)
     (event,) = await post.decided()
     assert event.actor == "daniel"
@@ -146,7 +146,7 @@ async def test_authority_is_checked_when_the_reply_comes(post: Post) -> None:
 
 
 async def test_other_addresses_altered_ones_and_crowds_are_refused_at_the_door(post: Post) -> None:
-    right = post.api.bench.house.links.reply_address((await post.message()).id)
+    right = post.api.bench.container.links.reply_address((await post.message()).id)
     wrong = right.replace("reply+m-", "reply+m-f", 1)
     for to in (wrong, "postmaster@localhost", "someone@example.org"):
         with pytest.raises(aiosmtplib.SMTPRecipientsRefused):
@@ -166,7 +166,7 @@ async def test_other_addresses_altered_ones_and_crowds_are_refused_at_the_door(p
 
 
 async def test_a_huge_mail_is_refused_and_one_without_a_body_is_unclear(post: Post) -> None:
-    to = post.api.bench.house.links.reply_address((await post.message()).id)
+    to = post.api.bench.container.links.reply_address((await post.message()).id)
     with pytest.raises(aiosmtplib.SMTPException):
         await post.send(plain("approved\n" + "x" * (MAX_BYTES + 1000)), to)
     assert await post.results() == []
@@ -191,7 +191,7 @@ async def link(post: Post, **change: str) -> str:
         "person": "dora",
         **change,
     }
-    return post.api.bench.house.links.decide(Claim(**claim)).removeprefix("http://127.0.0.1:8080")
+    return post.api.bench.container.links.decide(Claim(**claim)).removeprefix("http://127.0.0.1:8080")
 
 
 async def test_opening_a_link_changes_nothing_and_a_button_decides_once(post: Post) -> None:
@@ -249,7 +249,7 @@ async def test_an_old_link_is_not_valid(post: Post, monkeypatch: pytest.MonkeyPa
 
 
 async def test_links_can_require_signing_in_as_the_right_person(post: Post) -> None:
-    post.api.bench.house.by_link.requires_login = True
+    post.api.bench.container.by_link.requires_login = True
     address = await link(post)
     away = await post.api.client.get(address)
     assert away.status_code == 200
@@ -294,8 +294,8 @@ async def test_a_reply_after_the_end_hears_how_it_ended_and_is_invited_to_nothin
 
 async def letter_of(post: Post, row: MessageRow) -> Letter:
     """The letter as it would be sent."""
-    box, house = Box(), post.api.bench.house
-    delivering = Delivering(house.database, box, Chat(), post.api.bench.clock, house.links)
+    box, container = Box(), post.api.bench.container
+    delivering = Delivering(container.database, box, Chat(), post.api.bench.clock, container.links)
     while (await delivering.deliver_due()).sent:
         pass
     return next(letter for letter in box.letters if letter.id == row.id)
@@ -316,8 +316,8 @@ async def letter_of(post: Post, row: MessageRow) -> Letter:
 async def test_in_production_a_reply_counts_with_a_mail_servers_verdict_alone(
     post: Post, verdict: str, server: str, result: str
 ) -> None:
-    house = post.api.bench.house
-    house.replies._authenticated_by, house.replies._needs_verdict = server, True
+    container = post.api.bench.container
+    container.replies._authenticated_by, container.replies._needs_verdict = server, True
     headers = {"Authentication_Results": verdict} if verdict else {}
     assert await post.reply("approved", **headers) == result
     assert len(await post.decided()) == (1 if result == "decided" else 0)
@@ -343,13 +343,13 @@ async def test_nobody_decides_by_somebody_elses_link(post: Post) -> None:
 
 
 async def test_a_one_time_code_by_mail_opens_the_link_for_whom_it_was_sent_to(post: Post) -> None:
-    house = post.api.bench.house
-    house.by_link.requires_login = True
+    container = post.api.bench.container
+    container.by_link.requires_login = True
     address = await link(post)
     assert (await post.api.client.post(f"{address}/verify", data={"code": "000000"})).status_code == 422
     assert (await post.api.client.post(f"{address}/code")).status_code == 200
     message = await post.message(template="code")
-    code = house.links.code("dora", message.data["nonce"])
+    code = container.links.code("dora", message.data["nonce"])
     assert code not in str(message.data), "the database alone does not know it"
     assert code in (await letter_of(post, message)).text
     wrong = "1" * 6 if code != "1" * 6 else "2" * 6
@@ -367,18 +367,18 @@ async def test_a_one_time_code_by_mail_opens_the_link_for_whom_it_was_sent_to(po
 
 
 async def test_a_code_is_tried_five_times_and_lives_ten_minutes(post: Post) -> None:
-    house = post.api.bench.house
-    house.by_link.requires_login = True
+    container = post.api.bench.container
+    container.by_link.requires_login = True
     address = await link(post)
     await post.api.client.post(f"{address}/code")
-    code = house.links.code("dora", (await post.message(template="code")).data["nonce"])
+    code = container.links.code("dora", (await post.message(template="code")).data["nonce"])
     for _ in range(5):
         await post.api.client.post(f"{address}/verify", data={"code": "x"})
     assert (await post.api.client.post(f"{address}/verify", data={"code": code})).status_code == 422
     await post.api.client.post(f"{address}/code")
     codes = [m for m in await messages(post) if m.template == "code"]
     post.api.bench.clock.forward(minutes=11)
-    newest = {house.links.code("dora", m.data["nonce"]) for m in codes} - {code}
+    newest = {container.links.code("dora", m.data["nonce"]) for m in codes} - {code}
     for old in newest:
         assert (await post.api.client.post(f"{address}/verify", data={"code": old})).status_code == 422
     sent = [(await post.api.client.post(f"{address}/code")).status_code for _ in range(5)]
@@ -386,7 +386,7 @@ async def test_a_code_is_tried_five_times_and_lives_ten_minutes(post: Post) -> N
 
 
 async def messages(post: Post) -> list[MessageRow]:
-    async with post.api.bench.house.database.reading() as session:
+    async with post.api.bench.container.database.reading() as session:
         return list((await session.exec(select(MessageRow))).all())
 
 
@@ -479,13 +479,13 @@ async def test_a_reply_of_which_a_part_is_refused_is_told_which_part_was_done(
 ) -> None:
     await post.api.bench.publish(TWO_CHAINS)
     await submit_again(post, "Q-2")
-    real, asked = type(post.api.bench.house.replies)._decide_one, []
+    real, asked = type(post.api.bench.container.replies)._decide_one, []
 
     async def once(self: Any, *given: Any) -> str | None:
         asked.append(given)
         return "Not now." if len(asked) == 2 else await real(self, *given)
 
-    monkeypatch.setattr(type(post.api.bench.house.replies), "_decide_one", once)
+    monkeypatch.setattr(type(post.api.bench.container.replies), "_decide_one", once)
     monkeypatch.setattr("services.replies.is_fulfilled", lambda *_: False)
     assert await post.reply("approved") == "partly"
     assert "hluti þess er ákveðinn en hitt ekki: Not now." in (await letter_of(post, (await post.answers())[0])).text

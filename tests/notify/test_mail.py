@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from cli.dev import Ports
 from notify.catcher import Caught, catcher, caught
 from notify.mail import Mail, SmtpServer, compose
 from notify.port import Letter, Refused
-from stack import Ports
 from tests.support import NOW
 
 LETTER = Letter(id="m-1", to="dora@example.com", to_name="Dora", subject="Please decide", text="", html="")

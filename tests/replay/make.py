@@ -13,8 +13,8 @@ from typing import Any
 
 from temporalio.service import RPCError
 
-from stack import Ports, Stack
-from tests.conftest import ROOT, Live, house_of
+from cli.dev import Ports, Stack
+from tests.conftest import ROOT, Live, container_of
 from tests.e2e.conftest import LIMITS, Player, prepared, until
 
 FOLDER = Path(__file__).parent
@@ -49,7 +49,7 @@ async def play(player: Player, name: str, arm: Path) -> str:
     """One round of this shape; its run."""
     id = f"H-{name}"
     run = f"quote:{id}:approval:1"
-    client = await player.live.house.engine.client(lazy=False)
+    client = await player.live.container.temporal.client(lazy=False)
     await player.quote(
         id, **{"expired": {"short": True}, "timed": {"nagging": True}, "begun": {"nagging": True}}.get(name, {})
     )
@@ -174,10 +174,10 @@ async def main() -> None:
 
         stack.prepare = special  # type: ignore[method-assign]
         with stack.running():
-            house = house_of(stack)
-            await prepared(house)
-            player = Player(Live(stack, house))
-            client = await house.engine.client(lazy=False)
+            container = container_of(stack)
+            await prepared(container)
+            player = Player(Live(stack, container))
+            client = await container.temporal.client(lazy=False)
             for name in sys.argv[1:] or SHAPES:
                 run = await play(player, name, arm)
                 part = 0
@@ -189,7 +189,7 @@ async def main() -> None:
                     (FOLDER / f"{kept}.json").write_text(text + "\n")
                     part += 1
                 print(f"{name}: {part} histor{'y' if part == 1 else 'ies'}")
-            await house.close()
+            await container.close()
 
 
 if __name__ == "__main__":

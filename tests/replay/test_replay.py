@@ -3,7 +3,7 @@
 import pytest
 from temporalio.client import WorkflowHistory
 
-from replaying import replayer, stored_histories
+from cli.replay import replayer, stored_histories
 from tests.conftest import ROOT
 from tests.replay.make import SHAPES
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from sqlmodel import col, select
 
-from composition import advancer_of
+from app.container import advancer_of
 from domain.approvals.round import Round
 from domain.runs import Advanced, AdvanceRequest, Command, ReceivedSignal
 from notify.links import Claim
@@ -22,25 +22,25 @@ RUN = "quote:Q-1:approval:1"
 
 
 async def person(bench: Bench, id: str) -> Any:
-    async with bench.house.database.reading() as session:
+    async with bench.container.database.reading() as session:
         return await people.load_person(session, id)
 
 
 async def a_running_round(bench: Bench, **quote: Any) -> Round:
     """A round that waits on the deal desk."""
     rita = Caller(person=await person(bench, "rita"))
-    await bench.house.quotes.put(rita, a_quote(discount="15", **quote), None)
-    await bench.house.quotes.submit(rita, "Q-1")
+    await bench.container.quotes.put(rita, a_quote(discount="15", **quote), None)
+    await bench.container.quotes.submit(rita, "Q-1")
     return await stored(bench)
 
 
 async def stored(bench: Bench) -> Round:
-    async with bench.house.database.reading() as session:
+    async with bench.container.database.reading() as session:
         return Round.model_validate((await session.get_one(RunRow, RUN)).state)
 
 
 async def rows(bench: Bench, table: Any) -> list[Any]:
-    async with bench.house.database.reading() as session:
+    async with bench.container.database.reading() as session:
         return list((await session.exec(select(table))).all())
 
 
@@ -51,8 +51,8 @@ async def notes(bench: Bench) -> list[Any]:
 async def decide(bench: Bench, round: Round, who: str = "dora", verb: str = "approve", key: str | None = None) -> Any:
     caller = Caller(person=await person(bench, who), key=key)
     if verb == "reject":
-        return await bench.house.approvals.reject(caller, round.approvals[0].id, round.digest, "no")
-    return await bench.house.approvals.approve(caller, round.approvals[0].id, round.digest)
+        return await bench.container.approvals.reject(caller, round.approvals[0].id, round.digest, "no")
+    return await bench.container.approvals.approve(caller, round.approvals[0].id, round.digest)
 
 
 def signal(verb: str, n: int = 0, **data: Any) -> ReceivedSignal:
@@ -61,11 +61,11 @@ def signal(verb: str, n: int = 0, **data: Any) -> ReceivedSignal:
 
 async def advance(bench: Bench, *signals: ReceivedSignal, **told: Any) -> Advanced:
     request = AdvanceRequest(run=RUN, kind="approval_round", signals=list(signals), **told)
-    return await bench.house.advancer.advance(request)
+    return await bench.container.advancer.advance(request)
 
 
 async def store_unapplied(bench: Bench, command: Command) -> None:
-    async with bench.house.database.writing() as session:
+    async with bench.container.database.writing() as session:
         await runs.enqueue_followup(session, command, NOW)
 
 
@@ -83,7 +83,7 @@ async def test_a_run_is_told_what_it_shows_and_waits_for_and_everything_since_th
     later = await advance(bench, number=told.number, mark=told.mark)
     assert [(act.number, act.command.actor, act.code) for act in later.acts] == [(2, "dora", "approved")]
     assert not later.running
-    keys = bench.house.keys
+    keys = bench.container.keys
     assert all(keys.holds(act.key, act.mac, act.sealed_part) for act in [*told.acts, *later.acts])
     altered = later.acts[0].model_copy(update={"code": "rejected"})
     assert not keys.holds(altered.key, altered.mac, altered.sealed_part)
@@ -93,7 +93,7 @@ async def test_a_run_is_told_what_it_shows_and_waits_for_and_everything_since_th
 async def test_many_acts_are_told_fifty_at_a_time(bench: Bench) -> None:
     round = await a_running_round(bench)
     for n in range(60):
-        await bench.house.path.execute(
+        await bench.container.path.execute(
             CommandRequest(
                 id=f"c-{n}", run=RUN, actor="dora" if n % 2 == 0 else "lara", verb="delegate",
                 fields={"approval": round.approvals[0].id, "to": "lara" if n % 2 == 0 else "dora"},
@@ -153,16 +153,16 @@ async def test_a_command_of_another_run_is_forged_here(bench: Bench) -> None:
 @pytest.mark.parametrize("verb", ["expire", "approval", "follow", "open", "dance"])
 async def test_no_signal_brings_along_what_only_the_database_may_say(bench: Bench, verb: str) -> None:
     round = await a_running_round(bench)
-    open_bench = make_bench(bench.house.settings.database_url, allow_unverified=True)
+    open_bench = make_bench(bench.container.settings.database_url, allow_unverified=True)
     for channel in ("timer", "api"):
         await advance(open_bench, signal(verb, id=f"{RUN}:{verb}:2", actor="clock", channel=channel, payload={}))
         await advance(open_bench, signal(verb, actor="adam", channel=channel))
     assert await stored(bench) == round
-    await open_bench.house.close()
+    await open_bench.container.close()
 
 
 async def test_in_development_an_unverified_command_needs_the_role_at_least(bench: Bench) -> None:
-    open_bench = make_bench(bench.house.settings.database_url, allow_unverified=True)
+    open_bench = make_bench(bench.container.settings.database_url, allow_unverified=True)
     round = await a_running_round(bench)
     approval = round.approvals[0].id
     for n, who in enumerate(("rita", "ghost")):
@@ -171,13 +171,13 @@ async def test_in_development_an_unverified_command_needs_the_role_at_least(benc
     await advance(open_bench, signal("approve", 3, actor="dora", approval=approval))
     assert (await stored(bench)).status == "approved"
     assert [e.verified for e in await rows(bench, EventRow) if e.code == "approved"] == [False]
-    await open_bench.house.close()
+    await open_bench.container.close()
 
 
 async def test_a_signal_with_a_signed_token_decides_once_as_the_link_would(bench: Bench) -> None:
     round = await a_running_round(bench)
     claim = Claim(message="m-1", approval=round.approvals[0].id, person="dora")
-    token = bench.house.links.decide(claim).rsplit("/", 1)[1]
+    token = bench.container.links.decide(claim).rsplit("/", 1)[1]
     await advance(
         bench, signal("recall", token=token), signal("expire", token=token), signal("approve", token="forged")
     )
@@ -193,16 +193,16 @@ async def test_a_signal_with_a_signed_token_decides_once_as_the_link_would(bench
 async def test_a_token_of_somebody_who_may_decide_no_more_decides_nothing(bench: Bench) -> None:
     round = await a_running_round(bench)
     for who in ("rita", "ghost"):
-        token = bench.house.links.decide(Claim(message="m", approval=round.approvals[0].id, person=who))
+        token = bench.container.links.decide(Claim(message="m", approval=round.approvals[0].id, person=who))
         await advance(bench, signal("approve", token=token.rsplit("/", 1)[1]))
     assert await stored(bench) == round
 
 
 async def test_where_links_need_signing_in_a_token_alone_decides_nothing(bench: Bench) -> None:
     round = await a_running_round(bench)
-    strict = bench.house.settings.model_copy(update={"links_require_login": True})
-    advancer = advancer_of(bench.house.path, bench.house.links, strict)
-    token = bench.house.links.decide(Claim(message="m-1", approval=round.approvals[0].id, person="dora"))
+    strict = bench.container.settings.model_copy(update={"links_require_login": True})
+    advancer = advancer_of(bench.container.path, bench.container.links, strict)
+    token = bench.container.links.decide(Claim(message="m-1", approval=round.approvals[0].id, person="dora"))
     request = AdvanceRequest(run=RUN, kind="approval_round", signals=[signal("approve", token=token.rsplit("/", 1)[1])])
     await advancer.advance(request)
     assert await stored(bench) == round
@@ -224,7 +224,7 @@ async def test_a_run_that_nobody_knows_or_of_another_kind_ends(bench: Bench) -> 
         AdvanceRequest(run="quote:Q-9:approval:1", kind="approval_round"),
         AdvanceRequest(run=RUN, kind="order_fulfilment", signals=[signal("approve", actor="dora")]),
     ):
-        assert (await bench.house.advancer.advance(request)).known is False
+        assert (await bench.container.advancer.advance(request)).known is False
     assert await notes(bench) == []
 
 
@@ -237,11 +237,11 @@ async def test_a_command_that_waited_is_applied_by_whoever_looks_first(bench: Be
 
 async def test_a_refusal_takes_no_number_and_wakes_nobody_and_is_audited(bench: Bench) -> None:
     round = await a_running_round(bench)
-    await bench.house.path.settle()
+    await bench.container.path.settle()
     bench.engine.signals = []
     answer = await decide(bench, round, "fabio")
     assert answer.outcome.code == "not_an_approver"
-    await bench.house.path.settle()
+    await bench.container.path.settle()
     assert bench.engine.signals == []
     assert await stored(bench) == round
     (entry,) = [e for e in await rows(bench, EventRow) if e.command == answer.command]
@@ -290,7 +290,7 @@ async def test_no_act_is_given_an_earlier_instant_than_the_one_before(bench: Ben
     round = await a_running_round(bench)
     bench.clock.forward(seconds=-30)
     await decide(bench, round)
-    async with bench.house.database.reading() as session:
+    async with bench.container.database.reading() as session:
         query = select(EventRow.at).where(EventRow.run == RUN).order_by(col(EventRow.run_seq))
         first, second = (await session.exec(query)).all()
     assert second >= first
@@ -311,7 +311,7 @@ async def test_a_closed_database_applies_nothing_and_says_so(bench: Bench) -> No
     from domain.errors import ClosedForRestore
 
     round = await a_running_round(bench)
-    async with bench.house.database.writing() as session:
+    async with bench.container.database.writing() as session:
         await runs.save_sweep(session, swept_at=NOW, closed_because="an older copy")
     with pytest.raises(ClosedForRestore):
         await decide(bench, round)
@@ -324,11 +324,11 @@ async def test_a_stand_ins_retry_gives_its_stored_answer_when_they_stand_in_no_m
     round = await a_running_round(bench)
     lara = Caller(person=await person(bench, "lara"), key="k")
     adam = Caller(person=await person(bench, "adam"))
-    given = await bench.house.delegations.give(adam, "dora", "lara", NOW.date(), None)
-    first = await bench.house.approvals.approve(lara, round.approvals[0].id, round.digest)
+    given = await bench.container.delegations.give(adam, "dora", "lara", NOW.date(), None)
+    first = await bench.container.approvals.approve(lara, round.approvals[0].id, round.digest)
     assert first.outcome.applied
-    await bench.house.delegations.end(adam, given.id)
-    again = await bench.house.approvals.approve(lara, round.approvals[0].id, round.digest)
+    await bench.container.delegations.end(adam, given.id)
+    again = await bench.container.approvals.approve(lara, round.approvals[0].id, round.digest)
     assert again == first
 
 
@@ -341,6 +341,6 @@ async def test_an_older_command_that_waits_goes_before_a_new_one(bench: Bench) -
 
 
 def test_a_bench_is_replaced_whole() -> None:
-    """`replace` copies every part: a part of another house would decide by another clock."""
+    """`replace` copies every part: a part of another container would decide by another clock."""
     bench = make_bench("sqlite://")
-    assert replace(bench.house).path is bench.house.office.path is bench.house.advancer._path
+    assert replace(bench.container).path is bench.container.office.path is bench.container.advancer._path

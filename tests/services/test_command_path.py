@@ -20,32 +20,32 @@ from tests.support import a_quote
 
 async def test_one_id_with_two_bodies_from_two_processes_at_once_takes_effect_once(bench: Bench) -> None:
     round = await a_running_round(bench)
-    other = make_bench(bench.house.settings.database_url)
+    other = make_bench(bench.container.settings.database_url)
     dora = Caller(person=await person(bench, "dora"), key="k")
     approval = round.approvals[0].id
     answers: list[Any] = await asyncio.gather(
-        bench.house.approvals.approve(dora, approval, round.digest, "one"),
-        other.house.approvals.approve(dora, approval, round.digest, "two"),
-        other.house.approvals.approve(dora, approval, round.digest, "one"),
+        bench.container.approvals.approve(dora, approval, round.digest, "one"),
+        other.container.approvals.approve(dora, approval, round.digest, "two"),
+        other.container.approvals.approve(dora, approval, round.digest, "one"),
         return_exceptions=True,
     )
     assert sum(isinstance(answer, CommandIdReused) for answer in answers) in (1, 2)
     assert {a.outcome.code for a in answers if not isinstance(a, BaseException)} == {"approved"}
     assert len([row for row in await rows(bench, CommandRow) if row.actor == "dora"]) == 1
-    await other.house.close()
+    await other.container.close()
 
 
 async def test_one_id_for_two_runs_is_refused_for_the_second(bench: Bench) -> None:
     round = await a_running_round(bench)
     rita = Caller(person=await person(bench, "rita"))
-    await bench.house.quotes.put(rita, a_quote("Q-2", discount="15"), None)
-    await bench.house.quotes.submit(rita, "Q-2")
+    await bench.container.quotes.put(rita, a_quote("Q-2", discount="15"), None)
+    await bench.container.quotes.submit(rita, "Q-2")
     first = CommandRequest(id="c-1", run=RUN, actor="dora", verb="approve", fields={"approval": round.approvals[0].id})
-    await bench.house.path.execute(first)
+    await bench.container.path.execute(first)
     with pytest.raises(CommandIdReused):
-        await bench.house.path.execute(first.model_copy(update={"run": "quote:Q-2:approval:1"}))
+        await bench.container.path.execute(first.model_copy(update={"run": "quote:Q-2:approval:1"}))
     with pytest.raises(NotFound):
-        await bench.house.path.execute(first.model_copy(update={"run": "quote:Q-9:approval:1"}))
+        await bench.container.path.execute(first.model_copy(update={"run": "quote:Q-9:approval:1"}))
 
 
 async def test_two_hundred_clients_on_one_run_get_one_decision_and_no_gap(bench: Bench) -> None:
@@ -62,7 +62,7 @@ async def test_two_hundred_clients_on_one_run_get_one_decision_and_no_gap(bench:
 
 async def test_a_commit_whose_answer_was_lost_is_found_by_its_id(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     round = await a_running_round(bench)
-    path, lost = bench.house.path, [True]
+    path, lost = bench.container.path, [True]
     real = path._execute
 
     async def and_then_lost(*given: Any) -> Any:
@@ -81,58 +81,58 @@ async def test_a_commit_whose_answer_was_lost_is_found_by_its_id(bench: Bench, m
 
 async def test_a_caller_who_hangs_up_keeps_nobody_from_being_woken(bench: Bench) -> None:
     round = await a_running_round(bench)
-    await bench.house.path.settle()
+    await bench.container.path.settle()
     bench.engine.signals = []
     dora = Caller(person=await person(bench, "dora"))
-    task = asyncio.create_task(bench.house.approvals.approve(dora, round.approvals[0].id, round.digest))
+    task = asyncio.create_task(bench.container.approvals.approve(dora, round.approvals[0].id, round.digest))
     await asyncio.sleep(0)
     await asyncio.sleep(0)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    await bench.house.path.settle()
+    await bench.container.path.settle()
     assert bench.engine.signals == [(RUN, "approve")]
     assert (await stored(bench)).status == "approved"
 
 
 async def test_one_decision_is_one_transaction(bench: Bench) -> None:
     round = await a_running_round(bench)
-    await bench.house.path.settle()
+    await bench.container.path.settle()
     commits = []
-    writer = bench.house.database._writer
+    writer = bench.container.database._writer
     engine = getattr(writer, "sync_engine", writer)
     event.listen(engine, "commit", lambda _: commits.append(1))
     await decide(bench, round)
-    await bench.house.path.settle()
+    await bench.container.path.settle()
     assert len(commits) == 1
 
 
 async def test_edits_comments_decisions_and_recalls_at_once_never_wait_for_each_other_for_ever(bench: Bench) -> None:
     """The soak of deadlocks: everything that touches a quote, in any order, ends with an answer or a clear refusal."""
     chance = random.Random(17)
-    rita, house = Caller(person=await person(bench, "rita")), bench.house
+    rita, container = Caller(person=await person(bench, "rita")), bench.container
     for n in range(4):
-        await house.quotes.put(rita, a_quote(f"S-{n}", discount="15"), None)
+        await container.quotes.put(rita, a_quote(f"S-{n}", discount="15"), None)
 
     async def act(n: int) -> str:
         quote = f"S-{chance.randrange(4)}"
         verb = chance.choice(["submit", "recall", "comment", "approve", "edit"])
         try:
             if verb == "submit":
-                await house.quotes.submit(rita, quote)
+                await container.quotes.submit(rita, quote)
             elif verb == "recall":
-                await house.quotes.recall(rita, quote)
+                await container.quotes.recall(rita, quote)
             elif verb == "comment":
-                await house.quotes.comment(rita, quote, "well")
+                await container.quotes.comment(rita, quote, "well")
             elif verb == "edit":
-                found = await house.quotes.get(rita.person, quote)
-                await house.quotes.put(rita, a_quote(quote, discount=str(15 + n % 4)), found.version)
+                found = await container.quotes.get(rita.person, quote)
+                await container.quotes.put(rita, a_quote(quote, discount=str(15 + n % 4)), found.version)
             else:
-                found = await house.quotes.get(rita.person, quote)
-                (round, *_) = [r for r, _, _ in await house.quotes.rounds(rita.person, quote)] or [None]
+                found = await container.quotes.get(rita.person, quote)
+                (round, *_) = [r for r, _, _ in await container.quotes.rounds(rita.person, quote)] or [None]
                 if round is not None:
                     dora = Caller(person=await person(bench, "dora"))
-                    await house.approvals.approve(dora, round.approvals[0].id, round.digest)
+                    await container.approvals.approve(dora, round.approvals[0].id, round.digest)
         except Refusal as refusal:
             return refusal.code
         return "done"
@@ -140,7 +140,7 @@ async def test_edits_comments_decisions_and_recalls_at_once_never_wait_for_each_
     codes = await asyncio.gather(*(act(n) for n in range(160)))
     assert "done" in codes
     assert set(codes) <= {"done", "locked", "stale_version", "clash", "not_found"}, set(codes)
-    async with house.database.reading() as session:
+    async with container.database.reading() as session:
         assert await runs.waiting_runs(session, bench.clock(), 10) == []
 
 

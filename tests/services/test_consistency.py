@@ -46,12 +46,12 @@ async def story(api: Api) -> str:
     known = (await api.call("root", "GET", "/v1/users/omar")).json()
     tag = {"If-Match": f'"{known["version"]}"'}
     assert (await api.call("root", "PUT", "/v1/users/omar", json={**known, "unit": "Nordics"}, headers=tag)).is_success
-    await api.bench.house.path.settle()
+    await api.bench.container.path.settle()
     return order
 
 
 async def differences(bench: Bench) -> list[Difference]:
-    return [each async for each in bench.house.consistency.find()]
+    return [each async for each in bench.container.consistency.find()]
 
 
 async def test_nothing_differs_after_a_whole_story(api: Api) -> None:
@@ -64,7 +64,7 @@ async def test_nothing_differs_after_a_replacement_and_an_import(api: Api) -> No
     started = await api.call("adam", "POST", "/v1/replacements", json={"old": "dora", "new": "lara"})
     while (await api.bench.replacing.step(started.json()["id"])).status != "finished":
         continue
-    await api.bench.house.path.settle()
+    await api.bench.container.path.settle()
     assert await differences(api.bench) == []
 
 
@@ -100,7 +100,7 @@ CHANGES: dict[str, tuple[Callable[[Any], Any], set[tuple[str, str]]]] = {
 async def test_what_was_written_past_the_services_is_named(api: Api, change: str) -> None:
     await story(api)
     statement, expected = CHANGES[change]
-    async with api.bench.house.database.writing() as session:
+    async with api.bench.container.database.writing() as session:
         ledger = select(LedgerRow.body).where(LedgerRow.quote == "Q-1", LedgerRow.line == "1")
         rows = {
             "run": (await session.exec(select(RunRow.state).where(RunRow.id == "order:Q-1-1"))).one(),
@@ -113,7 +113,7 @@ async def test_what_was_written_past_the_services_is_named(api: Api, change: str
 
 async def test_a_policy_that_was_changed_after_it_was_published_is_named(api: Api) -> None:
     await story(api)
-    async with api.bench.house.database.writing() as session:
+    async with api.bench.container.database.writing() as session:
         published = (PolicyRow.kind == "quote", PolicyRow.version == 1)
         changed = func.replace(PolicyRow.content, "fabio", "rita")
         assert (await execute(session, update(PolicyRow).where(*published).values(content=changed))).rowcount == 1
@@ -122,14 +122,14 @@ async def test_a_policy_that_was_changed_after_it_was_published_is_named(api: Ap
 
 async def test_a_cut_tail_and_a_deleted_subject_are_found_by_the_daily_export(api: Api, tmp_path: Path) -> None:
     await story(api)
-    house = api.bench.house
-    anchors = Anchors(house.database, api.bench.clock, str(tmp_path / "heads"))
+    container = api.bench.container
+    anchors = Anchors(container.database, api.bench.clock, str(tmp_path / "heads"))
     assert await anchors.write_daily() > 3
     assert await anchors.write_daily() == 0, "once a day"
     export = anchors.newest_export()
     assert export is not None
     assert [mark async for mark in anchors.find_missing(export)] == []
-    async with house.database.writing() as session:
+    async with container.database.writing() as session:
         last = select(func.max(EventRow.seq)).where(EventRow.subject == "quote:Q-2").scalar_subquery()
         await execute(session, delete(EventRow).where(EventRow.subject == "user:omar"))
         await execute(session, delete(EventRow).where(EventRow.subject == "quote:Q-2", EventRow.seq == last))
@@ -149,7 +149,7 @@ async def test_the_number_of_statements_does_not_grow_with_the_runs_of_a_page(ap
     few = len(asked)
     for n in range(3, 9):
         await submit_again(api, f"Q-{n}")
-    await api.bench.house.path.settle()
+    await api.bench.container.path.settle()
     with queries(api) as asked:
         await differences(api.bench)
     assert len(asked) - few <= 2 * 6 + 2, "two for each round: its approvals and its seats"

@@ -69,17 +69,17 @@ class Box:
 
 
 async def statuses(api: Api) -> dict[tuple[str, str], str]:
-    async with api.bench.house.database.reading() as session:
+    async with api.bench.container.database.reading() as session:
         return {(m.person, m.channel): m.status for m in (await session.exec(select(MessageRow))).all()}
 
 
 async def test_who_has_a_chat_is_told_there_too_with_a_link_that_needs_signing_in(api: Api, room: Room) -> None:
-    house, box = api.bench.house, Box()
+    container, box = api.bench.container, Box()
     url = f"json://127.0.0.1:{room.server_port}/hook"
     assert (await api.call("dora", "PUT", "/v1/users/dora/chat", json={"url": url})).status_code == 204
     assert "hook" not in (await api.call("root", "GET", "/v1/users/dora")).text, "it holds a secret"
     await submitted(api)
-    delivering = Delivering(house.database, box, Chat(to_private_addresses=True), api.bench.clock, house.links)
+    delivering = Delivering(container.database, box, Chat(to_private_addresses=True), api.bench.clock, container.links)
     await delivering.deliver_due()
     await delivering.deliver_due()
     assert sorted(letter.to for letter in box.letters) == ["daniel@example.com", "dora@example.com"]
@@ -90,12 +90,12 @@ async def test_who_has_a_chat_is_told_there_too_with_a_link_that_needs_signing_i
 
 
 async def test_a_chat_that_is_away_is_tried_again_and_the_mail_is_not_sent_twice(api: Api, room: Room) -> None:
-    house, box = api.bench.house, Box()
+    container, box = api.bench.container, Box()
     url = f"json://127.0.0.1:{room.server_port}/hook"
     await api.call("dora", "PUT", "/v1/users/dora/chat", json={"url": url})
     await submitted(api)
     room.status = 503
-    delivering = Delivering(house.database, box, Chat(to_private_addresses=True), api.bench.clock, house.links)
+    delivering = Delivering(container.database, box, Chat(to_private_addresses=True), api.bench.clock, container.links)
     for _ in range(3):
         await delivering.deliver_due()
     assert (await statuses(api))[("dora", "chat")] == "queued"
@@ -131,7 +131,7 @@ async def test_only_the_person_sets_where_their_chat_goes_and_an_admin_may_remov
     ["127.0.0.1", "localhost", "10.0.0.1", "169.254.169.254", "[::1]", "192.168.1.9", "0.0.0.0", "no-such.invalid"],
 )
 async def test_a_chat_address_inside_a_network_is_refused_and_not_written_to(api: Api, host: str) -> None:
-    office = replace(api.bench.house.office, chat_to_private_addresses=False)
+    office = replace(api.bench.container.office, chat_to_private_addresses=False)
     dora = (await api.call("root", "GET", "/v1/users/dora")).json()
     caller = Caller(person=Person.model_validate(dora))
     with pytest.raises(Invalid, match=r"public internet|understands"):
@@ -153,19 +153,19 @@ async def test_a_chat_service_that_sends_on_to_another_address_is_not_followed(r
 
 
 async def test_a_round_that_cannot_be_read_does_not_hold_up_the_letters_beside_it(api: Api) -> None:
-    house, box = api.bench.house, Box()
+    container, box = api.bench.container, Box()
     await submitted(api)
     for method, path, body in (
         ("PUT", "/v1/quotes/Q-2", {**BODY, "id": "Q-2"}),
         ("POST", "/v1/quotes/Q-2/submit", None),
     ):
         assert (await api.call("rita", method, path, json=body)).is_success
-    async with house.database.writing() as session:
+    async with container.database.writing() as session:
         (await session.get_one(RunRow, "quote:Q-1:approval:1")).state = {"status": "no such status"}
-    delivering = Delivering(house.database, box, Chat(to_private_addresses=True), api.bench.clock, house.links)
+    delivering = Delivering(container.database, box, Chat(to_private_addresses=True), api.bench.clock, container.links)
     await delivering.deliver_due()
     assert sorted(letter.to for letter in box.letters) == ["daniel@example.com", "dora@example.com"]
-    async with house.database.reading() as session:
+    async with container.database.reading() as session:
         found = (await session.exec(select(MessageRow))).all()
     assert {(m.subject, m.status, m.error) for m in found} == {
         ("quote:Q-2", "sent", ""), ("quote:Q-1", "queued", "quote:Q-1:approval:1 cannot be read"),

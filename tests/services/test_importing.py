@@ -22,7 +22,7 @@ REAL = SHARED / "salesforce_cpq"
 
 
 async def take(bench: Bench, folder: Path, currency: str = "EUR") -> ImportReport:
-    return await Imports(bench.house.office).salesforce(SYSTEM, folder, "rita", currency)
+    return await Imports(bench.container.office).salesforce(SYSTEM, folder, "rita", currency)
 
 
 async def test_a_second_import_changes_nothing(bench: Bench) -> None:
@@ -30,13 +30,13 @@ async def test_a_second_import_changes_nothing(bench: Bench) -> None:
     assert (first.products, first.quotes, first.lines) == ({"new": 6}, {"new": 4}, 12)
     second = await take(bench, SAMPLE)
     assert (second.products, second.quotes) == ({"unchanged": 6}, {"unchanged": 4})
-    stored = await bench.house.quotes.get(SYSTEM.person, "Q-1002")
+    stored = await bench.container.quotes.get(SYSTEM.person, "Q-1002")
     assert stored.version == 1
 
 
 async def test_floats_bundles_and_terms_are_understood(bench: Bench) -> None:
     report = await take(bench, SAMPLE)
-    stored = await bench.house.quotes.get(SYSTEM.person, "Q-1002")
+    stored = await bench.container.quotes.get(SYSTEM.person, "Q-1002")
     beacon = stored.quote.lines[2]
     assert (beacon.list_price, beacon.net_total, beacon.term_months) == (Decimal("33.45"), Decimal("682.38"), 24)
     assert beacon.requires == "Q-1002-1"
@@ -50,10 +50,10 @@ async def test_a_changed_export_changes_drafts_only(bench: Bench, tmp_path: Path
     from services.commands import Caller
     from storage import people
 
-    async with bench.house.database.reading() as session:
+    async with bench.container.database.reading() as session:
         rita = await people.load_person(session, "rita")
     assert rita is not None
-    await bench.house.quotes.submit(Caller(person=rita), "Q-1002")
+    await bench.container.quotes.submit(Caller(person=rita), "Q-1002")
     file = folder / QUOTES
     file.write_text(file.read_text().replace("Net 30", "Net 45").replace("Net 60", "Net 90"))
     report = await take(bench, folder)
@@ -93,12 +93,12 @@ async def test_a_broken_file_is_named_and_nothing_is_taken(
     problem = error.value.facts["errors"][0]
     assert problem["field"] == where
     assert what in problem["problem"]
-    assert await bench.house.quotes.listed(SYSTEM.person, None, "", 10) == []
+    assert await bench.container.quotes.listed(SYSTEM.person, None, "", 10) == []
 
 
 async def test_an_import_needs_a_rep(bench: Bench) -> None:
     with pytest.raises(Invalid, match="role rep"):
-        await Imports(bench.house.office).salesforce(SYSTEM, SAMPLE, "dora", "EUR")
+        await Imports(bench.container.office).salesforce(SYSTEM, SAMPLE, "dora", "EUR")
 
 
 real = pytest.mark.skipif(not REAL.exists(), reason="the real export is not at hand")
@@ -126,7 +126,7 @@ async def test_a_real_quote_goes_through_two_chains_one_of_two_steps(bench: Benc
     report = await take(bench, REAL, "USD")
     assert (report.products, report.quotes, report.lines) == ({"new": 39}, {"new": 8}, 68)
     assert (await take(bench, REAL, "USD")).quotes == {"unchanged": 8}
-    quotes: Quotes = bench.house.quotes
+    quotes: Quotes = bench.container.quotes
     found = await quotes.listed(SYSTEM.person, None, "7e", 10)
     preview = await quotes.preview(SYSTEM.person, found[0].id, {})
     steps = [(a.chain, a.step) for a in preview.plan.approvals]

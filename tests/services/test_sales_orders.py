@@ -32,7 +32,7 @@ def folders() -> Iterator[object]:
 
 
 async def rita(bench: Bench) -> Caller:
-    async with bench.house.database.reading() as session:
+    async with bench.container.database.reading() as session:
         person = await people.load_person(session, "rita")
     assert person is not None
     return Caller(person=person)
@@ -41,12 +41,12 @@ async def rita(bench: Bench) -> Caller:
 async def accepted(bench: Bench, id: str) -> None:
     """Approved without anybody being asked, and accepted."""
     caller = await rita(bench)
-    await bench.house.quotes.submit(caller, id)
-    await bench.house.orders.accept(caller, id, None, Acceptance(on=bench.clock().date()))
+    await bench.container.quotes.submit(caller, id)
+    await bench.container.orders.accept(caller, id, None, Acceptance(on=bench.clock().date()))
 
 
 async def nobody_is_asked(bench: Bench) -> None:
-    await bench.house.policies.publish_policy(SYSTEM, Policy(kind="quote", rules=()))
+    await bench.container.policies.publish_policy(SYSTEM, Policy(kind="quote", rules=()))
 
 
 def money(placed: Placed) -> Decimal:
@@ -67,12 +67,12 @@ async def test_every_order_split_by_place_and_day_adds_up_to_its_source(
         cents = Decimal(values[6]).quantize(Decimal("0.01"), ROUND_HALF_UP)
         source[values[0]] = source.get(values[0], Decimal(0)) + cents
     await nobody_is_asked(bench)
-    report = await Imports(bench.house.office).sales_orders(SYSTEM, folder, "rita", "USD")
+    report = await Imports(bench.container.office).sales_orders(SYSTEM, folder, "rita", "USD")
     assert (report.quotes, report.lines) == ({"new": quotes}, lines)
     for header in (folder / HEADERS).read_text().splitlines():
         number, id = header.split("|+|")[0], header.split("|+|")[7]
         await accepted(bench, id)
-        placed = await bench.house.orders.place(await rita(bench), id, BY_PLACE_AND_DAY)
+        placed = await bench.container.orders.place(await rita(bench), id, BY_PLACE_AND_DAY)
         assert money(placed) == source.get(number, Decimal(0)), id
         assert conserved(placed.ledger)
         assert {order.slot.trigger.on for order in placed.orders} == {date.fromisoformat(header.split("|+|")[3])}
@@ -84,23 +84,23 @@ async def test_every_order_split_by_place_and_day_adds_up_to_its_source(
 async def test_real_quotes_are_split_by_place_and_date_to_the_cent(bench: Bench) -> None:
     bench.clock.at = datetime(2020, 6, 1, 12, tzinfo=UTC)
     await nobody_is_asked(bench)
-    await Imports(bench.house.office).salesforce(SYSTEM, CPQ, "rita", "USD")
+    await Imports(bench.container.office).salesforce(SYSTEM, CPQ, "rita", "USD")
     caller = await rita(bench)
-    for summary in await bench.house.quotes.listed(SYSTEM.person, None, "", 10):
+    for summary in await bench.container.quotes.listed(SYSTEM.person, None, "", 10):
         await accepted(bench, summary.id)
         placed: list[Placed] = []
         for n, city in enumerate(("Porto", "Faro")):
             slot = Slot(ship_to=Place(city=city, time_zone="Europe/Lisbon"))
             way = Even(way="even", waves=1 if n else 2, first=date(2020, 9, 1 + n), slot=slot)
             try:
-                tried = await bench.house.orders.preview(caller.person, summary.id, way)
+                tried = await bench.container.orders.preview(caller.person, summary.id, way)
             except Invalid as nothing:
                 assert n == 1 or "belongs to" in nothing.sentence, "a bundle of one does not divide into waves"
                 way = Even(way="even", waves=1, first=date(2020, 9, 1), slot=slot)
                 if n == 1:
                     continue
-                tried = await bench.house.orders.preview(caller.person, summary.id, way)
-            done = await bench.house.orders.place(caller, summary.id, way)
+                tried = await bench.container.orders.preview(caller.person, summary.id, way)
+            done = await bench.container.orders.place(caller, summary.id, way)
             assert [o.net_total for o in done.orders] == [o.net_total for o in tried.orders], "preview is commit"
             placed.append(done)
         assert sum((money(done) for done in placed), Decimal(0)) == summary.net_total

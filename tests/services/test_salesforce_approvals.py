@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from cli import app
+from cli.main import app
 from domain.approvals.evaluation import evaluate
 from domain.approvals.exchange import read_policy, write_policy
 from domain.errors import Invalid
@@ -72,10 +72,10 @@ def test_each_record_says_which_rule_fired_and_why(tmp_path: Path) -> None:
 
 
 async def test_the_policy_is_kept_as_a_draft_once(bench: Bench) -> None:
-    await Imports(bench.house.office).salesforce_approvals(SYSTEM, SAMPLE)
-    first = await bench.house.policies.draft(SYSTEM.person, "opportunity")
-    await Imports(bench.house.office).salesforce_approvals(SYSTEM, SAMPLE)
-    assert await bench.house.policies.draft(SYSTEM.person, "opportunity") == first
+    await Imports(bench.container.office).salesforce_approvals(SYSTEM, SAMPLE)
+    first = await bench.container.policies.draft(SYSTEM.person, "opportunity")
+    await Imports(bench.container.office).salesforce_approvals(SYSTEM, SAMPLE)
+    assert await bench.container.policies.draft(SYSTEM.person, "opportunity") == first
 
 
 @pytest.mark.skipif(not REAL.exists(), reason="the real export is not at hand")

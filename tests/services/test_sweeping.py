@@ -8,13 +8,13 @@ from sqlmodel import select
 
 from domain.errors import ClosedForRestore
 from domain.runs import Command
+from domain.runs.contracts import SweepMark
 from services.sweeping import WAKES_PER_SECOND
 from storage import runs
 from storage.tables import CommandRow, EventRow, MessageRow, RunRow
 from tests.conftest import Bench
 from tests.services.test_advancing import EXPIRING, a_running_round, approve, decide, person, rows, stored
 from tests.support import NOW, a_quote
-from workflows.contracts import SweepMark
 
 RUN = "quote:Q-1:approval:1"
 
@@ -25,7 +25,7 @@ async def sweep_with(bench: Bench, mark: SweepMark) -> SweepMark:
 
 
 async def store_unapplied(bench: Bench, *commands: Command) -> None:
-    async with bench.house.database.writing() as session:
+    async with bench.container.database.writing() as session:
         for command in commands:
             await runs.enqueue_followup(session, command, bench.clock())
 
@@ -41,7 +41,7 @@ async def test_a_command_whose_process_died_is_applied_after_a_while(bench: Benc
 
 async def test_hopeless_commands_delay_no_other_and_are_tried_ever_less(bench: Bench) -> None:
     round = await a_running_round(bench)
-    async with bench.house.database.writing() as session:
+    async with bench.container.database.writing() as session:
         for n in range(100):
             run = runs.RunSnapshot(id=f"broken:{n}", kind="nonsense", subject="quote:Q-0", seq=0, state={}, opening={})
             await runs.insert_run(session, run, NOW)
@@ -52,14 +52,14 @@ async def test_hopeless_commands_delay_no_other_and_are_tried_ever_less(bench: B
     await store_unapplied(bench, approve(round))
     bench.clock.forward(seconds=6)
     assert (await bench.sweep()).applied == 1
-    async with bench.house.database.reading() as session:
+    async with bench.container.database.reading() as session:
         assert await runs.waiting_runs(session, bench.clock() + timedelta(seconds=100), 200) == []
         assert len(await runs.waiting_runs(session, bench.clock() + timedelta(minutes=5), 200)) == 100
 
 
 async def test_a_run_that_temporal_does_not_follow_is_woken_once_and_then_ever_less(bench: Bench) -> None:
     await a_running_round(bench)
-    await bench.house.path.settle()
+    await bench.container.path.settle()
     bench.engine.signals = []
     woken = []
     for _ in range(120):
@@ -72,7 +72,7 @@ async def test_a_run_that_temporal_does_not_follow_is_woken_once_and_then_ever_l
 async def test_a_run_that_follows_is_left_alone_until_it_is_late(bench: Bench) -> None:
     await bench.publish(EXPIRING)
     round = await a_running_round(bench)
-    async with bench.house.database.writing() as session:
+    async with bench.container.database.writing() as session:
         await runs.note_seen(session, {RUN: (round.seq, round.due)})
     bench.clock.forward(hours=23)
     assert (await bench.sweep()).woken == 0
@@ -83,7 +83,7 @@ async def test_a_run_that_follows_is_left_alone_until_it_is_late(bench: Bench) -
 async def test_a_note_that_is_older_than_the_run_wakes_it_all_the_same(bench: Bench) -> None:
     round = await a_running_round(bench)
     await decide(bench, round)
-    async with bench.house.database.writing() as session:
+    async with bench.container.database.writing() as session:
         await runs.note_seen(session, {RUN: (1, None)})
     bench.clock.forward(seconds=6)
     assert (await bench.sweep()).woken == 1
@@ -92,7 +92,7 @@ async def test_a_note_that_is_older_than_the_run_wakes_it_all_the_same(bench: Be
 async def test_a_closed_run_whose_execution_completed_is_noted_and_never_started_again(bench: Bench) -> None:
     round = await a_running_round(bench)
     await decide(bench, round)
-    await bench.house.path.settle()
+    await bench.container.path.settle()
     bench.engine.signals, bench.engine.conditions[RUN] = [], "ended"
     for _ in range(3):
         bench.clock.forward(minutes=20)
@@ -139,12 +139,12 @@ async def test_an_older_copy_of_the_database_is_noticed_and_nothing_is_stored_un
     with pytest.raises(ClosedForRestore):
         await decide(bench, round)
     with pytest.raises(ClosedForRestore):
-        await bench.house.quotes.submit(await _caller(bench, "rita"), "Q-1")
+        await bench.container.quotes.submit(await _caller(bench, "rita"), "Q-1")
 
 
 async def _go_back(bench: Bench, round: Any, commands: set[str]) -> None:
     """As the database stood before the last decision."""
-    async with bench.house.database.writing() as session:
+    async with bench.container.database.writing() as session:
         for row in (await session.exec(select(EventRow).where(EventRow.run == RUN))).all():
             if row.command not in commands:
                 await session.delete(row)
@@ -173,10 +173,10 @@ async def test_a_forged_mark_closes_nothing(bench: Bench) -> None:
 async def test_temporal_that_lost_what_it_knew_is_told_again_fifty_a_second(bench: Bench) -> None:
     rita = await _caller(bench, "rita")
     for n in range(WAKES_PER_SECOND + 5):
-        await bench.house.quotes.put(rita, a_quote(f"Q-{n}", discount="15"), None)
-        await bench.house.quotes.submit(rita, f"Q-{n}")
+        await bench.container.quotes.put(rita, a_quote(f"Q-{n}", discount="15"), None)
+        await bench.container.quotes.submit(rita, f"Q-{n}")
     await bench.sweep()
-    async with bench.house.database.writing() as session:
+    async with bench.container.database.writing() as session:
         await runs.note_seen(session, {row.id: (row.seq, None) for row in await rows(bench, RunRow)})
     old = bench.mark
     for _ in range(7):

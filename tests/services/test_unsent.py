@@ -16,7 +16,7 @@ from tests.apiclient import Api
 def looking(api: Api) -> UnsentDocuments:
     """With an ERP connected."""
     bench = api.bench
-    return UnsentDocuments(bench.house.database, bench.engine, bench.clock, bench.house.office.audit_key, True)
+    return UnsentDocuments(bench.container.database, bench.engine, bench.clock, bench.container.office.audit_key, True)
 
 
 async def found(api: Api) -> list[tuple[str, int]]:
@@ -47,7 +47,7 @@ async def test_a_document_that_is_missing_is_asked_for_again(api: Api, what: str
     before = await waiting(api)
     assert await found(api) == []
     gone: Any = delete(ErpDocumentRow) if wrong == "deleted" else update(ErpDocumentRow).values(status="accepted")
-    async with api.bench.house.database.writing() as session:
+    async with api.bench.container.database.writing() as session:
         await session.execute(gone.where(col(ErpDocumentRow.status) == "waiting"))
     assert await found(api) == [("missing", before[0][0])]
     await looking(api).mend(id)
@@ -58,7 +58,7 @@ async def test_a_document_that_is_missing_is_asked_for_again(api: Api, what: str
 
 async def test_a_document_that_nobody_waits_for_is_withdrawn(api: Api) -> None:
     id = await an_order(api, active=True)
-    async with api.bench.house.database.writing() as session:
+    async with api.bench.container.database.writing() as session:
         await session.execute(update(ErpDocumentRow).values(status="waiting"))
     assert await found(api) == [("stray", 1)]
     await looking(api).mend(id)

@@ -15,16 +15,16 @@ from temporalio.service import RPCError
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
 
-from composition import House, build
+from app.container import Application, build
+from app.workers import approvals_worker, orders_worker
+from cli.replay import SANDBOX
 from domain.approvals.round import Round
 from domain.runs import Advanced, AdvanceRequest
-from replaying import SANDBOX
 from services.commands import Caller
 from services.samples import SYSTEM
 from storage import people, rounds, runs
 from tests.conftest import CHEAP, some_settings
 from tests.support import Clock, a_quote
-from worker import approvals_worker, orders_worker
 from workflows.converter import data_converter
 from workflows.search import register_attributes
 
@@ -55,14 +55,14 @@ class Following:
             self.left -= 1
             raise OSError("the database is away")
         await self._office.follow_time()
-        return await self._office.house.advancer.advance(request)
+        return await self._office.container.advancer.advance(request)
 
 
 @dataclass
 class Office:
     """The sample company with a real worker."""
 
-    house: House
+    container: Application
     client: Client
     environment: WorkflowEnvironment
     clock: Clock
@@ -71,19 +71,19 @@ class Office:
         self.following = Following(self)
 
     def worker(self) -> Worker:
-        house = replace(self.house, advancer=self.following)  # type: ignore[arg-type]
-        return approvals_worker(self.client, house)
+        container = replace(self.container, advancer=self.following)  # type: ignore[arg-type]
+        return approvals_worker(self.client, container)
 
     def orders_worker(self) -> Worker:
-        house = replace(self.house, advancer=self.following)  # type: ignore[arg-type]
-        return orders_worker(self.client, house)
+        container = replace(self.container, advancer=self.following)  # type: ignore[arg-type]
+        return orders_worker(self.client, container)
 
     async def follow_time(self) -> None:
         self.clock.at = max(self.clock.at, await self.environment.get_current_time())
 
     async def caller(self, who: str) -> Caller:
         await self.follow_time()
-        async with self.house.database.reading() as session:
+        async with self.container.database.reading() as session:
             person = await people.load_person(session, who)
         assert person is not None
         return Caller(person=person)
@@ -92,14 +92,14 @@ class Office:
         """A fresh quote of Rita's in approval; its run."""
         id = f"Q-{next(NUMBERS)}"
         rita = await self.caller("rita")
-        await self.house.quotes.put(rita, a_quote(id, **{"discount": "15", **quote}), None)
-        answer = await self.house.quotes.submit(rita, id)
+        await self.container.quotes.put(rita, a_quote(id, **{"discount": "15", **quote}), None)
+        answer = await self.container.quotes.submit(rita, id)
         assert answer.outcome is not None, "it is answered by its transaction"
         assert answer.outcome.applied
         return f"quote:{id}:approval:1"
 
     async def recorded(self, run: str) -> Round:
-        async with self.house.database.reading() as session:
+        async with self.container.database.reading() as session:
             return (await rounds.round_of(session, run))[0]
 
     async def told(self, run: str) -> Advanced:
@@ -115,7 +115,7 @@ class Office:
     async def until_told(self, run: str) -> None:
         """Wait until the run's workflow was told of everything that is stored."""
         for _ in range(400):
-            async with self.house.database.reading() as session:
+            async with self.container.database.reading() as session:
                 stored = await runs.get_run(session, run)
             assert stored is not None
             with suppress(RPCError):  # it is about to be started
@@ -127,8 +127,8 @@ class Office:
 
     async def sleep(self, how_long: timedelta) -> None:
         """Let time pass once every run was told of what was commanded: it would pass within their tasks, too."""
-        await self.house.path.settle()
-        async with self.house.database.reading() as session:
+        await self.container.path.settle()
+        async with self.container.database.reading() as session:
             known = await runs.run_standings(session)
         for run in known:
             await self.until_told(run)
@@ -137,18 +137,18 @@ class Office:
 
     async def result(self, run: str) -> Any:
         """What a run ended with, once it was told of what was commanded so far."""
-        await self.house.path.settle()
+        await self.container.path.settle()
         return await self.client.get_workflow_handle(run).result()
 
     async def publish(self, yaml: str) -> None:
         from domain.approvals.exchange import read_policy
 
-        await self.house.policies.publish_policy(SYSTEM, read_policy(yaml))
+        await self.container.policies.publish_policy(SYSTEM, read_policy(yaml))
 
 
 @pytest.fixture(autouse=True)
 def sandbox(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("worker.RUNNER", SANDBOX)
+    monkeypatch.setattr("app.workers.RUNNER", SANDBOX)
 
 
 @pytest.fixture
@@ -156,10 +156,10 @@ async def alone(skipping: WorkflowEnvironment, sqlite_company: Path, tmp_path: P
     """An office whose worker the test starts itself."""
     shutil.copy(sqlite_company, tmp_path / "flow.db")
     clock = Clock(await skipping.get_current_time())
-    house = build(some_settings(f"sqlite:///{tmp_path / 'flow.db'}"), hashes=CHEAP, clock=clock)
-    house.engine._client = skipping.client
-    yield Office(house, skipping.client, skipping, clock)
-    await house.close()
+    container = build(some_settings(f"sqlite:///{tmp_path / 'flow.db'}"), hashes=CHEAP, clock=clock)
+    container.temporal._client = skipping.client
+    yield Office(container, skipping.client, skipping, clock)
+    await container.close()
 
 
 @pytest.fixture

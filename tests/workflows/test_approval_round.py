@@ -51,14 +51,14 @@ async def ended(office: Office, run: str) -> Round:
 
 
 async def rows(office: Office, table: Any) -> list[Any]:
-    async with office.house.database.reading() as session:
+    async with office.container.database.reading() as session:
         return list((await session.exec(select(table))).all())
 
 
 async def test_a_round_is_decided_and_engine_and_record_agree(office: Office) -> None:
     run = await office.submitted()
     round = await office.follows(run)
-    answer = await office.house.approvals.approve(await office.caller("dora"), round.approvals[0].id, round.digest)
+    answer = await office.container.approvals.approve(await office.caller("dora"), round.approvals[0].id, round.digest)
     assert answer.outcome is not None
     assert answer.outcome.code == "approved"
     result = await office.result(run)
@@ -90,7 +90,7 @@ async def test_three_approvals_cost_few_events(office: Office) -> None:
     assert len(round.approvals) == 3
     for rule, who in (("discount-desk", "dora"), ("discount-finance", "fabio"), ("terms", "lara")):
         approval = next(a for a in (await office.recorded(run)).approvals if a.rule == rule)
-        await office.house.approvals.approve(await office.caller(who), approval.id, round.digest)
+        await office.container.approvals.approve(await office.caller(who), approval.id, round.digest)
     handle = office.client.get_workflow_handle(run)
     await handle.result()
     history = await handle.fetch_history()
@@ -115,9 +115,9 @@ async def test_the_clock_restarts_with_each_step_and_hand_over(office: Office) -
     run = await office.submitted()
     round = await office.recorded(run)
     await office.sleep(timedelta(hours=70))
-    await office.house.approvals.delegate(await office.caller("fabio"), round.approvals[0].id, round.digest, "leif")
+    await office.container.approvals.delegate(await office.caller("fabio"), round.approvals[0].id, round.digest, "leif")
     await office.sleep(timedelta(hours=71))
-    await office.house.approvals.approve(await office.caller("leif"), round.approvals[0].id, round.digest)
+    await office.container.approvals.approve(await office.caller("leif"), round.approvals[0].id, round.digest)
     await office.sleep(timedelta(hours=23))
     assert (await office.follows(run)).waiting_on == ["carla"]
     await office.sleep(timedelta(hours=2))
@@ -165,7 +165,9 @@ async def test_malformed_and_unverified_signals_become_refusals_and_the_run_goes
     await until(all_refused, "a refusal for each signal")
     assert len([e for e in await rows(office, EventRow) if e.code == "unverified_actor"]) == 10
     assert await office.follows(run) == before
-    answer = await office.house.approvals.approve(await office.caller("dora"), before.approvals[0].id, before.digest)
+    answer = await office.container.approvals.approve(
+        await office.caller("dora"), before.approvals[0].id, before.digest
+    )
     assert answer.outcome is not None
     assert answer.outcome.applied
 
@@ -173,7 +175,7 @@ async def test_malformed_and_unverified_signals_become_refusals_and_the_run_goes
 async def test_a_burst_is_drained_in_bounded_batches(alone: Office) -> None:
     """Signals that came while nobody worked: fifty at a time, and the run goes on."""
     run = await alone.submitted()
-    await alone.house.path.settle()
+    await alone.container.path.settle()
     handle = alone.client.get_workflow_handle(run)
     for n in range(120):
         await handle.signal("approve", {"actor": "dora", "n": n})
@@ -188,7 +190,9 @@ async def test_a_burst_is_drained_in_bounded_batches(alone: Office) -> None:
         history = await handle.fetch_history()
         assert sum(e.HasField("marker_recorded_event_attributes") for e in history.events) <= 4
         round = await alone.recorded(run)
-        answer = await alone.house.approvals.approve(await alone.caller("dora"), round.approvals[0].id, round.digest)
+        answer = await alone.container.approvals.approve(
+            await alone.caller("dora"), round.approvals[0].id, round.digest
+        )
         assert answer.outcome is not None
         assert await alone.result(run) == {"status": "approved", "number": 2}
 
@@ -197,7 +201,7 @@ async def test_a_terminated_run_is_reborn_from_the_record(office: Office) -> Non
     run = await office.submitted()
     round = await office.follows(run)
     await office.client.get_workflow_handle(run).terminate("lost")
-    answer = await office.house.approvals.approve(await office.caller("dora"), round.approvals[0].id, round.digest)
+    answer = await office.container.approvals.approve(await office.caller("dora"), round.approvals[0].id, round.digest)
     assert answer.outcome is not None
     assert answer.outcome.code == "approved"
     assert await office.result(run) == {"status": "approved", "number": 2}
@@ -209,7 +213,7 @@ async def test_an_overdue_run_is_woken_by_the_sweep(office: Office) -> None:
     await office.follows(run)
     await office.client.get_workflow_handle(run).terminate("lost with its timer")
     office.clock.forward(hours=73)
-    assert await office.house.sweeper.wake_sleeping(office.clock()) == 1
+    assert await office.container.sweeper.wake_sleeping(office.clock()) == 1
     assert (await ended(office, run)).status is RoundStatus.EXPIRED
 
 
@@ -219,7 +223,7 @@ async def test_a_run_woken_in_vain_expires_by_the_sweep_itself(alone: Office) ->
     run = await alone.submitted()
     for _ in range(4):
         alone.clock.forward(hours=25)
-        await alone.house.sweeper.wake_sleeping(alone.clock())
+        await alone.container.sweeper.wake_sleeping(alone.clock())
     assert (await alone.recorded(run)).status is RoundStatus.EXPIRED
 
 
@@ -228,9 +232,9 @@ async def test_a_long_outage_waits_outside_the_workflow_task(office: Office) -> 
     office.following.left = 12
     run = await office.submitted()
     round = await office.recorded(run)
-    answer = await office.house.approvals.approve(await office.caller("dora"), round.approvals[0].id, round.digest)
+    answer = await office.container.approvals.approve(await office.caller("dora"), round.approvals[0].id, round.digest)
     assert answer.outcome is not None, "what the workflow cannot read was decided all the same"
-    await office.house.path.settle()
+    await office.container.path.settle()
     await office.environment.sleep(timedelta(minutes=10))
     await office.follows(run)
     assert office.following.left == 0
@@ -245,19 +249,21 @@ async def test_what_is_decided_while_temporal_is_away_is_followed_later(
         raise OSError("no Temporal")
 
     with monkeypatch.context() as during:
-        during.setattr(office.house.path.engine, "signal", away)
+        during.setattr(office.container.path.engine, "signal", away)
         run, other = await office.submitted(), await office.submitted()
         round = await office.recorded(other)
-        answer = await office.house.approvals.approve(await office.caller("dora"), round.approvals[0].id, round.digest)
+        answer = await office.container.approvals.approve(
+            await office.caller("dora"), round.approvals[0].id, round.digest
+        )
         assert answer.outcome is not None
         assert answer.outcome.applied
-        await office.house.path.settle()
+        await office.container.path.settle()
     assert (await office.recorded(run)).status is RoundStatus.PENDING
     assert {row.person for row in await rows(office, MessageRow)} >= {"dora"}, "who is asked is told"
     with pytest.raises(RPCError, match="not found"):
         await office.told(run)
     office.clock.forward(seconds=6)
-    assert await office.house.sweeper.wake_sleeping(office.clock()) == 2
+    assert await office.container.sweeper.wake_sleeping(office.clock()) == 2
     assert (await office.follows(run)).status is RoundStatus.PENDING
     assert (await office.result(other))["status"] == "approved"
 
@@ -277,10 +283,10 @@ async def test_a_run_that_ended_is_not_started_again(office: Office) -> None:
     await until(started, "the run")
     first = (await handle.describe()).run_id
     office.clock.forward(seconds=6)
-    await office.house.sweeper.wake_sleeping(office.clock())
+    await office.container.sweeper.wake_sleeping(office.clock())
     assert (await handle.describe()).run_id == first
     office.clock.forward(days=1)
-    assert await office.house.sweeper.wake_sleeping(office.clock()) == 0
+    assert await office.container.sweeper.wake_sleeping(office.clock()) == 0
 
 
 async def test_a_database_restored_from_an_older_copy_stops_the_run_and_nothing_is_guessed(office: Office) -> None:
@@ -289,12 +295,12 @@ async def test_a_database_restored_from_an_older_copy_stops_the_run_and_nothing_
         lines=[{"id": "1", "product": "p", "quantity": "1", "list_price": "100", "discount_percent": "30"}]
     )
     old = await office.follows(run)
-    async with office.house.database.reading() as session:
+    async with office.container.database.reading() as session:
         before = await runs.get_run(session, run)
     assert before is not None
-    await office.house.approvals.approve(await office.caller("dora"), old.approvals[0].id, old.digest)
+    await office.container.approvals.approve(await office.caller("dora"), old.approvals[0].id, old.digest)
     newer = await office.follows(run)
-    async with office.house.database.writing() as session:
+    async with office.container.database.writing() as session:
         row = await session.get_one(RunRow, run)
         mark = row.mark
         row.state, row.seq, row.mark = old.stored(), old.seq, before.mark
@@ -307,7 +313,7 @@ async def test_a_database_restored_from_an_older_copy_stops_the_run_and_nothing_
 
     with office.environment.auto_time_skipping_disabled():
         await until(behind, "the refusal in the Temporal UI", tries=800)
-    async with office.house.database.writing() as session:
+    async with office.container.database.writing() as session:
         row = await session.get_one(RunRow, run)
         row.state, row.seq, row.mark = newer.stored(), newer.seq, mark
     assert (await office.follows(run)).seq == newer.seq
@@ -334,9 +340,9 @@ async def test_any_acts_at_once_leave_engine_and_record_agreed(
 
     async def send(verb: str, who: str, n: int) -> Any:
         caller, approval = await office.caller(who), round.approvals[n].id
-        approvals = office.house.approvals
+        approvals = office.container.approvals
         if verb == "recall":
-            return await office.house.quotes.recall(await office.caller("rita"), quote)
+            return await office.container.quotes.recall(await office.caller("rita"), quote)
         if who == "rita":
             return None
         if verb == "consult":
@@ -411,10 +417,10 @@ async def test_a_round_ends_once_whatever_the_order_of_people_time_and_repeats(
 
 async def twice(office: Office, verb: str, caller: Any, round: Round) -> None:
     """One act on whichever approval of the round is the actor's, and on the first where none is."""
-    approvals = office.house.approvals
+    approvals = office.container.approvals
     mine = next((a for a in round.approvals if a.seat_of(caller.person.id)), round.approvals[0])
     if verb == "recall":
-        await office.house.quotes.recall(caller, round.subject_id)
+        await office.container.quotes.recall(caller, round.subject_id)
     elif verb == "consult":
         await approvals.consult(caller, mine.id, round.digest, "carla", "safe?")
     elif verb == "reject":
@@ -439,15 +445,15 @@ async def test_what_carries_from_round_to_round_is_never_beyond_what_a_person_ap
     rita, dora = await office.caller("rita"), await office.caller("dora")
     id, version, seen = f"S-{next(NUMBERS)}", None, list[int]()
     for discount, approves in story:
-        stored, _ = await office.house.quotes.put(rita, a_quote(id, discount=str(discount)), version)
+        stored, _ = await office.container.quotes.put(rita, a_quote(id, discount=str(discount)), version)
         version = stored.version
-        await office.house.quotes.submit(rita, id)
+        await office.container.quotes.submit(rita, id)
         round = await office.recorded(f"quote:{id}:approval:{stored.round + 1}")
         (approval,) = round.approvals
         if approval.status == "carried":
             assert discount <= seen[-1]
             continue
-        act = office.house.approvals.approve if approves else office.house.approvals.reject
+        act = office.container.approvals.approve if approves else office.container.approvals.reject
         await act(dora, approval.id, round.digest, "well")
         seen = [*seen, discount] if approves else []
 
@@ -488,7 +494,7 @@ async def test_months_of_weekends_holidays_and_changed_clocks_pass_in_a_moment(
     office: Office, calendar: Calendar, zone: str
 ) -> None:
     """A hundred working days: at least one change of the clock where there is one, and a public holiday anywhere."""
-    people_ = office.house.people
+    people_ = office.container.people
     dora = await people_.get(SYSTEM.person, "dora")
     await people_.put(SYSTEM, dora.model_copy(update={"calendar": calendar, "time_zone": zone}), dora.version)
     await office.publish(LONG)
@@ -506,7 +512,7 @@ async def test_months_of_weekends_holidays_and_changed_clocks_pass_in_a_moment(
 
 async def test_a_round_reminds_escalates_and_expires_in_its_holders_business_time(office: Office) -> None:
     """Days pass in a moment: each act of time comes when Dóra's office has been open for so many hours."""
-    people_ = office.house.people
+    people_ = office.container.people
     dora = await people_.get(SYSTEM.person, "dora")
     calendar = Calendar(country="IS")
     await people_.put(SYSTEM, dora.model_copy(update={"calendar": calendar}), dora.version)

@@ -37,16 +37,18 @@ async def an_order(desk: Office, trigger: Trigger) -> str:
     """One order of a quote that needs no approval."""
     run = await desk.submitted(lines=[a_line("1", quantity="10")], discount="0")
     quote, rita = run.split(":")[1], await desk.caller("rita")
-    await desk.house.orders.accept(rita, quote, None, Acceptance(on=date(2026, 1, 2)))
+    await desk.container.orders.accept(rita, quote, None, Acceptance(on=date(2026, 1, 2)))
     slot = Slot(ship_to=PORTO, trigger=trigger)
-    placed = await desk.house.orders.place(rita, quote, ByHand(way="hand", groups=(Group(slot=slot, lines={"1": 10}),)))
+    placed = await desk.container.orders.place(
+        rita, quote, ByHand(way="hand", groups=(Group(slot=slot, lines={"1": 10}),))
+    )
     id = placed.orders[0].id
     await until_status(desk, id, *(status for status in OrderStatus if status is not OrderStatus.DRAFT))
     return id
 
 
 async def recorded(desk: Office, id: str) -> Order:
-    async with desk.house.database.reading() as session:
+    async with desk.container.database.reading() as session:
         found = await orders.load(session, id)
     assert found is not None
     return found
@@ -60,7 +62,7 @@ async def agreed(desk: Office, id: str) -> Order:
 
 async def ask(desk: Office, who: str, order: str, verb: str, **payload: Any) -> CommandReceipt:
     act = "erp.report" if who == "bruno" else "orders.steer"
-    return await desk.house.orders.ask(await desk.caller(who), order, verb, act, **payload)
+    return await desk.container.orders.ask(await desk.caller(who), order, verb, act, **payload)
 
 
 async def until_status(desk: Office, id: str, *statuses: OrderStatus) -> Order:
@@ -86,7 +88,7 @@ async def test_an_order_waits_for_its_day_at_its_ship_to_and_goes_to_the_back_of
     assert (await agreed(desk, id)).status is OrderStatus.SCHEDULED
     await desk.sleep(timedelta(minutes=10))
     await until_status(desk, id, OrderStatus.ACTIVATING)
-    async with desk.house.database.reading() as session:
+    async with desk.container.database.reading() as session:
         (document,) = (await session.exec(select(ErpDocumentRow))).all()
     assert (document.order, document.status, document.body["lines"][0]["quantity"]) == (id, "waiting", "10")
     await ask(desk, "bruno", id, "accepted", reference="SO-1")
@@ -119,9 +121,9 @@ async def test_a_held_order_lets_its_day_pass_and_starts_when_released(desk: Off
 async def test_a_split_starts_its_orders_which_outlive_it_and_commands_sent_before_wait(desk: Office) -> None:
     run = await desk.submitted(lines=[a_line("1", quantity="10")], discount="0")
     quote, rita = run.split(":")[1], await desk.caller("rita")
-    await desk.house.orders.accept(rita, quote, None, Acceptance(on=date(2026, 1, 2)))
+    await desk.container.orders.accept(rita, quote, None, Acceptance(on=date(2026, 1, 2)))
     slot = Slot(ship_to=PORTO, trigger=Trigger(start="manual"))
-    placed = await desk.house.orders.place(rita, quote, Even(way="even", waves=5, slot=slot))
+    placed = await desk.container.orders.place(rita, quote, Even(way="even", waves=5, slot=slot))
     held = await ask(desk, "dina", placed.orders[4].id, "hold", reason="at once")
     split = await desk.result(f"quote:{quote}:split:1")
     assert (split["started"], split["orders"]) == (5, [order.id for order in placed.orders])
@@ -137,7 +139,7 @@ async def test_what_comes_while_the_back_office_is_asked_is_answered_with_it(des
     waits = await ask(desk, "dina", id, "cancel")
     assert waits.outcome is None, "it is written down, and waits"
     await ask(desk, "bruno", id, "accepted", reference="SO-1")
-    outcome = await desk.house.office.path.outcome(waits.command)
+    outcome = await desk.container.office.path.outcome(waits.command)
     assert (outcome and outcome.code, (await agreed(desk, id)).change is not None) == ("sent", True)
     await ask(desk, "bruno", id, "accepted", version=(await recorded(desk, id)).version)
     assert (await until_status(desk, id, OrderStatus.CANCELLED)).parked == ()
@@ -147,7 +149,7 @@ async def test_a_change_from_a_day_on_takes_effect_on_it(desk: Office) -> None:
     today = (await desk.environment.get_current_time()).date()
     id = await an_order(desk, Trigger(start="date", on=today + timedelta(days=30)))
     day = (today + timedelta(days=10)).isoformat()
-    await desk.house.orders.amend(await desk.caller("dina"), id, lines={"1": "6"}, effective=day)
+    await desk.container.orders.amend(await desk.caller("dina"), id, lines={"1": "6"}, effective=day)
     assert (await agreed(desk, id)).lines[0].share.quantity == 10
     await desk.sleep(timedelta(days=12))
     order = await agreed(desk, id)
@@ -160,9 +162,9 @@ async def test_a_return_is_a_short_run_of_its_own(desk: Office) -> None:
     await ask(desk, "bruno", id, "accepted")
     await ask(desk, "bruno", id, "delivery", id="D1", lines={"1": "10"})
     bruno = await desk.caller("bruno")
-    number, answer = await desk.house.returns.report(bruno, id, "R1", {"1": Decimal(3)}, "broken", arrived=False)
+    number, answer = await desk.container.returns.report(bruno, id, "R1", {"1": Decimal(3)}, "broken", arrived=False)
     assert answer.outcome is not None
-    await desk.house.returns.ask(bruno, id, number, "arrived", "orders.return")
+    await desk.container.returns.ask(bruno, id, number, "arrived", "orders.return")
     handle = desk.client.get_workflow_handle(return_run(id, number))
     assert await handle.result() == {"status": "received", "number": 2}
 
@@ -188,14 +190,14 @@ async def test_whatever_happens_engine_and_record_agree_and_each_command_counts_
         order, lines = await recorded(desk, id), {"1": str(number)}
         if verb in ("amend", "later"):
             day = (today + timedelta(days=number)).isoformat() if verb == "later" else None
-            answer = await desk.house.orders.amend(caller, id, lines=lines, effective=day)
+            answer = await desk.container.orders.amend(caller, id, lines=lines, effective=day)
         elif verb == "now":
-            answer = await desk.house.orders.ask(caller, id, "reschedule", act, start="now")
+            answer = await desk.container.orders.ask(caller, id, "reschedule", act, start="now")
         else:
             payload = {"hold": order.holds[0].id if order.holds else "h0", "reason": "why", "on": "2027-12-01",
                        "id": str(number), "lines": [*lines] if verb == "close_short" else lines}  # fmt: skip
-            answer = await desk.house.orders.ask(caller, id, verb, act, **payload)
-            again = await desk.house.orders.ask(caller, id, verb, act, **payload)
+            answer = await desk.container.orders.ask(caller, id, verb, act, **payload)
+            again = await desk.container.orders.ask(caller, id, verb, act, **payload)
             assert again.command == answer.command
         sent.add(answer.command)
     await law_abiding(desk, id, sent)
@@ -203,7 +205,7 @@ async def test_whatever_happens_engine_and_record_agree_and_each_command_counts_
 
 async def law_abiding(desk: Office, id: str, sent: set[str]) -> None:
     order = await agreed(desk, id)
-    async with desk.house.database.reading() as session:
+    async with desk.container.database.reading() as session:
         rows = (await session.exec(select(EventRow).where(EventRow.run == order_run(id)))).all()
         entries = await orders.ledger(session, order.quote)
     numbered = sorted(row.run_seq for row in rows if row.run_seq)

@@ -21,13 +21,13 @@ async def held(office: Office, runs: list[str], person: str) -> int:
 async def test_a_replacement_moves_everything_once_however_often_a_step_is_taken(office: Office) -> None:
     runs = await opened(office)
     adam = await office.caller("adam")
-    started = await office.house.replacements.start(adam, "dora", "lara")
-    await Replacing(office.house.path, office.house.office.audit_key).step(
+    started = await office.container.replacements.start(adam, "dora", "lara")
+    await Replacing(office.container.path, office.container.office.audit_key).step(
         started.id
     )  # as if the answer of a step had been lost
 
     async def finished() -> Any:
-        progress = await office.house.replacements.get(adam.person, started.id)
+        progress = await office.container.replacements.get(adam.person, started.id)
         return progress if progress.replacement.status == "finished" else None
 
     progress = await until(finished, "the end of the replacement", tries=2400)
@@ -41,13 +41,13 @@ async def test_a_paused_replacement_waits_and_says_so_in_the_engine(alone: Offic
     async with alone.worker():
         runs = [await alone.submitted()]
         adam = await alone.caller("adam")
-        id = (await alone.house.replacements.start(adam, "dora", "lara")).id
+        id = (await alone.container.replacements.start(adam, "dora", "lara")).id
         handle = alone.client.get_workflow_handle(f"replacement:{id}")
         assert (await alone.result(f"replacement:{id}"))["status"] == "finished"
         metadata = await handle.query("__temporal_workflow_metadata")
         assert "1 of 1 moves answered" in metadata.current_details
-        second = await alone.house.replacements.start(adam, "lara", "olga")
-        await alone.house.replacements.pause(adam, second.id)
-        await alone.house.replacements.resume(adam, second.id)
+        second = await alone.container.replacements.start(adam, "lara", "olga")
+        await alone.container.replacements.pause(adam, second.id)
+        await alone.container.replacements.resume(adam, second.id)
         assert (await alone.result(f"replacement:{second.id}"))["status"] == "finished"
         assert await held(alone, runs, "olga") == 1

@@ -14,18 +14,18 @@ from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
 
 from activities.sending import ErpSender, SendToErp
-from composition import build
+from app.container import build
+from cli.replay import replayer
 from domain.erp import Document
 from domain.orders.order import OrderStatus, order_run
 from domain.orders.split import Trigger
+from domain.runs.contracts import ERP_QUEUE
 from erp.port import Answer, Blind, Outcome, Refused, Unavailable, Unknown
-from replaying import replayer
 from storage.tables import ErpDocumentRow
 from tests.conftest import CHEAP, SECRET, some_settings
 from tests.support import GROWING_ALONE, Clock
 from tests.workflows.conftest import Office
 from tests.workflows.test_order_fulfilment import agreed, an_order, ask, recorded, until_status
-from workflows.contracts import ERP_QUEUE
 
 MOODS: dict[str, Outcome] = {
     "away": Unavailable("connection refused"), "lost": Unknown("no answer in time"), "refuse": Refused("Unknown product"),
@@ -68,15 +68,15 @@ async def connected(skipping: WorkflowEnvironment, sqlite_company: Path, tmp_pat
     clock = Clock(await skipping.get_current_time())
     erp_settings = {"erp": "webhook", "erp_url": "http://127.0.0.1:1", "erp_secret": SecretStr(SECRET)}
     settings = some_settings(f"sqlite:///{tmp_path / 'flow.db'}").model_copy(update=erp_settings)
-    house, erp = build(settings, hashes=CHEAP, clock=clock), MoodyErp()
-    house.engine._client = skipping.client
-    office = Office(house, skipping.client, skipping, clock)
-    sending = SendToErp(house.path, ErpSender(house.path, erp, 1_000))
+    container, erp = build(settings, hashes=CHEAP, clock=clock), MoodyErp()
+    container.temporal._client = skipping.client
+    office = Office(container, skipping.client, skipping, clock)
+    sending = SendToErp(container.path, ErpSender(container.path, erp, 1_000))
     sender = Worker(skipping.client, task_queue=ERP_QUEUE, activities=[sending.send_to_erp])
     await office.publish(GROWING_ALONE)
     async with office.worker(), office.orders_worker(), sender:
         yield Connected(office, erp)
-    await house.close()
+    await container.close()
 
 
 async def test_an_erp_that_is_away_is_asked_until_it_answers(connected: Connected) -> None:
@@ -85,7 +85,7 @@ async def test_an_erp_that_is_away_is_asked_until_it_answers(connected: Connecte
     id = await an_order(office, Trigger(start="now"))
     assert (await until_status(office, id, OrderStatus.ACTIVE)).erp_reference == "SO-1"
     assert erp.asked == ["order 1"] * 3
-    async with office.house.database.reading() as session:
+    async with office.container.database.reading() as session:
         (document,) = (await session.exec(select(ErpDocumentRow))).all()
     assert (document.attempts, document.error) == (2, "no answer in time")
 
@@ -98,7 +98,7 @@ async def test_what_is_asked_while_the_erp_thinks_is_sent_after_its_answer_in_th
     id = await an_order(office, Trigger(start="now"))
     await until_status(office, id, OrderStatus.ACTIVATING)
     dina = await office.caller("dina")
-    await office.house.orders.amend(dina, id, lines={"1": "8"})
+    await office.container.orders.amend(dina, id, lines={"1": "8"})
     await ask(office, "dina", id, "cancel")
     assert [command.verb for command in (await recorded(office, id)).parked] == ["amend", "cancel"]
     erp.thinking.set()
@@ -149,7 +149,7 @@ async def test_a_document_queued_as_the_last_call_ends_is_sent_too(
 ) -> None:
     """Whoever hears an answer may send the next document before the call that was at work is gone."""
     monkeypatch.setattr("activities.sending.CALLS_AT_ONCE", 1)
-    sender = ErpSender(connected.office.house.path, connected.erp, 10_000)
+    sender = ErpSender(connected.office.container.path, connected.erp, 10_000)
     document = Document.model_construct(order="O-1", version=1, kind="order", asked_at=connected.office.clock())
     connected.erp.moods = ["away", "lost"]  # neither is stored
     async with asyncio.timeout(5):

@@ -20,12 +20,15 @@ from rich.table import Table
 from sqlalchemy.exc import SQLAlchemyError
 from temporalio.service import RPCError
 
-import logs
-from cli_backup import File as BackupFile
-from cli_backup import put_back, show_backup, show_restored, take_backup
-from cli_erp import ErpPort, erp, installed, prepared
-from cli_parts import start_part, stop_part
-from composition import House, build
+from app import logs
+from app.container import Application, build
+from app.settings import Settings, settings
+from cli.backup import File as BackupFile
+from cli.backup import put_back, show_backup, show_restored, take_backup
+from cli.dev import CannotStart, Ports, Stack
+from cli.erp import ErpPort, erp, installed, prepared
+from cli.output import AWAY, DEFAULT_HOME, HomeOption, Json, errors, fail, progress, screen
+from cli.parts import start_part, stop_part
 from domain.approvals.compare import Backtest, differences, effect
 from domain.approvals.evaluation import evaluate
 from domain.approvals.exchange import read_policy, write_policy
@@ -38,11 +41,8 @@ from services.importing import ImportReport, Imports
 from services.records import records, spreadsheet_safe
 from services.salesforce import Remark
 from services.samples import SYSTEM, load
-from settings import Settings, settings
-from stack import CannotStart, Ports, Stack
 from storage import migrate as migrations_
 from storage import trail
-from terminal import AWAY, DEFAULT_HOME, HomeOption, Json, errors, fail, progress, screen
 from workflows.search import register_attributes
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Approvals, orders and deals on durable workflows.")
@@ -70,17 +70,17 @@ def saved_ports(home: Path) -> Ports:
     return Ports(**json.loads(file.read_text())) if file.exists() else Ports()
 
 
-def with_house(home: Path, act: Callable[[House], Awaitable[T]]) -> T:
+def with_house(home: Path, act: Callable[[Application], Awaitable[T]]) -> T:
     """Run one act against the database and the engine of `home` or the environment."""
     found = found_settings(home)
     logs.configure(json=False, level=40)
 
     async def run() -> T:
-        house = build(found)
+        container = build(found)
         try:
-            return await act(house)
+            return await act(container)
         finally:
-            await house.close()
+            await container.close()
 
     with refusing():
         return asyncio.run(run())
@@ -166,10 +166,10 @@ app.command("stop")(stop_part)
 app.command("start")(start_part)
 
 
-async def load_samples(house: House) -> None:
-    if await load(house.office, house.access):
-        folder = Path(__file__).parent / "samples" / "salesforce"
-        await Imports(house.office).salesforce(SYSTEM, folder, "rita", "EUR")
+async def load_samples(container: Application) -> None:
+    if await load(container.office, container.access):
+        folder = Path(__file__).parent.parent / "samples" / "salesforce"
+        await Imports(container.office).salesforce(SYSTEM, folder, "rita", "EUR")
 
 
 def welcome(stack: Stack, samples: bool) -> Panel:
@@ -197,7 +197,7 @@ def tour(
     erp: Annotated[WhichErp, typer.Option(help="Who takes the orders over")] = WhichErp.OUTBOX,
 ) -> None:
     """Play the whole story against a throw-away stack, checking every step; exit 0 only if all of it held."""
-    from tour import play
+    from cli.tour import play
 
     if not play(home, screen, installed(DEFAULT_HOME, Ports.free().erp) if erp is WhichErp.TRYTON else None):
         raise typer.Exit(1)
@@ -213,7 +213,7 @@ def migrate(home: HomeOption = DEFAULT_HOME) -> None:
 @app.command("backup")
 def backup_database(file: BackupFile, home: HomeOption = DEFAULT_HOME) -> None:
     """Copy the database to a file while everything runs. The keys are not in it."""
-    show_backup(file, with_house(home, lambda house: take_backup(house, file)))
+    show_backup(file, with_house(home, lambda container: take_backup(container, file)))
 
 
 @app.command("restore")
@@ -223,15 +223,15 @@ def restore_database(
     force: Annotated[bool, typer.Option("--force", help="Although workers seem to run")] = False,
 ) -> None:
     """Put a backup in the database's place. Stop API and workers first; afterwards run the doctor."""
-    show_restored(with_house(home, lambda house: put_back(house, file, force)))
+    show_restored(with_house(home, lambda container: put_back(container, file, force)))
 
 
 @app.command()
 def attributes(home: HomeOption = DEFAULT_HOME) -> None:
     """Register our search attributes with an engine that does not have them yet."""
 
-    async def register(house: House) -> int:
-        return await register_attributes(await house.engine.client(lazy=False))
+    async def register(container: Application) -> int:
+        return await register_attributes(await container.temporal.client(lazy=False))
 
     screen.print(f"{with_house(home, register)} search attributes registered.")
 
@@ -263,7 +263,7 @@ def import_salesforce_approvals(
     as_json: Json = False,
 ) -> None:
     """Rules of Salesforce Advanced Approvals, as the draft of a policy for each kind of record."""
-    export = with_house(home, lambda house: Imports(house.office).salesforce_approvals(SYSTEM, folder))
+    export = with_house(home, lambda container: Imports(container.office).salesforce_approvals(SYSTEM, folder))
     for found in export.policies if out else ():
         out.mkdir(parents=True, exist_ok=True)  # type: ignore[union-attr]
         (out / f"policy-{found.kind}.yaml").write_text(write_policy(found))  # type: ignore[operator]
@@ -301,7 +301,9 @@ def import_salesforce(
 ) -> None:
     """Products and quotes out of a Salesforce CPQ export. Running it again changes nothing."""
     with progress("Importing") as say:
-        report = with_house(home, lambda house: Imports(house.office).salesforce(SYSTEM, folder, owner, currency, say))
+        report = with_house(
+            home, lambda container: Imports(container.office).salesforce(SYSTEM, folder, owner, currency, say)
+        )
     show_import(report, folder, as_json)
 
 
@@ -316,7 +318,7 @@ def import_sales_orders(
     """Orders of an AdventureWorks-like database, as quotes to be accepted and split anew."""
     with progress("Importing") as say:
         report = with_house(
-            home, lambda house: Imports(house.office).sales_orders(SYSTEM, folder, owner, currency, say)
+            home, lambda container: Imports(container.office).sales_orders(SYSTEM, folder, owner, currency, say)
         )
     show_import(report, folder, as_json)
 
@@ -436,9 +438,9 @@ def policy_check(
 ) -> None:
     """Say what forbids publishing a policy, and what deserves a second look."""
 
-    async def check(house: House) -> tuple[list[dict[str, str]], list[dict[str, str]]]:
+    async def check(container: Application) -> tuple[list[dict[str, str]], list[dict[str, str]]]:
         read = read_policy(file.read_text(errors="replace"))
-        return await house.policies.check(read), await house.policies.suspicious(read)
+        return await container.policies.check(read), await container.policies.suspicious(read)
 
     found, suspicious = with_house(home, check)
     for warning in suspicious:
@@ -456,8 +458,8 @@ def policy_publish(
 ) -> None:
     """Publish a policy as the next version of its kind."""
 
-    async def publish(house: House) -> Any:
-        return await house.policies.publish_policy(SYSTEM, read_policy(file.read_text(errors="replace")))
+    async def publish(container: Application) -> Any:
+        return await container.policies.publish_policy(SYSTEM, read_policy(file.read_text(errors="replace")))
 
     stored = with_house(home, publish)
     screen.print(f"Version {stored.version} of the {stored.policy.kind} policy is in force.")
@@ -466,7 +468,7 @@ def policy_publish(
 @policy.command("export")
 def policy_export(kind: str = "quote", home: HomeOption = DEFAULT_HOME) -> None:
     """Print the policy in force as YAML."""
-    stored = with_house(home, lambda house: house.policies.current(SYSTEM.person, kind))
+    stored = with_house(home, lambda container: container.policies.current(SYSTEM.person, kind))
     typer.echo(write_policy(stored.policy), nl=False)
 
 
@@ -479,16 +481,16 @@ def audit_verify(
 ) -> None:
     """Walk the audit chain; find an edit, a gap, a swap, and by exported heads a cut tail."""
 
-    async def verify(house: House) -> tuple[int, list[str]]:
-        check, count, found = ChainCheck(house.office.audit_key), 0, []
-        async with house.database.reading() as session:
+    async def verify(container: Application) -> tuple[int, list[str]]:
+        check, count, found = ChainCheck(container.office.audit_key), 0, []
+        async with container.database.reading() as session:
             async for entry, mac in trail.everything(session):
                 count += 1
                 if flaw := check.find_flaw(entry, mac):
                     found.append(f"{flaw.subject} #{flaw.seq}: {flaw.what}")
-        if exported := heads or house.anchors.newest_export():
+        if exported := heads or container.anchors.newest_export():
             found += [f"{mark.subject} #{mark.seq}: was there when the heads were exported, and is not now"
-                      async for mark in house.anchors.find_missing(exported)]  # fmt: skip
+                      async for mark in container.anchors.find_missing(exported)]  # fmt: skip
         return count, found
 
     count, found = with_house(home, verify)
@@ -503,7 +505,7 @@ def audit_verify(
 def audit_heads(out: Path, home: HomeOption = DEFAULT_HOME) -> None:
     """Write the last entry of every subject to a file; keep it away from the database."""
 
-    count = with_house(home, lambda house: house.anchors.write(out))
+    count = with_house(home, lambda container: container.anchors.write(out))
     screen.print(f"{count} heads written to {out}.")
 
 
@@ -518,12 +520,12 @@ def users_create(
 ) -> None:
     """Add a person; then give them a password or a key. The first admin comes into being this way."""
 
-    async def create(house: House) -> Person:
+    async def create(container: Application) -> Person:
         try:
             wanted = Person(id=user, name=name, email=email, manager=manager, roles=tuple(role))
         except ValidationError as error:
             raise invalid_fields("the person cannot be added", error) from None
-        return await house.people.put(SYSTEM, wanted, None)
+        return await container.people.put(SYSTEM, wanted, None)
 
     screen.print(f"{with_house(home, create).name} is a user now.")
 
@@ -536,7 +538,7 @@ def set_rate(
     home: HomeOption = DEFAULT_HOME,
 ) -> None:
     """Set an exchange rate from a day on."""
-    with_house(home, lambda house: house.policies.set_rate(SYSTEM, currency, valid_from.date(), rate))
+    with_house(home, lambda container: container.policies.set_rate(SYSTEM, currency, valid_from.date(), rate))
     screen.print(f"From {valid_from:%Y-%m-%d}, one {currency} is {rate} {found_settings(home).company_currency}.")
 
 
@@ -549,20 +551,20 @@ def users_password(
     home: HomeOption = DEFAULT_HOME,
 ) -> None:
     """Give a user a password; what they were signed in with ends."""
-    with_house(home, lambda house: house.access.set_password(SYSTEM, user, password))
+    with_house(home, lambda container: container.access.set_password(SYSTEM, user, password))
     screen.print(f"{user} has a new password.")
 
 
 @users.command("key")
 def users_key(user: str, note: str = "", home: HomeOption = DEFAULT_HOME) -> None:
     """Make an API key for a user. It is shown once."""
-    typer.echo(with_house(home, lambda house: house.access.new_key(SYSTEM, user, note)))
+    typer.echo(with_house(home, lambda container: container.access.new_key(SYSTEM, user, note)))
 
 
 @users.command("revoke")
 def users_revoke(prefix: str, home: HomeOption = DEFAULT_HOME) -> None:
     """End an API key: PREFIX is the part between `dw_` and the next underscore."""
-    with_house(home, lambda house: house.access.revoke_key(SYSTEM, prefix))
+    with_house(home, lambda container: container.access.revoke_key(SYSTEM, prefix))
     screen.print(f"Key {prefix} is revoked.")
 
 
@@ -573,11 +575,11 @@ def doctor(
     as_json: Json = False,
 ) -> None:
     """Compare database, Temporal and ERP: what differs? Exit 0: nothing; 1: something; 2: it could not look."""
-    from doctor import BY_HAND, Doctor
+    from cli.doctor import BY_HAND, Doctor
 
-    async def visit(house: House) -> tuple[list[Any], list[Any], list[Any]]:
+    async def visit(container: Application) -> tuple[list[Any], list[Any], list[Any]]:
         with progress("Examining") as say:
-            ill = Doctor(house, await house.engine.client(lazy=False), say)
+            ill = Doctor(container, await container.temporal.client(lazy=False), say)
             found = await ill.examine()
             recovered = await ill.mend(found) if mend else []
             left = await ill.examine() if mend and found else found
@@ -608,13 +610,13 @@ def replay(
     home: HomeOption = DEFAULT_HOME,
 ) -> None:
     """Replay histories against this code: what would a deploy break?"""
-    from replaying import replay_folder, replay_namespace
+    from cli.replay import replay_folder, replay_namespace
 
     with progress("Replaying") as say:
         if folder:
             done, broken = asyncio.run(replay_folder(folder, say))
         else:
-            done, broken = with_house(home, lambda house: replay_namespace(house, say))
+            done, broken = with_house(home, lambda container: replay_namespace(container, say))
     for id, why in broken:
         errors.print(f"  [red]{id}[/]: {why}", highlight=False, soft_wrap=True)
     if broken:

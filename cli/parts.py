@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from stack import Ports, Stack, taken
-from terminal import DEFAULT_HOME, HomeOption, fail, screen
+from cli.dev import Ports, Stack, taken
+from cli.output import DEFAULT_HOME, HomeOption, fail, screen
 
 PART_SECONDS = 30.0
 

@@ -1,6 +1,6 @@
 """Names and types that workflows and activities share."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from domain.runs import RunStart, Visible
@@ -114,3 +114,18 @@ class Opening(Value):
 
     start: RunStart
     visible: Visible
+
+
+class Retries(Value):
+    """A pause that doubles from attempt to attempt, up to the longest one."""
+
+    first: timedelta
+    longest: timedelta
+
+    def pause(self, attempt: int) -> timedelta:
+        """The pause after so many attempts in vain."""
+        doubled: int = 2 ** min(attempt - 1, 20)
+        return min(self.first * doubled, self.longest)
+
+
+ERP_RETRIES = Retries(first=timedelta(seconds=1), longest=timedelta(minutes=10))

@@ -14,17 +14,16 @@ from temporalio.client import Client, WorkflowHandle, WorkflowQueryFailedError
 from temporalio.common import WorkflowIDConflictPolicy
 from temporalio.service import RPCError, RPCStatusCode
 
-from composition import House
+from app.container import Application
+from app.standing_runs import ensure_standing_runs, ensure_sync
 from domain.errors import Refusal
-from domain.runs import Advanced, Command, ToldCommand, is_expiry
+from domain.runs import Advanced, Command, ToldCommand, ids, is_expiry
+from domain.runs.contracts import ERP_QUEUE, ERP_RECONCILIATION
 from domain.values import Value
 from services.apply import NewCommand
 from storage import drift as drifts
 from storage import heartbeats, runs
 from storage.runs import RunSnapshot, RunStanding
-from worker import ensure_standing_runs, ensure_sync
-from workflows import ids
-from workflows.contracts import ERP_QUEUE, ERP_RECONCILIATION
 from workflows.search import register_attributes
 
 TYPES = ("ApprovalRound", "OrderFulfilment", "OrderReturn")
@@ -79,8 +78,8 @@ class Finding(Value):
 
 
 class Doctor:
-    def __init__(self, house: House, client: Client, say: Say = lambda _: None) -> None:
-        self._house = house
+    def __init__(self, container: Application, client: Client, say: Say = lambda _: None) -> None:
+        self._container = container
         self._client = client
         self._say = say
 
@@ -92,7 +91,7 @@ class Doctor:
         self._say("commands")
         found += await self._commands()
         found += [Finding(kind=each.what, of=each.of, detail=each.detail)
-                  async for each in self._house.consistency.find(self._say)]  # fmt: skip
+                  async for each in self._container.consistency.find(self._say)]  # fmt: skip
         found += await self._cut_off()
         self._say("documents")
         found += await self._documents()
@@ -101,9 +100,9 @@ class Doctor:
     # --- Temporal ---------------------------------------------------------------------------------------------------
 
     async def _standing(self) -> AsyncIterator[Finding]:
-        settings = self._house.settings
-        async with self._house.database.reading() as session:
-            living = await heartbeats.living_queues(session, self._house.office.clock())
+        settings = self._container.settings
+        async with self._container.database.reading() as session:
+            living = await heartbeats.living_queues(session, self._container.office.clock())
         for queue in settings.queues:
             if queue not in living:
                 yield Finding(kind="workers", of=queue)
@@ -139,7 +138,7 @@ class Doctor:
         return suspects
 
     async def _differing(self, named: set[str], and_all_that_run: bool) -> list[Finding]:
-        async with self._house.database.reading() as session:
+        async with self._container.database.reading() as session:
             stored = await runs.run_standings(session, named)
         slots = asyncio.Semaphore(AT_ONCE)
 
@@ -156,10 +155,10 @@ class Doctor:
         if ours is None:
             there = await self._is_running(id)  # lists of Temporal are a moment behind
             return Finding(kind="orphan", of=id, detail=_words(await self._lost(id, 0))) if there else None
-        async with self._house.database.reading() as session:
+        async with self._container.database.reading() as session:
             run = await runs.get_run(session, id)
         assert run is not None
-        condition = await self._house.path.engine.condition(run)
+        condition = await self._container.path.engine.condition(run)
         if condition == "foreign":
             return Finding(kind="foreign", of=id)
         if condition in ("lost", "ended"):  # a copy of the database may be older than the end of its run
@@ -181,7 +180,7 @@ class Doctor:
         if told.number > run.seq:
             lost = _words(await self._lost(id, run.seq)) or f"{told.number} after {run.seq}"
             return Finding(kind="database_behind", of=id, detail=lost)
-        async with self._house.database.reading() as session:
+        async with self._container.database.reading() as session:
             same = told.number < 1 or await runs.mark_at(session, run, told.number) == told.mark
         if not same:
             return Finding(kind="database_forked", of=id, detail=f"act {told.number}")
@@ -196,8 +195,8 @@ class Doctor:
         async for execution in self._client.list_workflows(f'WorkflowId="{id}"'):
             handle = self._client.get_workflow_handle(id, run_id=execution.run_id)
             told |= {act.command.id: act async for act in self._told(id, handle)}
-        keys = self._house.keys
-        async with self._house.database.reading() as session:
+        keys = self._container.keys
+        async with self._container.database.reading() as session:
             known = await runs.existing_ids(session, [act.command.id for act in told.values()])
         missing = [
             act
@@ -225,8 +224,8 @@ class Doctor:
     # --- the database -----------------------------------------------------------------------------------------------
 
     async def _commands(self) -> list[Finding]:
-        async with self._house.database.reading() as session:
-            waiting = await runs.waiting_runs(session, self._house.office.clock() - PATIENCE, PAGE)
+        async with self._container.database.reading() as session:
+            waiting = await runs.waiting_runs(session, self._container.office.clock() - PATIENCE, PAGE)
             forged = await runs.forged_runs(session, PAGE)
             sweep = await runs.get_sweep(session)
         found = [Finding(kind="unanswered", of=run) for run in waiting]
@@ -237,7 +236,7 @@ class Doctor:
 
     async def _cut_off(self) -> list[Finding]:
         """Audit entries of the newest daily export that are gone."""
-        anchors = self._house.anchors
+        anchors = self._container.anchors
         exported = anchors.newest_export()
         if exported is None:
             return []
@@ -246,24 +245,24 @@ class Doctor:
 
     async def _documents(self) -> list[Finding]:
         """Documents that nobody would send, now and still a moment later."""
-        found = {each async for each in self._house.unsent.find()}
+        found = {each async for each in self._container.unsent.find()}
         if found:
             await asyncio.sleep(SETTLE_SECONDS)
-            found &= {each async for each in self._house.unsent.find()}
+            found &= {each async for each in self._container.unsent.find()}
         ordered = sorted(found, key=lambda each: (each.order, each.version))
         return [Finding(kind=each.kind, of=each.order, detail=f"version {each.version}") for each in ordered]
 
     async def _erp(self) -> list[Finding]:
         """Compared now, where the ERP can tell what it has."""
-        if trouble := await self._house.drifts.trouble():
+        if trouble := await self._container.drifts.trouble():
             return [Finding(kind="erp_away", of="erp", detail=trouble)]
-        if self._house.settings.erp_compares:
+        if self._container.settings.erp_compares:
             self._say("the ERP")
             await self._client.execute_workflow(
                 ERP_RECONCILIATION, id=ids.RECONCILIATION, task_queue=ERP_QUEUE,
                 id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
             )  # fmt: skip
-        async with self._house.database.reading() as session:
+        async with self._container.database.reading() as session:
             found = await drifts.listed(session, None, PAGE)
         return [Finding(kind="erp", of=each.order, detail=f"{each.kind} {each.line}: {each.ours or '-'} here, "
                         f"{each.theirs or '-'} there") for each in found]  # fmt: skip
@@ -280,12 +279,12 @@ class Doctor:
         if restored or any(finding.kind == "standing" for finding in findings):
             await register_attributes(self._client)
             await ensure_standing_runs(self._client)
-            await ensure_sync(self._client, self._house)
+            await ensure_sync(self._client, self._container)
         for finding in findings:
             self._say(finding.of)
             await self._mend(finding)
-        await self._house.path.apply_followups([finding.of for finding in findings if finding.kind == "unanswered"])
-        await self._house.path.settle()
+        await self._container.path.apply_followups([finding.of for finding in findings if finding.kind == "unanswered"])
+        await self._container.path.settle()
         await self._until_followed()
         return recovered
 
@@ -300,36 +299,36 @@ class Doctor:
             case "engine_lost":
                 await self._wake(finding.of)
             case "engine_behind" | "engine_runs_on" | "foreign" | "database_behind" | "database_forked":
-                await self._house.path.engine.terminate(finding.of, f"doctor: {finding.words}")
+                await self._container.path.engine.terminate(finding.of, f"doctor: {finding.words}")
                 await self._wake(finding.of)
             case "orphan":
-                await self._house.path.engine.terminate(finding.of, f"doctor: {finding.words}")
+                await self._container.path.engine.terminate(finding.of, f"doctor: {finding.words}")
             case "forged":
-                async with self._house.database.writing() as session:
+                async with self._container.database.writing() as session:
                     await runs.forget_forgeries(session, finding.of)
             case "missing" | "stray" | "overdue":
-                await self._house.unsent.mend(finding.of)
+                await self._container.unsent.mend(finding.of)
             case "erp":
-                async with self._house.database.writing() as session:
-                    await drifts.want_mended(session, finding.of, self._house.office.clock())
+                async with self._container.database.writing() as session:
+                    await drifts.want_mended(session, finding.of, self._container.office.clock())
 
     async def _wake(self, id: str) -> None:
-        async with self._house.database.reading() as session:
+        async with self._container.database.reading() as session:
             run = await runs.get_run(session, id)
         if run is not None:
-            await self._house.path.engine.signal(run, None)
+            await self._container.path.engine.signal(run, None)
 
     async def _give_back(self, findings: Sequence[Finding]) -> list[ToldCommand]:
         """Apply again what only histories remember, in the order in which it happened."""
         behind = [finding.of for finding in findings if finding.kind in ("database_behind", "database_forked")]
-        async with self._house.database.reading() as session:
+        async with self._container.database.reading() as session:
             stored = await runs.run_standings(session, behind)
         lost = [act for id in behind if id in stored for act in await self._lost(id, stored[id].seq)]
         return [act for act in sorted(lost, key=lambda act: (act.at, act.number)) if await self._apply_again(act)]
 
     async def _apply_again(self, act: ToldCommand) -> bool:
         """At its own instant, by today's rules; whether it was applied."""
-        path, command = self._house.path, act.command
+        path, command = self._container.path, act.command
         try:
             async with path.writing() as session:
                 run = await runs.lock_run(session, command.run)
@@ -354,10 +353,10 @@ class Doctor:
 
     async def _reopen(self) -> None:
         """Commands are taken again, and the sweep begins with a mark that the database knows."""
-        async with self._house.database.writing() as session:
-            now = self._house.office.clock()
+        async with self._container.database.writing() as session:
+            now = self._container.office.clock()
             await runs.save_sweep(session, swept_at=now, closed_because="", mended_at=now)
-        await self._house.path.engine.terminate(ids.SWEEP, "doctor: a restore was mended")
+        await self._container.path.engine.terminate(ids.SWEEP, "doctor: a restore was mended")
 
 
 def _words(acts: Sequence[ToldCommand]) -> str:

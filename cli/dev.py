@@ -29,7 +29,7 @@ from storage.migrate import migrate
 from workflows.search import TYPES
 
 HOST = "127.0.0.1"
-WORKER = Path(__file__).with_name("worker.py")
+WORKER = Path(__file__).parent.parent / "worker.py"
 ENGINE_FLAGS = [
     "--sqlite-pragma", "journal_mode=wal", "--sqlite-pragma", "synchronous=1",
     "--dynamic-config-value", "matching.numTaskqueueReadPartitions=1",
@@ -216,7 +216,7 @@ class Stack:
             "worker": [*python, str(WORKER), "--queue", "approvals,orders,erp"],
             # Apart from the decisions, so that writing letters never delays an answer.
             "notify": [*python, str(WORKER), "--queue", "notify"],
-            "api": [*python, "-m", "uvicorn", "--factory", "web:application", "--host", HOST,
+            "api": [*python, "-m", "uvicorn", "--factory", "app.asgi:application", "--host", HOST,
                     "--port", str(self.ports.api), "--no-access-log", "--log-level", "warning"],
         }  # fmt: skip
         if self.outer_engine:

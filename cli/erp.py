@@ -11,12 +11,12 @@ from typing import Annotated, TypeVar
 import typer
 from rich.table import Column, Table
 
+from cli.dev import Child, Ports, taken
+from cli.output import DEFAULT_HOME, HomeOption, Json, errors, fail, progress, screen
 from domain.values import plain_number
 from erp.port import Trouble
 from erp.tryton.install import CannotPrepare, Installation, Server
 from erp.tryton.warehouse import Parcel, Warehouse
-from stack import Child, Ports, taken
-from terminal import DEFAULT_HOME, HomeOption, Json, errors, fail, progress, screen
 
 erp = typer.Typer(no_args_is_help=True, help="A real ERP (Tryton) to sync with.")
 ErpPort = Annotated[int, typer.Option(help="Tryton")]

@@ -7,7 +7,7 @@ from temporalio.client import WorkflowHistory
 from temporalio.worker import Replayer
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
-from composition import House
+from app.container import Application
 from workflows.approval_round import ApprovalRound
 from workflows.approver_replacement import ApproverReplacement
 from workflows.command_sweep import CommandSweep
@@ -58,9 +58,9 @@ def stored_histories(folder: Path) -> list[WorkflowHistory]:
     ]
 
 
-async def replay_namespace(house: House, say: Callable[[str], None]) -> tuple[int, Broken]:
+async def replay_namespace(container: Application, say: Callable[[str], None]) -> tuple[int, Broken]:
     """Every run of ours that the engine still knows, running or closed."""
-    client = await house.engine.client(lazy=False)
+    client = await container.temporal.client(lazy=False)
     broken: Broken = []
     done = 0
     kinds = ", ".join(f"'{kind}'" for kind in TYPES)

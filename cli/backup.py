@@ -6,40 +6,40 @@ from typing import Annotated
 
 import typer
 
-from composition import House
+from app.container import Application
+from cli.output import progress, screen
 from domain.errors import Locked
 from storage import backup as backups
 from storage import heartbeats, runs
-from terminal import progress, screen
 
 File = Annotated[Path, typer.Argument(help="The backup; a file of the same name and .json lies beside it")]
 
 
-async def take_backup(house: House, file: Path) -> backups.Manifest:
+async def take_backup(container: Application, file: Path) -> backups.Manifest:
     with progress("Backing up") as say:
-        return await asyncio.to_thread(backups.backup, house.settings.database_url, file, say)
+        return await asyncio.to_thread(backups.backup, container.settings.database_url, file, say)
 
 
-async def put_back(house: House, file: Path, force: bool) -> Path | None:
+async def put_back(container: Application, file: Path, force: bool) -> Path | None:
     """Restore, and close the database until somebody has looked at what differs. Raises Locked, Invalid."""
-    url = house.settings.database_url
+    url = container.settings.database_url
     backups.check(url, file)
-    if not force and (living := await _living(house)):
+    if not force and (living := await _living(container)):
         raise Locked(f"Workers of {', '.join(living)} still run. Stop API and workers first, then restore.")
-    await house.database.close()
+    await container.database.close()
     with progress("Restoring") as say:
         kept = await asyncio.to_thread(backups.restore, url, file, say)
-    async with house.database.writing() as session:
-        now = house.office.clock()
+    async with container.database.writing() as session:
+        now = container.office.clock()
         await runs.save_sweep(session, swept_at=now, closed_because=f"the backup {file.name} was restored")
     return kept
 
 
-async def _living(house: House) -> list[str]:
+async def _living(container: Application) -> list[str]:
     """The queues whose workers lived a moment ago. A database that cannot be read has none that could be hurt."""
     try:
-        async with house.database.reading() as session:
-            return sorted(await heartbeats.living_queues(session, house.office.clock()))
+        async with container.database.reading() as session:
+            return sorted(await heartbeats.living_queues(session, container.office.clock()))
     except Exception:
         return []
 

@@ -1,17 +1,16 @@
-"""Puts the parts together out of the settings. Every process starts here."""
+"""Builds every service out of the settings. Every process starts here."""
 
-import asyncio
 import gc
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from pwdlib import PasswordHash
-from temporalio.client import Client
 from temporalio.runtime import Runtime
-from temporalio.service import GrpcCompression
 
 import services.engine
+from app.settings import Settings
+from app.temporal import TemporalConnection, TemporalEngine
 from domain.approvals.card import Say
 from notify.links import Links
 from services.absences import Absences
@@ -20,13 +19,14 @@ from services.advancing import Advancer
 from services.anchors import Anchors
 from services.apply import Applier
 from services.approvals import Approvals
+from services.clock import now
 from services.commands import CommandPath
 from services.consistency import Consistency
+from services.container import Container
 from services.customers import Customers
 from services.delegations import Delegations
 from services.documents import Documents
 from services.drift import Drifts
-from services.engine import TemporalEngine
 from services.erp import Callbacks
 from services.extensions import Extensions
 from services.figures import Figures
@@ -46,92 +46,25 @@ from services.revenue import Revenue
 from services.runs import run_types
 from services.sweeping import Sweeper
 from services.unsent import UnsentDocuments
-from settings import Settings
 from storage.database import Database
 from texts import locale_of, translator
-from workflows.converter import data_converter
 
 YOUNG = 10_000
 """New objects between two searches for garbage among them."""
 
 
-def now() -> datetime:
-    return datetime.now(UTC)
-
-
-def ready() -> None:
+def freeze_garbage() -> None:
     """What a process has made by now stays: searching it for garbage would halt everybody for a quarter of a second."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(YOUNG)
 
 
-class Engine:
-    """One lazy connection to Temporal: an API whose engine is away starts all the same."""
-
-    def __init__(self, settings: Settings, runtime: Runtime | None = None) -> None:
-        self._settings = settings
-        self._runtime = runtime
-        self._client: Client | None = None
-        self._turn = asyncio.Lock()
-
-    def forget(self) -> None:
-        """Connect anew at the next call: the server was another one."""
-        self._client = None
-
-    async def client(self, lazy: bool = True) -> Client:
-        async with self._turn:
-            if self._client is None:
-                self._client = await Client.connect(
-                    **self._settings.temporal_connection,
-                    data_converter=data_converter,
-                    lazy=lazy,
-                    runtime=self._runtime,
-                    grpc_compression=GrpcCompression.NONE,  # messages are small: packing costs more than sending
-                )
-            return self._client
-
-
 @dataclass(frozen=True)
-class House:
-    """Everything a front door or a worker needs, built once."""
+class Application(Container):
+    """The container with every setting, for whoever builds on it: workers and the command line."""
 
     settings: Settings
-    database: Database
-    engine: Engine
-    office: Office
-    path: CommandPath
-    keys: CommandKeys
-    advancer: Advancer
-    sweeper: Sweeper
-    access: Access
-    quotes: Quotes
-    orders: Orders
-    returns: Returns
-    extensions: Extensions
-    documents: Documents
-    callbacks: Callbacks
-    unsent: UnsentDocuments
-    consistency: Consistency
-    anchors: Anchors
-    drifts: Drifts
-    customers: Customers
-    revenue: Revenue
-    figures: Figures
-    approvals: Approvals
-    delegations: Delegations
-    people: People
-    policies: Policies
-    messages: Messages
-    links: Links
-    by_link: ByLink
-    replies: Replies
-    replacements: Replacements
-
-    async def close(self) -> None:
-        await self.path.settle()
-        await self.advancer.close()
-        await self.database.close()
 
 
 def build(
@@ -141,15 +74,15 @@ def build(
     clock: Callable[[], datetime] = now,
     temporal: services.engine.Engine | None = None,
     database_seconds: float | None = None,
-) -> House:
+) -> Application:
     """Everything a process needs. Tests give clocks of their own, and hash passwords cheaply.
 
     With `database_seconds` a database server that does not answer a statement for so long is taken for away."""
     database = Database(settings.database_url, database_seconds)
-    engine = Engine(settings, runtime)
+    connection = TemporalConnection(settings.temporal_connection, runtime)
     audit_key = settings.audit_key.get_secret_value().encode()
     types = run_types(settings.contract_grouping, settings.erp_carries)
-    temporal = temporal or TemporalEngine(engine.client, types)
+    temporal = temporal or TemporalEngine(connection.client, types)
     path = CommandPath(database, temporal, clock, Applier(types, audit_key, clock))
     office = Office(
         database, path, clock, audit_key, settings.company_currency, tuple(settings.chat_schemes.split(",")),
@@ -162,10 +95,10 @@ def build(
     chores = (
         Lapsing(database, clock, audit_key).lapse, Absences(database, clock).report, unsent.wake, anchors.write_daily,
     )  # fmt: skip
-    return House(
+    return Application(
         settings=settings,
         database=database,
-        engine=engine,
+        temporal=connection,
         office=office,
         path=path,
         keys=keys_of(settings),
@@ -181,7 +114,7 @@ def build(
         unsent=unsent,
         consistency=Consistency(database, audit_key),
         anchors=anchors,
-        drifts=Drifts(office, engine.client, settings.erp, settings.erp_compares),
+        drifts=Drifts(office, connection.client, settings.erp, settings.erp_compares),
         callbacks=Callbacks(office, settings.erp_secret.get_secret_value() if settings.erp == "webhook" else ""),
         customers=Customers(office),
         revenue=Revenue(office),

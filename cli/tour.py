@@ -19,9 +19,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from temporalio.service import RPCError
 
-import logs
-from composition import House, build
-from doctor import Doctor
+from app import logs
+from app.container import Application, build
+from app.settings import Settings
+from cli.dev import HOST, CannotStart, Ports, Stack
+from cli.doctor import Doctor
 from domain.approvals.exchange import read_policy, write_policy
 from domain.approvals.round import Round, RoundStatus
 from domain.audit import flaws
@@ -30,8 +32,6 @@ from erp.tryton.install import Installation
 from notify.catcher import Caught, caught
 from services.importing import Imports
 from services.samples import SYSTEM, load
-from settings import Settings
-from stack import HOST, CannotStart, Ports, Stack
 from storage import orders, rounds, runs, trail
 
 PASSWORD = "dealwright-demo"
@@ -53,7 +53,7 @@ class Story:
     """Who acts, and what they see."""
 
     stack: Stack
-    house: House
+    container: Application
     tokens: dict[str, str] = field(default_factory=dict)
     seen: dict[str, Any] = field(default_factory=dict)
 
@@ -73,16 +73,16 @@ class Story:
         """The round as stored, once its run in Temporal was told of all of it."""
         run = f"quote:{QUOTE}:approval:{number}"
         await self.follows(run)
-        async with self.house.database.reading() as session:
+        async with self.container.database.reading() as session:
             stored, _ = await rounds.round_of(session, run)
         return stored
 
     async def follows(self, run: str) -> None:
         """Wait until the run in Temporal was told of everything that is stored."""
-        client = await self.house.engine.client(lazy=False)
+        client = await self.container.temporal.client(lazy=False)
 
         async def agree() -> bool:
-            async with self.house.database.reading() as session:
+            async with self.container.database.reading() as session:
                 stored = await runs.get_run(session, run)
             try:
                 told = await client.get_workflow_handle(run).query("state", result_type=Advanced)
@@ -139,10 +139,10 @@ Step = tuple[str, Callable[[Story], Awaitable[None]]]
 
 
 async def import_quotes(story: Story) -> None:
-    must(await load(story.house.office, story.house.access), "the sample company should be loaded")
-    folder = Path(__file__).parent / "samples" / "salesforce"
-    first = await Imports(story.house.office).salesforce(SYSTEM, folder, "rita", "EUR")
-    again = await Imports(story.house.office).salesforce(SYSTEM, folder, "rita", "EUR")
+    must(await load(story.container.office, story.container.access), "the sample company should be loaded")
+    folder = Path(__file__).parent.parent / "samples" / "salesforce"
+    first = await Imports(story.container.office).salesforce(SYSTEM, folder, "rita", "EUR")
+    again = await Imports(story.container.office).salesforce(SYSTEM, folder, "rita", "EUR")
     must(first.quotes == {"new": 4} and again.quotes == {"unchanged": 4}, "a second import should change nothing")
 
 
@@ -274,11 +274,11 @@ async def finish(story: Story) -> None:
 async def forged_signal(story: Story) -> None:
     """A signal that names somebody without the role is refused, and the run goes on."""
     await story.call("rita", "POST", "/v1/quotes/Q-1004/submit")
-    client = await story.house.engine.client(lazy=False)
+    client = await story.container.temporal.client(lazy=False)
     handle = client.get_workflow_handle("quote:Q-1004:approval:1")
     run = "quote:Q-1004:approval:1"
     await story.follows(run)
-    async with story.house.database.reading() as session:
+    async with story.container.database.reading() as session:
         before, _ = await rounds.round_of(session, run)
     await handle.signal("approve", {"approval": before.approvals[0].id, "actor": "rita"})
     await handle.signal("approve", "no command at all")
@@ -290,7 +290,7 @@ async def forged_signal(story: Story) -> None:
             break
         must(time.monotonic() < until, "the forged signals should be refused and recorded")
         await asyncio.sleep(0.1)
-    async with story.house.database.reading() as session:
+    async with story.container.database.reading() as session:
         after, _ = await rounds.round_of(session, run)
     must(after == before, "the forged signal should change nothing")
 
@@ -331,7 +331,7 @@ async def time_acts(story: Story) -> None:
     policy = (await story.call("adam", "GET", "/v1/policies/quote"))["yaml"]
     hasty = "remind_every_hours: 0.0004\n  escalate_after_hours: 0.0006\n  escalate_to:\n    user: helena\n"
     yaml = policy.replace("    group: legal\n", f"    group: legal\n  {hasty}")
-    await story.house.policies.publish_policy(SYSTEM, read_policy(yaml))
+    await story.container.policies.publish_policy(SYSTEM, read_policy(yaml))
     line = {"id": "1", "product": "P", "quantity": "1", "list_price": "100"}
     quote = {"customer": {"id": "C-7", "name": "Norðurljós"}, "currency": "EUR", "owner": "rita",
              "payment_terms": "Net 90", "lines": [line]}  # fmt: skip
@@ -360,8 +360,8 @@ async def backtest(story: Story) -> None:
 
 
 async def leave_salesforce(story: Story) -> None:
-    folder = Path(__file__).parent / "samples" / "salesforce-approvals"
-    export = await Imports(story.house.office).salesforce_approvals(SYSTEM, folder)
+    folder = Path(__file__).parent.parent / "samples" / "salesforce-approvals"
+    export = await Imports(story.container.office).salesforce_approvals(SYSTEM, folder)
     draft = await story.call("adam", "GET", "/v1/policies/opportunity/draft")
     must(draft["yaml"] == write_policy(export.policies[0]), "the imported rules should be the draft, to the byte")
     must(len(export.remarks) > 3, "what was not mapped should be said")
@@ -378,8 +378,8 @@ async def temporal_dies(story: Story) -> None:
     shown = await story.call("omar", "GET", f"/v1/approvals/{item['approval']}")
     must(shown["approval"]["status"] == "approved", "the approval should be stored")
     story.stack.revive()
-    story.house.engine.forget()
-    async with story.house.database.reading() as session:
+    story.container.temporal.forget()
+    async with story.container.database.reading() as session:
         run = await rounds.run_of_approval(session, item["approval"])
     assert run is not None
     await story.follows(run[1].id)
@@ -423,7 +423,7 @@ async def order_is(story: Story, id: str, wanted: str) -> dict[str, Any]:
 
 async def sums_are_right(story: Story, quote: str, total: str) -> None:
     """Quoted = unallocated + allocated + cancelled in quantity and money, and the orders hold what is allocated."""
-    async with story.house.database.reading() as session:
+    async with story.container.database.reading() as session:
         entries = (await orders.ledger(session, quote)).values()
     money = sum((e.unallocated.net + e.allocated.net + e.cancelled.net for e in entries), Decimal(0))
     must(all(entry.balanced for entry in entries) and money == Decimal(total), f"{quote} should add up to {total}")
@@ -642,7 +642,7 @@ async def repair_for_tryton(story: Story) -> None:
 
 async def nothing_differs(story: Story) -> None:
     """Both are compared, order by order."""
-    found = await Doctor(story.house, await story.house.engine.client(lazy=False)).examine()
+    found = await Doctor(story.container, await story.container.temporal.client(lazy=False)).examine()
     left = [finding for finding in found if finding.kind != "forged"]  # the story forged some itself
     must(not left, f"database, Temporal and Tryton should agree: {left[:3]}")
 
@@ -661,9 +661,9 @@ async def mail(story: Story) -> None:
 
 
 async def audit(story: Story) -> None:
-    async with story.house.database.reading() as session:
+    async with story.container.database.reading() as session:
         entries = [item async for item in trail.everything(session)]
-    found = list(flaws(story.house.office.audit_key, entries))
+    found = list(flaws(story.container.office.audit_key, entries))
     must(not found, f"the audit chain has flaws: {found[:3]}")
     must(len(entries) > 40, "the trail should hold the story")
 
@@ -752,8 +752,8 @@ def _play(home: Path, screen: Console, tryton: Installation | None) -> bool:
 async def _tell(
     stack: Stack, steps: list[Step], begin: Callable[[str], None], told: Callable[[str, bool], None]
 ) -> None:
-    house = build(Settings())
-    story = Story(stack, house)
+    container = build(Settings())
+    story = Story(stack, container)
     try:
         for name, step in steps:
             begin(name)
@@ -764,4 +764,4 @@ async def _tell(
                 raise
             told(name, True)
     finally:
-        await house.close()
+        await container.close()

@@ -1,0 +1,1 @@
+"""Builds the application out of its settings: every process starts here."""
