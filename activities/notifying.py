@@ -1,191 +1,40 @@
-"""Delivers the messages that wait in the database."""
+"""The activity of the one run that sends letters."""
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 
-import structlog
 from temporalio import activity
 
-from domain.approvals.notices import ASKING
-from domain.approvals.plan import Plan
-from domain.approvals.round import Round
-from domain.people import Person
-from domain.quotes import Quote
 from domain.runs.contracts import DELIVER, Delivered
-from notify.chat import Chat
-from notify.letters import Facts, Writer
-from notify.links import Claim, Links
-from notify.port import Channel, Letter, Refused, Unavailable
-from storage import messages, people, quotes, rounds
-from storage.database import Database
-from storage.messages import Message
+from services.letter_delivery import LetterDelivery
 
-log = structlog.get_logger()
-CODE = "code"
-"""A one-time code shows that somebody reads this mailbox, so it goes nowhere else."""
-STRETCH = timedelta(minutes=5)
-PAUSE = 0.5
-BATCH = 20
-LETTER_SECONDS = 20.0
-HANDFUL = 5
-"""Letters taken at a time: whoever dies leaves so many at most to be sent late, or again under the same Message-ID."""
-BEAT_SECONDS = 2.0
-CLAIM = timedelta(minutes=2)
-"""How long letters belong to whoever took them: longer than sending a handful may take."""
-
-
-@dataclass(frozen=True)
-class Known:
-    """What a handful of letters is written from, by id. Nobody is in it who left, and nothing that cannot be read."""
-
-    people: dict[str, Person]
-    chats: dict[str, str]
-    rounds: dict[str, tuple[Round, Plan]]
-    quotes: dict[str, Quote]
-    names: dict[str, str]
-
-
-def _people_named(messages: Sequence[Message]) -> set[str]:
-    """Whom messages speak of beside those in the rounds."""
-    said = {str(message.data["by"]) for message in messages if "by" in message.data}
-    return said.union(*(str(message.data.get("acts_for", "")).split(",") for message in messages))
+RUN_FOR = timedelta(minutes=5)
+"""So long one activity sends, so that Temporal has little to remember of it."""
+PAUSE_SECONDS = 0.5
+HEARTBEAT_EVERY = 2.0
 
 
 class Delivering:
-    def __init__(
-        self, database: Database, channel: Channel, chat: Chat, clock: Callable[[], datetime], links: Links
-    ) -> None:
-        self._database = database
-        self._channel = channel
-        self._chat = chat
-        self._clock = clock
-        self._links = links
-        self._writer = Writer()
-        self._beaten = 0.0
+    def __init__(self, delivery: LetterDelivery) -> None:
+        self._delivery = delivery
+        self._last_heartbeat = 0.0
 
     @activity.defn(name=DELIVER)
     async def deliver(self) -> Delivered:
-        """Send messages as they come, for a stretch of time, so that the engine has little to remember of it."""
+        """Send letters as they come."""
         sent = failed = 0
-        until = time.monotonic() + STRETCH.total_seconds()
+        until = time.monotonic() + RUN_FOR.total_seconds()
         while time.monotonic() < until and not activity.is_worker_shutdown():
-            self._beat(sent)
-            done = await self.deliver_due()
+            self._heartbeat(sent)
+            done = await self._delivery.send_due(self._heartbeat)
             sent, failed = sent + done.sent, failed + done.failed
             if done == Delivered():
-                await asyncio.sleep(PAUSE)
+                await asyncio.sleep(PAUSE_SECONDS)
         return Delivered(sent=sent, failed=failed)
 
-    async def deliver_due(self) -> Delivered:
-        """One batch: everything that should have been sent by now."""
-        async with self._database.reading() as session:
-            batch = await messages.due(session, self._clock(), BATCH)
-        outcomes: list[bool] = []
-        gone: list[str] = []
-        for first in range(0, len(batch), HANDFUL):
-            handful = batch[first : first + HANDFUL]
-            known = await self._known(handful)
-            mine, gone = await self._claimed(handful, known, gone), []
-            for message in mine:
-                self._beat(len(outcomes))
-                outcomes.append(await self._delivered(message, known))
-                gone += [message.id] if outcomes[-1] else []
-        if gone:
-            async with self._database.writing() as session:
-                await messages.sent(session, gone, self._clock())
-        return Delivered(sent=outcomes.count(True), failed=outcomes.count(False))
-
-    def _beat(self, sent: int) -> None:
-        """Tell the engine, now and then, that this goes on: told at each letter it cost a fourteenth of sending it."""
-        if activity.in_activity() and time.monotonic() - self._beaten > BEAT_SECONDS:
+    def _heartbeat(self, sent: int) -> None:
+        """Now and then: at each letter it cost a fourteenth of sending it."""
+        if time.monotonic() - self._last_heartbeat > HEARTBEAT_EVERY:
             activity.heartbeat(sent)
-            self._beaten = time.monotonic()
-
-    async def _known(self, handful: Sequence[Message]) -> Known:
-        async with self._database.reading() as session:
-            readers = await people.reached(session, {message.person for message in handful})
-            opened = await rounds.these(session, {message.run for message in handful})
-            seats = [seat for round, _ in opened.values() for a in round.approvals for seat in a.seats]
-            named = {seat.holder for seat in seats} | {seat.by for seat in seats if seat.by}
-            named |= {by for _, plan in opened.values() for p in plan.approvals if p.carried for by in p.carried.by}
-            return Known(
-                people={id: person for id, (person, _) in readers.items() if person.active},
-                chats={id: url for id, (_, url) in readers.items()},
-                rounds=opened,
-                quotes=await quotes.these(session, {round.subject_id for round, _ in opened.values()}),
-                names=await rounds.names(session, named | _people_named(handful)),
-            )
-
-    async def _claimed(self, handful: Sequence[Message], known: Known, gone: list[str]) -> list[Message]:
-        """Those of these that are ours to send; the ones before are marked as sent in the same transaction."""
-        now = self._clock()
-        async with self._database.writing() as session:
-            if gone:
-                await messages.sent(session, gone, now)
-            mine = await messages.claim(session, [message.id for message in handful], now, now + CLAIM)
-            claimed = [message for message in handful if message.id in mine]
-            for message in claimed:
-                if message.channel == "mail" and message.template != CODE and known.chats.get(message.person):
-                    await messages.also_by_chat(session, message, now)
-            return claimed
-
-    async def _delivered(self, message: Message, known: Known) -> bool:
-        try:
-            await asyncio.wait_for(self._send(message, known), LETTER_SECONDS)
-        except Refused as error:
-            await self._failed(message, str(error), for_good=True)
-        except Unavailable as error:
-            await self._failed(message, str(error))
-        except TimeoutError:
-            await self._failed(message, f"not sent within {LETTER_SECONDS:.0f} s")
-        except Exception as error:  # one message that cannot be written must not hold up the others
-            log.exception("message_failed", message=message.id)
-            await self._failed(message, type(error).__name__)
-        else:
-            return True
-        return False
-
-    async def _send(self, message: Message, known: Known) -> None:
-        letter = self._letter(message, known)
-        if message.channel == "mail":
-            await self._channel.send(letter)
-        elif url := known.chats.get(message.person):
-            await self._chat.send(url, letter)
-        else:
-            raise Refused(f"{message.person} has no chat any more")
-
-    async def _failed(self, message: Message, error: str, for_good: bool = False) -> None:
-        log.warning("message_not_sent", message=message.id, error=error, for_good=for_good)
-        async with self._database.writing() as session:
-            await messages.failed(session, message.id, error, self._clock(), for_good)
-
-    def _letter(self, message: Message, known: Known) -> Letter:
-        person = known.people.get(message.person)
-        if person is None or not person.email:
-            raise Refused(f"{message.person} has no address or has left")
-        if message.run not in known.rounds:
-            raise Unavailable(f"{message.run} cannot be read")
-        round, plan = known.rounds[message.run]
-        if round.subject_id not in known.quotes:
-            raise Unavailable(f"{message.subject} cannot be read")
-        facts = self._facts(message, round, plan, known.quotes[round.subject_id], known.names)
-        return self._writer.write(message.id, message.template, message.data["approvals"], person, facts)
-
-    def _facts(self, message: Message, round: Round, plan: Plan, quote: Quote, names: dict[str, str]) -> Facts:
-        asked = message.data["approvals"] if message.template in ASKING or message.template == "answer" else []
-        by_mail = message.channel == "mail"  # whoever reads along in a chat room must not decide
-        claims = [Claim(message=message.id, approval=approval, person=message.person, digest=round.digest)
-                  for approval in asked if by_mail and message.data.get("result") != "ended"]  # fmt: skip
-        return Facts(
-            round=round, plan=plan, names=names, customer=quote.customer.name, net_total=quote.net_total,
-            currency=quote.currency, discount_percent=quote.discount_percent,
-            link=self._links.subject(quote.id), decide={c.approval: self._links.decide(c) for c in claims},
-            reply_to=self._links.reply_address(message.id) if claims else "",
-            text=message.data.get("text", ""), by=message.data.get("by", ""),
-            acts_for=tuple(filter(None, message.data.get("acts_for", "").split(","))),
-            code=self._links.code(message.person, message.data["nonce"]) if "nonce" in message.data else "",
-            result=message.data.get("result", ""), detail=message.data.get("detail", ""),
-        )  # fmt: skip
+            self._last_heartbeat = time.monotonic()

@@ -13,7 +13,7 @@ from activities.advancing import Advancing
 from activities.notifying import Delivering
 from activities.opening import Openings
 from activities.replacing import Replacing
-from activities.sending import ErpSender, SendToErp
+from activities.sending import SendToErp
 from activities.sweeping import Sweeping
 from activities.syncing import Syncing
 from app.container import Application
@@ -33,6 +33,11 @@ from inbound.mailbox import Mailbox
 from notify.chat import Chat
 from notify.mail import Mail, SmtpServer
 from services.clock import now
+from services.erp_reports import ErpReports
+from services.erp_sender import ErpSender
+from services.letter_delivery import LetterDelivery
+from services.order_openings import OrderOpenings
+from services.replacement_steps import ReplacementSteps
 from workflows.approval_round import ApprovalRound
 from workflows.approver_replacement import ApproverReplacement
 from workflows.command_sweep import CommandSweep
@@ -81,7 +86,7 @@ def approvals_worker(client: Client, container: Application) -> Worker:
         workflows=[ApprovalRound, ApproverReplacement, CommandSweep],
         activities=[
             Advancing(container.advancer).advance,
-            Replacing(container.path, container.office.audit_key).step,
+            Replacing(ReplacementSteps(container.path, container.office.audit_key)).step,
             Sweeping(container.sweeper).sweep,
         ],
         workflow_runner=RUNNER,
@@ -100,7 +105,7 @@ def orders_worker(client: Client, container: Application) -> Worker:
         workflows=[OrderFulfilment, OrderReturn, OrderSplit],
         activities=[
             Advancing(container.advancer).advance,
-            Openings(container.database, container.path.applier.run_types).opening,
+            Openings(OrderOpenings(container.database, container.path.applier.run_types)).opening,
         ],
         max_cached_workflows=WAITING_CACHED,
         workflow_runner=RUNNER,
@@ -112,14 +117,14 @@ def orders_worker(client: Client, container: Application) -> Worker:
 
 
 def notify_worker(client: Client, container: Application) -> Worker:
-    delivering = Delivering(
+    delivery = LetterDelivery(
         container.database,
         Mail(smtp(container.settings)),
         Chat(container.settings.chat_to_private_addresses),
         now,
         container.links,
     )
-    return _carrier(client, NOTIFY_QUEUE, (NotificationDelivery,), (delivering.deliver,))
+    return _carrier(client, NOTIFY_QUEUE, (NotificationDelivery,), (Delivering(delivery).deliver,))
 
 
 def erp_of(settings: Settings) -> Erp:
@@ -135,9 +140,9 @@ def erp_of(settings: Settings) -> Erp:
 def erp_worker(client: Client, container: Application) -> Worker:
     settings = container.settings
     adapter = erp_of(settings)
-    syncing = Syncing(container.path, adapter, settings.erp)
+    syncing = Syncing(ErpReports(container.path, adapter, settings.erp))
     sending = SendToErp(container.path, ErpSender(container.path, adapter, settings.erp_per_second))
-    acts = (sending.send_to_erp, syncing.sync, syncing.reconciling.reconcile)
+    acts = (sending.send_to_erp, syncing.sync, syncing.reconcile)
     return _carrier(client, ERP_QUEUE, (ErpSync, ErpReconciliation), acts, ERP_SENDS_AT_ONCE)
 
 

@@ -18,7 +18,6 @@ from pwdlib import PasswordHash
 from pwdlib.hashers.argon2 import Argon2Hasher
 from pydantic import SecretStr
 
-from activities.replacing import Replacing
 from api.app import create
 from app.container import Application, build
 from app.settings import Settings
@@ -29,6 +28,7 @@ from domain.people import Person
 from domain.runs import Advanced, AdvanceRequest
 from domain.runs.contracts import SweepMark
 from services.erp import Callbacks
+from services.replacement_steps import ReplacementSteps
 from services.samples import SYSTEM, load
 from storage import people
 from storage.database import Database
@@ -140,8 +140,8 @@ class Bench:
             await people.save_person(session, person.model_copy(update=changes))
 
     @property
-    def replacing(self) -> Replacing:
-        return Replacing(self.container.path, self.container.office.audit_key)
+    def replacing(self) -> ReplacementSteps:
+        return ReplacementSteps(self.container.path, self.container.office.audit_key)
 
 
 def make_bench(url: str, allow_unverified: bool = False) -> Bench:

@@ -11,12 +11,12 @@ from fastapi import FastAPI
 from fastapi.routing import APIRoute
 from sqlmodel import select
 
-from activities.notifying import Delivering
 from console.errors import is_api
 from console.refusals import LABELS
 from domain.errors import Unavailable
 from notify.chat import Chat
 from notify.links import Claim
+from services.letter_delivery import LetterDelivery
 from storage import messages
 from storage.tables import PersonRow
 from tests.api.test_orders import accepted, approved, ordered
@@ -253,8 +253,8 @@ async def test_a_one_time_code_never_goes_to_the_chat_where_others_read_along(ap
     claim = Claim(message=message.id, approval=item["approval"], person="dora", digest=item["digest"])
     token = container.by_link._links.decide(claim).rpartition("/")[2]
     await visit(api, None, "POST", f"/decide/{token}/code", [])
-    delivering = Delivering(container.database, Box(), Chat(), api.bench.clock, container.by_link._links)
-    await delivering.deliver_due()
+    delivery = LetterDelivery(container.database, Box(), Chat(), api.bench.clock, container.by_link._links)
+    await delivery.send_due()
     async with container.database.reading() as session:
         queued = await messages.listed(session, None, "", 100)
     assert {m.template for m in queued if m.channel == "chat" and m.person == "dora"} == {"requested"}

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 from sqlmodel import select
 
-from activities.reconciling import Reconciling
-from activities.sending import ErpSender
-from activities.syncing import Syncing
 from domain.drift import Standing, catching_up, drift
 from domain.erp import Answer, Document, Entry
 from erp.port import Outcome, Refused, Reports
+from services.erp_reports import ErpReports
+from services.erp_sender import ErpSender
+from services.reconciliation import Reconciliation
 from storage.tables import CommandRow
 from tests.api.test_order_changes import done, order
 from tests.apiclient import Api
@@ -64,11 +64,11 @@ class Compared:
     def __init__(self, api: Api) -> None:
         self.api, self.shelf = api, Shelf()
         bench = api.bench
-        self.reconciling = Reconciling(
+        self.reconciling = Reconciliation(
             bench.container.database,
             self.shelf,
             bench.clock,
-            Syncing(bench.container.path, self.shelf, "tryton")._store,
+            ErpReports(bench.container.path, self.shelf, "tryton")._store,
             settle=0,
         )
         self.sender = ErpSender(bench.container.path, self.shelf, 1_000)

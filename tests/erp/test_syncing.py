@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from standardwebhooks import Webhook as Signer
 
-from activities.sending import ErpSender
-from activities.syncing import Syncing
 from domain.erp import Report, command_of
 from domain.runs import read_command
 from erp.port import Outcome, Reports, Unavailable, Unknown
 from erp.webhook import Webhook
+from services.erp_reports import ErpReports
+from services.erp_sender import ErpSender
 from storage import erp as documents
 from tests.api.test_order_changes import an_order, done, order
 from tests.api.test_orders import accepted, ordered
@@ -41,7 +41,7 @@ class Sync:
     def __init__(self, api: Api, counterpart: Platform) -> None:
         self.api, self.counterpart, self.feed = api, counterpart, Feed(counterpart.url)
         bench = api.bench
-        self.syncing = Syncing(bench.container.path, self.feed, "webhook")
+        self.syncing = ErpReports(bench.container.path, self.feed, "webhook")
         self.sender = ErpSender(bench.container.path, self.feed, 1_000)
 
     async def send(self) -> tuple[int, int]:

@@ -9,7 +9,6 @@ import aiosmtplib
 import pytest
 from sqlmodel import select
 
-from activities.notifying import Delivering
 from cli.dev import Ports
 from domain.people import Role
 from inbound.mail import MAX_BYTES, Reply
@@ -17,6 +16,7 @@ from inbound.server import mail_door
 from notify.chat import Chat
 from notify.links import Claim
 from notify.port import Letter
+from services.letter_delivery import LetterDelivery
 from storage.tables import EventRow, InboundRow, MessageRow
 from tests.api.test_quotes import BODY, submitted
 from tests.apiclient import Api
@@ -295,8 +295,8 @@ async def test_a_reply_after_the_end_hears_how_it_ended_and_is_invited_to_nothin
 async def letter_of(post: Post, row: MessageRow) -> Letter:
     """The letter as it would be sent."""
     box, container = Box(), post.api.bench.container
-    delivering = Delivering(container.database, box, Chat(), post.api.bench.clock, container.links)
-    while (await delivering.deliver_due()).sent:
+    delivery = LetterDelivery(container.database, box, Chat(), post.api.bench.clock, container.links)
+    while (await delivery.send_due()).sent:
         pass
     return next(letter for letter in box.letters if letter.id == row.id)
 

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 from sqlmodel import select
 
-from activities.notifying import Delivering
 from domain.errors import Invalid
 from domain.people import Person
 from notify.chat import Chat
 from notify.port import Letter, Refused, Unavailable
 from services.commands import Caller
+from services.letter_delivery import LetterDelivery
 from services.people import People
 from storage.tables import MessageRow, RunRow
 from tests.api.test_quotes import BODY, submitted
@@ -79,9 +79,11 @@ async def test_who_has_a_chat_is_told_there_too_with_a_link_that_needs_signing_i
     assert (await api.call("dora", "PUT", "/v1/users/dora/chat", json={"url": url})).status_code == 204
     assert "hook" not in (await api.call("root", "GET", "/v1/users/dora")).text, "it holds a secret"
     await submitted(api)
-    delivering = Delivering(container.database, box, Chat(to_private_addresses=True), api.bench.clock, container.links)
-    await delivering.deliver_due()
-    await delivering.deliver_due()
+    delivery = LetterDelivery(
+        container.database, box, Chat(to_private_addresses=True), api.bench.clock, container.links
+    )
+    await delivery.send_due()
+    await delivery.send_due()
     assert sorted(letter.to for letter in box.letters) == ["daniel@example.com", "dora@example.com"]
     (said,) = room.said
     assert "/decide/" not in said["message"], "whoever reads along must not decide"
@@ -95,9 +97,11 @@ async def test_a_chat_that_is_away_is_tried_again_and_the_mail_is_not_sent_twice
     await api.call("dora", "PUT", "/v1/users/dora/chat", json={"url": url})
     await submitted(api)
     room.status = 503
-    delivering = Delivering(container.database, box, Chat(to_private_addresses=True), api.bench.clock, container.links)
+    delivery = LetterDelivery(
+        container.database, box, Chat(to_private_addresses=True), api.bench.clock, container.links
+    )
     for _ in range(3):
-        await delivering.deliver_due()
+        await delivery.send_due()
     assert (await statuses(api))[("dora", "chat")] == "queued"
     (failed,) = (await api.call("rita", "GET", "/v1/quotes/Q-1/undelivered")).json()
     assert (failed["person"], failed["channel"], failed["attempts"]) == ("dora", "chat", 1)
@@ -105,7 +109,7 @@ async def test_a_chat_that_is_away_is_tried_again_and_the_mail_is_not_sent_twice
     assert "the chat service did not take it" in shown.text
     room.status = 200
     api.bench.clock.forward(minutes=1)
-    await delivering.deliver_due()
+    await delivery.send_due()
     assert (await statuses(api))[("dora", "chat")] == "sent"
     assert len([letter for letter in box.letters if letter.to == "dora@example.com"]) == 1
     assert (await api.call("rita", "GET", "/v1/quotes/Q-1/undelivered")).json() == []
@@ -162,8 +166,10 @@ async def test_a_round_that_cannot_be_read_does_not_hold_up_the_letters_beside_i
         assert (await api.call("rita", method, path, json=body)).is_success
     async with container.database.writing() as session:
         (await session.get_one(RunRow, "quote:Q-1:approval:1")).state = {"status": "no such status"}
-    delivering = Delivering(container.database, box, Chat(to_private_addresses=True), api.bench.clock, container.links)
-    await delivering.deliver_due()
+    delivery = LetterDelivery(
+        container.database, box, Chat(to_private_addresses=True), api.bench.clock, container.links
+    )
+    await delivery.send_due()
     assert sorted(letter.to for letter in box.letters) == ["daniel@example.com", "dora@example.com"]
     async with container.database.reading() as session:
         found = (await session.exec(select(MessageRow))).all()

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from activities.replacing import Replacing
+from services.replacement_steps import ReplacementSteps
 from tests.workflows.conftest import Office
 from tests.workflows.test_approval_round import until
 
@@ -22,7 +22,7 @@ async def test_a_replacement_moves_everything_once_however_often_a_step_is_taken
     runs = await opened(office)
     adam = await office.caller("adam")
     started = await office.container.replacements.start(adam, "dora", "lara")
-    await Replacing(office.container.path, office.container.office.audit_key).step(
+    await ReplacementSteps(office.container.path, office.container.office.audit_key).step(
         started.id
     )  # as if the answer of a step had been lost
 

@@ -5,12 +5,12 @@ from collections.abc import Awaitable, Callable, Iterable
 from datetime import datetime
 
 import structlog
-from temporalio import activity
 
 from domain.drift import OURS_TO_MEND, Drift, catching_up, drift
 from domain.erp import Entry, Report
-from domain.runs.contracts import RECONCILE, Reconciled
+from domain.runs.contracts import Reconciled
 from erp.port import Erp, Trouble
+from services.clock import Heartbeat, no_heartbeat
 from storage import drift as drifts
 from storage.database import Database
 
@@ -22,7 +22,7 @@ Tell = Callable[[Iterable[Report]], Awaitable[int]]
 """Tells orders what the ERP reports; how many had not been told."""
 
 
-class Reconciling:
+class Reconciliation:
     def __init__(
         self, database: Database, erp: Erp, clock: Callable[[], datetime], tell: Tell, settle: float = SETTLE
     ) -> None:
@@ -32,23 +32,25 @@ class Reconciling:
         self._tell = tell
         self._settle = settle
 
-    @activity.defn(name=RECONCILE)
-    async def reconcile(self) -> Reconciled:
+    async def reconcile(self, heartbeat: Heartbeat = no_heartbeat) -> Reconciled:
         """What differs now, and still did a moment later."""
-        compared, suspects = await self._differing()
+        compared, suspects = await self._differing(heartbeat)
         if suspects:
             await asyncio.sleep(self._settle)
-        found = [each for order in suspects for each in await self._still(order)]
+        found = []
+        for order in suspects:
+            heartbeat()
+            found += await self._still(order)
         async with self._database.writing() as session:
             await drifts.put(session, found, self._clock())
         log.info("erp_compared", orders=compared, drift=len(found))
         return Reconciled(compared=compared, drift=len(found))
 
-    async def _differing(self) -> tuple[int, list[str]]:
+    async def _differing(self, heartbeat: Heartbeat) -> tuple[int, list[str]]:
         """How many of our orders were compared, and those of either side that differ."""
         compared, suspects, after = 0, list[str](), ""
         while True:
-            _alive()
+            heartbeat()
             async with self._database.reading() as session:
                 page = await drifts.standings(session, self._clock(), after, AT_ONCE)
             if not page:
@@ -56,13 +58,13 @@ class Reconciling:
             entries = await self._erp.find([ours.order for ours in page])
             suspects += [ours.order for ours in page if drift(ours, entries.get(ours.order))]
             compared, after = compared + len(page), page[-1].order
-        return compared, [*suspects, *await self._strangers()]
+        return compared, [*suspects, *await self._strangers(heartbeat)]
 
-    async def _strangers(self) -> list[str]:
+    async def _strangers(self, heartbeat: Heartbeat) -> list[str]:
         """Orders that the ERP has and we never asked it to take over."""
         place, found = "", list[str]()
         while True:
-            _alive()
+            heartbeat()
             place, entries = await self._erp.listed(place)
             if not entries:
                 return found
@@ -71,7 +73,6 @@ class Reconciling:
                 found += sorted(await drifts.strangers(session, running))
 
     async def _still(self, order: str) -> list[Drift]:
-        _alive()
         theirs = (await self._erp.find([order])).get(order)
         return await self._between(order, theirs)
 
@@ -120,8 +121,3 @@ class Reconciling:
             words = "We have no such order: cancel it in the ERP, or restore ours."
         async with self._database.writing() as session:
             await drifts.mended(session, order, left, words, self._clock())
-
-
-def _alive() -> None:
-    if activity.in_activity():
-        activity.heartbeat()
