@@ -27,7 +27,7 @@ from app.workers import WORKERS, mailbox
 from inbound.mailbox import Reading, mailbox_door
 from inbound.server import mail_door
 from services.clock import now
-from storage import heartbeats
+from storage.runs import heartbeats
 
 log = structlog.get_logger()
 QUEUES = tuple(WORKERS)

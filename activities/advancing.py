@@ -4,7 +4,7 @@ from temporalio import activity
 
 from domain.runs import Advanced, AdvanceRequest
 from domain.runs.contracts import ADVANCE
-from services.advancing import Advancer
+from services.runs.advancing import Advancer
 
 
 class Advancing:
@@ -13,5 +13,5 @@ class Advancing:
 
     @activity.defn(name=ADVANCE)
     async def advance(self, request: AdvanceRequest) -> Advanced:
-        """See `services.advancing`."""
+        """See `services.runs.advancing`."""
         return await self._advancer.advance(request)

@@ -7,7 +7,7 @@ from datetime import timedelta
 from temporalio import activity
 
 from domain.runs.contracts import DELIVER, Delivered
-from services.letter_delivery import LetterDelivery
+from services.letters.letter_delivery import LetterDelivery
 
 RUN_FOR = timedelta(minutes=5)
 """So long one activity sends, so that Temporal has little to remember of it."""

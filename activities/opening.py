@@ -4,7 +4,7 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
 from domain.runs.contracts import OPENING, Opening
-from services.order_openings import OrderOpenings
+from services.orders.openings import OrderOpenings
 
 
 class Openings:

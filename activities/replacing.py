@@ -3,7 +3,7 @@
 from temporalio import activity
 
 from domain.runs.contracts import REPLACE, Replaced
-from services.replacement_steps import ReplacementSteps
+from services.people.replacement_steps import ReplacementSteps
 
 
 class Replacing:

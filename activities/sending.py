@@ -11,9 +11,9 @@ from domain.erp import Document
 from domain.runs import ErpMessage
 from domain.runs.contracts import ERP_RETRIES, SEND_TO_ERP, Sent
 from erp.port import Answer, Outcome, Refused
-from services.commands import CommandPath
-from services.erp_sender import ErpSender
-from storage import erp as documents
+from services.erp.sender import ErpSender
+from services.runs.commands import CommandPath
+from storage.erp import documents
 
 log = structlog.get_logger()
 HEARTBEAT_EVERY = 5.0

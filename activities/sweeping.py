@@ -7,7 +7,7 @@ from datetime import timedelta
 from temporalio import activity
 
 from domain.runs.contracts import SWEEP, SweepMark
-from services.sweeping import Sweeper
+from services.runs.sweeping import Sweeper
 
 RUN_FOR = timedelta(minutes=10)
 """So long one activity sweeps, so that Temporal has little to remember of it."""

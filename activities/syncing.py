@@ -7,7 +7,7 @@ from datetime import timedelta
 from temporalio import activity
 
 from domain.runs.contracts import RECONCILE, SYNC_ERP, Reconciled, Synced
-from services.erp_reports import ErpReports
+from services.erp.reports import ErpReports
 
 RUN_FOR = timedelta(minutes=5)
 """So long one activity reads, so that the history stays short."""

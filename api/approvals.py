@@ -25,9 +25,9 @@ from api.requests import (
 from domain.errors import Invalid
 from domain.people import Person
 from domain.values import Id, Text
-from services.approvals import ApprovalDetail, Decision, Result
-from services.commands import Caller, CommandReceipt
-from storage.inbox import Waiting
+from services.approvals.approvals import ApprovalDetail, Decision, Result
+from services.runs.commands import Caller, CommandReceipt
+from storage.approvals.inbox import Waiting
 
 router = APIRouter(prefix="/v1", tags=["approvals"])
 Decider = Annotated[Caller, needs_caller("approvals.decide")]

@@ -29,10 +29,10 @@ from domain.orders.split import Slot
 from domain.people import Person
 from domain.quotes import Quantity
 from domain.values import Amount, Day, Id, StorableText, Text, Word, counted
-from services.commands import Caller
-from storage.drift import DriftFound
-from storage.orders import ErpDocument
-from storage.returns import ReturnSummary
+from services.runs.commands import Caller
+from storage.erp.drift import DriftFound
+from storage.orders.orders import ErpDocument
+from storage.orders.returns import ReturnSummary
 
 router = APIRouter(prefix="/v1", tags=["back office"])
 DocumentStatus = Literal["waiting", "accepted", "rejected"]

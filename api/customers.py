@@ -30,14 +30,14 @@ from domain.orders.order import Order
 from domain.people import Person
 from domain.quotes import Acceptance
 from domain.values import Day, GivenInstant, Id
-from services.commands import Caller
-from services.customers import Whole
-from services.extensions import Extended
-from services.figures import OrderFigures
-from services.figures import as_csv as figures_as_csv
-from services.revenue import OrderRevenue, RevenueMonth, as_csv
-from storage.customers import CustomerSummary
-from storage.revenue import By
+from services.customers.customers import Whole
+from services.customers.revenue import OrderRevenue, RevenueMonth, as_csv
+from services.orders.extensions import Extended
+from services.orders.figures import OrderFigures
+from services.orders.figures import as_csv as figures_as_csv
+from services.runs.commands import Caller
+from storage.customers.customers import CustomerSummary
+from storage.customers.revenue import By
 
 router = APIRouter(prefix="/v1", tags=["customers"])
 Reader = Annotated[Person, needs("customers.read")]

@@ -10,7 +10,7 @@ from api.requests import ContainerDep, Cursor, Limit, Page, PathId, RequestBody,
 from domain.delegation import Delegation
 from domain.people import Person
 from domain.values import Day, Id, Text, Word
-from services.commands import Caller
+from services.runs.commands import Caller
 
 router = APIRouter(prefix="/v1/delegations", tags=["delegations"])
 Giver = Annotated[Caller, needs_caller("delegations.write")]

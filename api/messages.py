@@ -7,9 +7,9 @@ from fastapi import APIRouter
 from api.problems import answers
 from api.requests import ContainerDep, Cursor, Limit, Page, PathId, keys_of, needs, needs_caller, paged
 from domain.people import Person
-from services.commands import Caller
-from storage.inbound import Received
-from storage.messages import Message
+from services.runs.commands import Caller
+from storage.letters.inbound import Received
+from storage.letters.messages import Message
 
 router = APIRouter(prefix="/v1/messages", tags=["ops"])
 

@@ -32,10 +32,10 @@ from domain.orders.split import Coterm, Terms, Way
 from domain.people import Person
 from domain.quotes import Acceptance, Place
 from domain.values import Amount, Day, Id, StorableText, Text, Word
-from services.commands import Caller
-from services.order_changes import Rehearsal
-from services.orders import Placed
-from storage.orders import OrderSummary
+from services.orders.changes import Rehearsal
+from services.orders.orders import Placed
+from services.runs.commands import Caller
+from storage.orders.orders import OrderSummary
 
 router = APIRouter(prefix="/v1", tags=["orders"])
 Reader = Annotated[Person, needs("orders.read")]

@@ -22,7 +22,7 @@ from api.requests import (
 )
 from domain.errors import Invalid
 from domain.people import Group, Person
-from services.commands import Caller
+from services.runs.commands import Caller
 
 router = APIRouter(prefix="/v1", tags=["people"])
 ON_PUT = answers(401, 403, 412, 422, 428)

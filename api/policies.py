@@ -12,8 +12,8 @@ from domain.approvals.compare import Backtest, Effect
 from domain.approvals.exchange import MAX_BYTES, read_policy, write_policy
 from domain.errors import Invalid
 from domain.people import Person
-from services.commands import Caller
-from storage.policies import StoredPolicy
+from services.runs.commands import Caller
+from storage.approvals.policies import StoredPolicy
 
 router = APIRouter(prefix="/v1/policies", tags=["policies"])
 Reader = Annotated[Person, needs("policies.read")]

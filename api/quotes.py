@@ -34,10 +34,10 @@ from domain.errors import Invalid
 from domain.people import Person
 from domain.quotes import Quote, QuoteStatus
 from domain.values import Text
-from services.commands import Caller
-from services.quotes import read_quote
-from storage.messages import Undelivered
-from storage.quotes import QuoteSummary, StoredQuote
+from services.quotes.quotes import read_quote
+from services.runs.commands import Caller
+from storage.letters.messages import Undelivered
+from storage.quotes.quotes import QuoteSummary, StoredQuote
 
 router = APIRouter(prefix="/v1/quotes", tags=["quotes"])
 Reader = Annotated[Person, needs("quotes.read")]

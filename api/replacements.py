@@ -8,9 +8,9 @@ from api.problems import answers
 from api.requests import ContainerDep, Cursor, Limit, Page, PathId, RequestBody, keys_of, needs, needs_caller, paged
 from domain.people import Person
 from domain.values import Id
-from services.commands import Caller
-from services.replacements import Progress
-from storage.replacements import Places, Replacement
+from services.people.replacements import Progress
+from services.runs.commands import Caller
+from storage.people.replacements import Places, Replacement
 
 router = APIRouter(prefix="/v1/replacements", tags=["replacements"])
 Admin = Annotated[Caller, needs_caller("replacements.write")]

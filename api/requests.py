@@ -16,9 +16,9 @@ from domain.people import Person
 from domain.problems import ID_PATTERN
 from domain.runs import Outcome
 from domain.values import counted
-from services.commands import Caller, CommandReceipt
 from services.container import Container
 from services.office import authorise
+from services.runs.commands import Caller, CommandReceipt
 
 T = TypeVar("T")
 

@@ -13,7 +13,8 @@ from temporalio.api.workflowservice.v1 import GetSystemInfoRequest
 
 from api.requests import ContainerDep
 from services.container import Container
-from storage import erp, heartbeats, runs
+from storage.erp import documents
+from storage.runs import heartbeats, runs
 
 router = APIRouter(tags=["service"])
 log = structlog.get_logger()
@@ -73,7 +74,7 @@ async def _database(container: Container) -> tuple[dict[str, bool], dict[str, st
         async with container.database.reading() as session:
             sweep = await runs.get_sweep(session)
             living = await heartbeats.living_queues(session, now)
-            trouble = await erp.last_trouble(session, container.settings.erp)
+            trouble = await documents.last_trouble(session, container.settings.erp)
     except Exception:
         log.exception("database_away")
         return {"database": False, "sweep": False, **{f"worker_{queue}": False for queue in needed}}, {}

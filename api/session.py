@@ -9,7 +9,7 @@ from api.problems import answers
 from api.requests import APerson, ContainerDep, RequestBody
 from domain.people import Person
 from domain.values import Id, Text
-from services.access import LONGEST_PASSWORD
+from services.people.access import LONGEST_PASSWORD
 
 router = APIRouter(prefix="/v1", tags=["session"])
 

@@ -8,44 +8,44 @@ from datetime import datetime, timedelta
 from pwdlib import PasswordHash
 from temporalio.runtime import Runtime
 
-import services.engine
+import services.runs.engine
 from app.settings import Settings
 from app.temporal import TemporalConnection, TemporalEngine
 from domain.approvals.card import Say
 from notify.links import Links
-from services.absences import Absences
-from services.access import Access
-from services.advancing import Advancer
-from services.anchors import Anchors
-from services.apply import Applier
-from services.approvals import Approvals
+from services.approvals.absences import Absences
+from services.approvals.approvals import Approvals
+from services.approvals.delegations import Delegations
+from services.approvals.lapsing import Lapsing
+from services.approvals.links import ByLink
+from services.approvals.policies import Policies
+from services.approvals.replies import Replies
 from services.clock import now
-from services.commands import CommandPath
-from services.consistency import Consistency
 from services.container import Container
-from services.customers import Customers
-from services.delegations import Delegations
-from services.documents import Documents
-from services.drift import Drifts
-from services.erp import Callbacks
-from services.extensions import Extensions
-from services.figures import Figures
-from services.keys import CommandKeys
-from services.lapsing import Lapsing
-from services.links import ByLink
-from services.messages import Messages
+from services.customers.customers import Customers
+from services.customers.revenue import Revenue
+from services.erp.callbacks import Callbacks
+from services.erp.documents import Documents
+from services.erp.drift import Drifts
+from services.erp.unsent import UnsentDocuments
+from services.letters.messages import Messages
 from services.office import Office
-from services.orders import Orders
-from services.people import People
-from services.policies import Policies
-from services.quotes import Quotes
-from services.replacements import Replacements
-from services.replies import Replies
-from services.returns import Returns
-from services.revenue import Revenue
-from services.runs import run_types
-from services.sweeping import Sweeper
-from services.unsent import UnsentDocuments
+from services.orders.extensions import Extensions
+from services.orders.figures import Figures
+from services.orders.orders import Orders
+from services.orders.returns import Returns
+from services.people.access import Access
+from services.people.people import People
+from services.people.replacements import Replacements
+from services.quotes.quotes import Quotes
+from services.runs.advancing import Advancer
+from services.runs.anchors import Anchors
+from services.runs.apply import Applier
+from services.runs.commands import CommandPath
+from services.runs.consistency import Consistency
+from services.runs.keys import CommandKeys
+from services.runs.run_types import run_types
+from services.runs.sweeping import Sweeper
 from storage.database import Database
 from texts import locale_of, translator
 
@@ -72,7 +72,7 @@ def build(
     runtime: Runtime | None = None,
     hashes: PasswordHash | None = None,
     clock: Callable[[], datetime] = now,
-    temporal: services.engine.Engine | None = None,
+    temporal: services.runs.engine.Engine | None = None,
     database_seconds: float | None = None,
 ) -> Application:
     """Everything a process needs. Tests give clocks of their own, and hash passwords cheaply.

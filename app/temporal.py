@@ -24,9 +24,9 @@ from domain.runs.contracts import (
     SweepMark,
 )
 from domain.runs.ids import SWEEP as SWEEP_ID
-from services.apply import RunType
-from services.engine import RPC_LIMIT, Connect, ExecutionCondition
-from storage.runs import RunSnapshot
+from services.runs.apply import RunType
+from services.runs.engine import RPC_LIMIT, Connect, ExecutionCondition
+from storage.runs.runs import RunSnapshot
 from workflows.converter import data_converter
 from workflows.search import at_start
 

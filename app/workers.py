@@ -33,11 +33,11 @@ from inbound.mailbox import Mailbox
 from notify.chat import Chat
 from notify.mail import Mail, SmtpServer
 from services.clock import now
-from services.erp_reports import ErpReports
-from services.erp_sender import ErpSender
-from services.letter_delivery import LetterDelivery
-from services.order_openings import OrderOpenings
-from services.replacement_steps import ReplacementSteps
+from services.erp.reports import ErpReports
+from services.erp.sender import ErpSender
+from services.letters.letter_delivery import LetterDelivery
+from services.orders.openings import OrderOpenings
+from services.people.replacement_steps import ReplacementSteps
 from workflows.approval_round import ApprovalRound
 from workflows.approver_replacement import ApproverReplacement
 from workflows.command_sweep import CommandSweep

@@ -25,8 +25,8 @@ from bench.report import Report, ratio
 from cli.dev import Ports, Stack
 from domain.approvals.exchange import read_policy
 from domain.people import Person
-from services.commands import Caller
-from services.samples import SYSTEM, load
+from services.imports.samples import SYSTEM, load
+from services.runs.commands import Caller
 from storage.migrate import migrate
 from storage.tables import MessageRow, RunRow
 from tests.conftest import container_of, make_bench

@@ -18,7 +18,7 @@ from console.app import mount
 from domain.customers.facts import Fact, Kind, Terms
 from domain.customers.proration import months_after
 from domain.quotes import Billing, Recognition
-from services.samples import SYSTEM, load
+from services.imports.samples import SYSTEM, load
 from storage.tables import ContractRow, FactRow, OrderRow, RevenueRow
 from tests.conftest import some_settings
 from tests.support import NOW

@@ -15,7 +15,7 @@ from bench.both import on_both
 from bench.report import Report, ratio
 from console.app import mount
 from domain.people import Person
-from services.samples import load
+from services.imports.samples import load
 from storage.database import Database
 from storage.tables import ApprovalRow, QuoteRow, RunRow, SeatRow
 from tests.conftest import some_settings

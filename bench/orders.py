@@ -42,9 +42,10 @@ from domain.orders.split import (
 )
 from domain.quotes import Acceptance, Quote
 from domain.runs import Command
-from services.commands import Caller
-from services.samples import SYSTEM, load
-from storage import orders, runs
+from services.imports.samples import SYSTEM, load
+from services.runs.commands import Caller
+from storage.orders import orders
+from storage.runs import runs
 from storage.tables import ErpDocumentRow
 from tests.conftest import container_of
 from tests.support import a_line, a_quote

@@ -24,7 +24,7 @@ from domain.approvals.plan import plan
 from domain.approvals.policy import Aggregate, Condition, Filter, Policy, Rule, Variable, Who
 from domain.approvals.subject import Subject
 from domain.people import Directory, Person, Role
-from services.records import records
+from services.imports.records import records
 
 SHORT, LONG = 1_000, 100_000
 RULES, LINES, VARIABLES, FAMILIES = 500, 1_000, 50, 10

@@ -18,8 +18,8 @@ from bench.bare import QUEUE, TAKEN, worker
 from bench.report import Report, ratio
 from cli.dev import Stack
 from domain.approvals.exchange import read_policy
-from services.commands import Caller
-from services.samples import SYSTEM, load
+from services.imports.samples import SYSTEM, load
+from services.runs.commands import Caller
 from tests.conftest import container_of
 from tests.support import a_quote
 

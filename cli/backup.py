@@ -10,7 +10,7 @@ from app.container import Application
 from cli.output import progress, screen
 from domain.errors import Locked
 from storage import backup as backups
-from storage import heartbeats, runs
+from storage.runs import heartbeats, runs
 
 File = Annotated[Path, typer.Argument(help="The backup; a file of the same name and .json lies beside it")]
 

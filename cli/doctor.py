@@ -20,10 +20,10 @@ from domain.errors import Refusal
 from domain.runs import Advanced, Command, ToldCommand, ids, is_expiry
 from domain.runs.contracts import ERP_QUEUE, ERP_RECONCILIATION
 from domain.values import Value
-from services.apply import NewCommand
-from storage import drift as drifts
-from storage import heartbeats, runs
-from storage.runs import RunSnapshot, RunStanding
+from services.runs.apply import NewCommand
+from storage.erp import drift as drifts
+from storage.runs import heartbeats, runs
+from storage.runs.runs import RunSnapshot, RunStanding
 from workflows.search import register_attributes
 
 TYPES = ("ApprovalRound", "OrderFulfilment", "OrderReturn")

@@ -37,18 +37,18 @@ from domain.audit import ChainCheck
 from domain.errors import Refusal, Unavailable
 from domain.people import Person, Role
 from domain.problems import invalid_fields
-from services.importing import ImportReport, Imports
-from services.records import records, spreadsheet_safe
-from services.salesforce import Remark
-from services.samples import SYSTEM, load
+from services.imports.importing import ImportReport, Imports
+from services.imports.records import records, spreadsheet_safe
+from services.imports.salesforce import Remark
+from services.imports.samples import SYSTEM, load
 from storage import migrate as migrations_
-from storage import trail
+from storage.runs import audit_log
 from workflows.search import register_attributes
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Approvals, orders and deals on durable workflows.")
 imports = typer.Typer(no_args_is_help=True, help="Bring data over from other systems.")
 policy = typer.Typer(no_args_is_help=True, help="Check, publish and export approval policies.")
-audit = typer.Typer(no_args_is_help=True, help="The audit trail.")
+audit = typer.Typer(no_args_is_help=True, help="The audit audit_log.")
 users = typer.Typer(no_args_is_help=True, help="Accounts, passwords and API keys.")
 for name, group in (("import", imports), ("policy", policy), ("audit", audit), ("users", users), ("erp", erp)):
     app.add_typer(group, name=name)
@@ -484,7 +484,7 @@ def audit_verify(
     async def verify(container: Application) -> tuple[int, list[str]]:
         check, count, found = ChainCheck(container.office.audit_key), 0, []
         async with container.database.reading() as session:
-            async for entry, mac in trail.everything(session):
+            async for entry, mac in audit_log.everything(session):
                 count += 1
                 if flaw := check.find_flaw(entry, mac):
                     found.append(f"{flaw.subject} #{flaw.seq}: {flaw.what}")

@@ -30,9 +30,11 @@ from domain.audit import flaws
 from domain.runs import Advanced, Outcome
 from erp.tryton.install import Installation
 from notify.catcher import Caught, caught
-from services.importing import Imports
-from services.samples import SYSTEM, load
-from storage import orders, rounds, runs, trail
+from services.imports.importing import Imports
+from services.imports.samples import SYSTEM, load
+from storage.approvals import rounds
+from storage.orders import orders
+from storage.runs import audit_log, runs
 
 PASSWORD = "dealwright-demo"
 QUOTE = "Q-1002"
@@ -662,7 +664,7 @@ async def mail(story: Story) -> None:
 
 async def audit(story: Story) -> None:
     async with story.container.database.reading() as session:
-        entries = [item async for item in trail.everything(session)]
+        entries = [item async for item in audit_log.everything(session)]
     found = list(flaws(story.container.office.audit_key, entries))
     must(not found, f"the audit chain has flaws: {found[:3]}")
     must(len(entries) > 40, "the trail should hold the story")

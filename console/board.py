@@ -22,7 +22,7 @@ from domain.quotes import Place, Quote
 from domain.sentences import Sentence
 from domain.values import canonical, counted, plain_number
 from services.clock import now
-from services.orders import Placed
+from services.orders.orders import Placed
 
 router = APIRouter()
 WAYS: TypeAdapter[Any] = TypeAdapter(Way)

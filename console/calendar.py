@@ -14,7 +14,7 @@ from console.session import Me
 from console.view import Reader, page
 from domain.permissions import allows
 from services.clock import now
-from storage.orders import OrderSummary
+from storage.orders.orders import OrderSummary
 
 router = APIRouter()
 MOST = 500

@@ -28,11 +28,11 @@ from domain.permissions import allows
 from domain.problems import invalid_fields
 from domain.quotes import Acceptance
 from services.clock import now
-from services.extensions import Extended
-from services.figures import Week, as_csv
-from services.revenue import RevenueMonth
-from services.revenue import as_csv as revenue_as_csv
-from storage.revenue import By
+from services.customers.revenue import RevenueMonth
+from services.customers.revenue import as_csv as revenue_as_csv
+from services.orders.extensions import Extended
+from services.orders.figures import Week, as_csv
+from storage.customers.revenue import By
 
 router = APIRouter()
 Day = Annotated[date | None, BeforeValidator(lambda text: text or None), Query()]

@@ -25,8 +25,8 @@ from domain.problems import invalid_fields
 from domain.quotes import Acceptance, Place
 from domain.values import counted, plain_number
 from services.clock import now
-from services.commands import CommandReceipt
-from services.orders import releases
+from services.orders.orders import releases
+from services.runs.commands import CommandReceipt
 
 router = APIRouter()
 LONGEST_TEXT = 4_000

@@ -23,7 +23,7 @@ from domain.permissions import allows
 from domain.values import Text, digest
 from notify.catcher import caught
 from services.clock import now
-from services.commands import Caller, CommandReceipt
+from services.runs.commands import Caller, CommandReceipt
 
 router = APIRouter()
 PAGE = 20

@@ -13,7 +13,7 @@ from imapclient.exceptions import IMAPClientError
 from domain.values import Value
 from inbound.mail import MAX_BYTES, read_mail
 from notify.links import Links
-from services.replies import Replies
+from services.approvals.replies import Replies
 
 log = structlog.get_logger()
 BATCH, SECONDS = 50, 15

@@ -10,7 +10,7 @@ from aiosmtpd.smtp import SMTP, Envelope, Session
 
 from inbound.mail import MAX_BYTES, read_mail
 from notify.links import Links
-from services.replies import Replies
+from services.approvals.replies import Replies
 
 log = structlog.get_logger()
 MOST_RECIPIENTS = 5

@@ -14,9 +14,9 @@ from domain.errors import NotAllowed
 from domain.people import Person
 from domain.permissions import Reach, reaches
 from domain.values import Value
-from services.commands import Caller, CommandPath
-from storage import trail
+from services.runs.commands import Caller, CommandPath
 from storage.database import Database
+from storage.runs import audit_log
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Office:
             subject=subject, seq=0, at=self.clock(), actor=caller.person.id, verb=verb, channel=caller.channel,
             applied=True, code=verb, digest=digest, state=digest_of(record) if record else "", facts=facts,
         )  # fmt: skip
-        await trail.append(session, self.audit_key, [entry])
+        await audit_log.append(session, self.audit_key, [entry])
 
 
 def authorise(person: Person, act: str) -> set[Reach]:

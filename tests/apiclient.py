@@ -6,7 +6,7 @@ import httpx
 from fastapi import FastAPI
 
 from domain.people import Person, Role
-from services.samples import SYSTEM
+from services.imports.samples import SYSTEM
 
 
 class Api:

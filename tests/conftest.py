@@ -27,12 +27,12 @@ from domain.approvals.exchange import read_policy
 from domain.people import Person
 from domain.runs import Advanced, AdvanceRequest
 from domain.runs.contracts import SweepMark
-from services.erp import Callbacks
-from services.replacement_steps import ReplacementSteps
-from services.samples import SYSTEM, load
-from storage import people
+from services.erp.callbacks import Callbacks
+from services.imports.samples import SYSTEM, load
+from services.people.replacement_steps import ReplacementSteps
 from storage.database import Database
 from storage.migrate import migrate
+from storage.people import people
 from tests.apiclient import Api
 from tests.databases import Postgres, postgres, programs
 from tests.support import Clock, SilentEngine

@@ -14,8 +14,8 @@ from domain.people import Directory, Group, Person, Role
 from domain.quotes import Quote
 from domain.runs import Command, Outcome
 from domain.runs.contracts import Split
-from services.engine import ExecutionCondition
-from storage.runs import RunSnapshot
+from services.runs.engine import ExecutionCondition
+from storage.runs.runs import RunSnapshot
 
 NOW = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 TODAY = NOW.date()

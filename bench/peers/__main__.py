@@ -26,7 +26,7 @@ from bench.report import Report
 from cli.dev import HOST, Child, Ports
 from domain.approvals.exchange import read_policy
 from notify.catcher import catcher
-from services.samples import SYSTEM, load
+from services.imports.samples import SYSTEM, load
 from tests.conftest import container_of
 from tests.databases import Postgres, postgres, programs
 from tests.support import a_quote

@@ -1,7 +1,7 @@
 """What every kind of run shares: commands, their outcomes, and what a workflow is told of its run.
 
 A run is one durable workflow over one stored state. Its rules are a `StateMachine`, applied inside the database
-transaction that stores the result (`services.apply`). The workflow waits and is told (`Advanced`); it decides
+transaction that stores the result (`services.runs.apply`). The workflow waits and is told (`Advanced`); it decides
 nothing."""
 
 import math

@@ -6,7 +6,7 @@ import pytest
 from sqlmodel import select
 
 from domain.approvals.exchange import read_policy
-from services.samples import SYSTEM
+from services.imports.samples import SYSTEM
 from storage.tables import MessageRow
 from tests.api.test_quotes import BODY, submitted
 from tests.apiclient import Api

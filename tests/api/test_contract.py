@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, settings
 
 from api.app import create
 from domain.people import Person, Role
-from services.samples import SYSTEM
+from services.imports.samples import SYSTEM
 from tests.conftest import Live, make_bench
 
 DESCRIPTION = create(make_bench("sqlite:///nowhere.db").container).openapi()

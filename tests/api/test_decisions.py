@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from storage import people
+from storage.people import people
 from tests.api.test_quotes import BODY, submitted
 from tests.apiclient import Api
 from tests.support import a_line, a_quote

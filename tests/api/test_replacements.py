@@ -78,7 +78,7 @@ async def test_the_policy_names_the_follower_in_a_new_version(api: Api) -> None:
 
 
 async def test_it_pauses_resumes_and_goes_on_where_it_was(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("services.replacement_steps.BATCH", 1)
+    monkeypatch.setattr("services.people.replacement_steps.BATCH", 1)
     await open_quotes(api, 2)
     api.bench.engine.down = True
     id = (await start(api))["id"]

@@ -6,9 +6,9 @@ from datetime import timedelta
 import pytest
 
 from api.limits import MAX_BODY
-from services.samples import SYSTEM
-from storage.erp import note_trouble
-from storage.heartbeats import write_heartbeat
+from services.imports.samples import SYSTEM
+from storage.erp.documents import note_trouble
+from storage.runs.heartbeats import write_heartbeat
 from tests.apiclient import Api
 from tests.support import a_line, a_quote
 

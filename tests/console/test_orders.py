@@ -8,7 +8,7 @@ import pytest
 from playwright.async_api import Browser, Locator, Page, expect
 
 from domain.drift import Drift
-from storage import drift as drifts
+from storage.erp import drift as drifts
 from tests.conftest import Live
 from tests.console.conftest import SIZES, Visitor
 from tests.console.test_pages import NUMBERS, accessible

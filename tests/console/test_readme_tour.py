@@ -5,8 +5,8 @@ import re
 import pytest
 from playwright.async_api import Browser, Page, expect
 
-from services.importing import Imports
-from services.samples import SYSTEM
+from services.imports.importing import Imports
+from services.imports.samples import SYSTEM
 from tests.conftest import ROOT, Live
 from tests.console.conftest import SIZES, Visitor
 from tests.console.test_orders import drag

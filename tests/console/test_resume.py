@@ -16,8 +16,8 @@ from console.refusals import LABELS
 from domain.errors import Unavailable
 from notify.chat import Chat
 from notify.links import Claim
-from services.letter_delivery import LetterDelivery
-from storage import messages
+from services.letters.letter_delivery import LetterDelivery
+from storage.letters import messages
 from storage.tables import PersonRow
 from tests.api.test_orders import accepted, approved, ordered
 from tests.api.test_quotes import submitted

@@ -86,8 +86,8 @@ REFUSALS = {
 }  # fmt: skip
 """Where what a call refuses stands among its arguments."""
 FOLDERS = ("domain", "services", "api", "console", "storage", "notify")
-ENGLISH = ("services/csv_files.py", "services/records.py", "services/salesforce.py", "services/salesforce_approvals.py",
-           "services/sales_orders.py", "services/importing.py", "storage/backup.py")  # fmt: skip
+ENGLISH = ("services/imports/csv_files.py", "services/imports/records.py", "services/imports/salesforce.py", "services/imports/salesforce_approvals.py",
+           "services/imports/sales_orders.py", "services/imports/importing.py", "storage/backup.py")  # fmt: skip
 """Read in a terminal, which speaks English."""
 NOT_REFUSED = ("api/problems.py", "console/app.py")
 """Their `problem` and `refused` are others."""

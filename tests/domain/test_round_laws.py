@@ -70,7 +70,7 @@ class Rounds(RuleBasedStateMachine):
         return acts_for(who, self.standing, NOW, "quote")
 
     def command(self, verb: str, actor: str, approval: Approval, **payload: Any) -> Command:
-        """With the person it is given for, as `services.authority` finds them."""
+        """With the person it is given for, as `services.runs.authority` finds them."""
         holders = approval.holders if approval.status is ApprovalStatus.REQUESTED else []
         behalf = None if actor in holders else next((p for p in self.stands_in_for(actor) if p in holders), None)
         self.orders += 1

@@ -10,8 +10,8 @@ from domain.approvals.plan import Plan
 from domain.approvals.round import Round, new_round
 from domain.audit import flaws
 from domain.runs import Advanced, Outcome, expiry
-from storage import trail
-from storage.runs import command_of
+from storage.runs import audit_log
+from storage.runs.runs import command_of
 from storage.tables import ApprovalRow, CommandRow, EventRow, QuoteRow, RunRow, SeatRow
 
 
@@ -47,7 +47,7 @@ async def violations(container: Application, acknowledged: dict[str, str | None]
                 found.append(f"{run.id}: the recorded state is not what the events add up to")
             found += await _lists(session, run, state)
             found += await engine_differs(container, run)
-        entries = [item async for item in trail.everything(session)]
+        entries = [item async for item in audit_log.everything(session)]
     found += [f"audit {f.subject} #{f.seq}: {f.what}" for f in flaws(container.office.audit_key, entries)]
     for id, code in acknowledged.items():
         row = commands.get(id)

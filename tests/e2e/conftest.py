@@ -16,9 +16,9 @@ from app.container import Application
 from cli.dev import Ports, Stack
 from domain.approvals.exchange import read_policy
 from domain.errors import Unavailable
-from services.commands import command_id
-from services.samples import SYSTEM, load
-from storage import rounds
+from services.imports.samples import SYSTEM, load
+from services.runs.commands import command_id
+from storage.approvals import rounds
 from storage.tables import CommandRow
 from tests.conftest import Live, container_of
 from tests.databases import Postgres, postgres, programs

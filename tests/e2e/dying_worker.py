@@ -18,8 +18,8 @@ from app.settings import settings
 from app.standing_runs import connected
 from app.workers import approvals_worker, notify_worker, orders_worker
 from domain.runs import Advanced, AdvanceRequest
-from services.advancing import Advancer
 from services.clock import now
+from services.runs.advancing import Advancer
 from worker import write_heartbeats
 
 ARM = Path(os.environ["ARM"])

@@ -9,7 +9,8 @@ from domain.orders.ledger import NOTHING
 from domain.orders.order import Order, Phase
 from domain.orders.settle import claims
 from domain.runs import Outcome
-from storage import orders, trail
+from storage.orders import orders
+from storage.runs import audit_log
 from storage.tables import CommandRow, ErpDocumentRow, EventRow, OrderRow, RunRow
 from tests.e2e.check import engine_differs
 
@@ -26,7 +27,7 @@ async def violations(container: Application, acknowledged: dict[str, str | None]
             found += await _history(session, run, order)
         for quote, made in states.items():
             found += await _ledger(session, quote, made)
-        entries = [item async for item in trail.everything(session)]
+        entries = [item async for item in audit_log.everything(session)]
         commands = {row.id: row for row in (await session.exec(select(CommandRow))).all()}
     found += [f"audit {f.subject} #{f.seq}: {f.what}" for f in flaws(container.office.audit_key, entries)]
     for id, code in acknowledged.items():

@@ -11,7 +11,7 @@ import pytest
 
 from cli.dev import Ports, Stack
 from cli.doctor import Doctor, Finding
-from storage import heartbeats
+from storage.runs import heartbeats
 from tests.conftest import Live, container_of, installed
 from tests.databases import Postgres
 from tests.e2e.conftest import LIMITS, Player, prepared, until

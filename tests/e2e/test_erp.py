@@ -10,7 +10,7 @@ import pytest
 from standardwebhooks import Webhook as Signer
 
 from cli.dev import Ports, Stack
-from services.samples import load
+from services.imports.samples import load
 from tests.conftest import SECRET, Live, container_of
 from tests.e2e.conftest import LIMITS, until
 from tests.erp.platform import platform

@@ -16,8 +16,8 @@ from cli.replay import replay_namespace
 from domain.approvals.policy import Policy
 from domain.errors import Unavailable
 from domain.orders.order import Order, OrderStatus
-from services.samples import SYSTEM
-from storage import orders
+from services.imports.samples import SYSTEM
+from storage.orders import orders
 from storage.tables import OrderRow
 from tests.conftest import Live, container_of
 from tests.databases import Postgres

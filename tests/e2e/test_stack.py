@@ -19,7 +19,7 @@ import pytest
 import yaml
 
 from cli.dev import HOST, Ports, Stack
-from storage import rounds
+from storage.approvals import rounds
 from tests.conftest import ROOT, Live, installed
 from tests.databases import Postgres
 from tests.e2e.conftest import SOAK, until

@@ -18,7 +18,7 @@ from cli.doctor import Doctor
 from domain.approvals.exchange import read_policy
 from erp.tryton.install import DATABASE, HOST, Server
 from erp.tryton.rpc import quantity_of
-from services.samples import SYSTEM, load
+from services.imports.samples import SYSTEM, load
 from tests.conftest import ROOT, Live, container_of
 from tests.e2e.conftest import LIMITS, SOAK, until
 from tests.e2e.test_stack import BIN

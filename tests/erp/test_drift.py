@@ -10,9 +10,9 @@ from sqlmodel import select
 from domain.drift import Standing, catching_up, drift
 from domain.erp import Answer, Document, Entry
 from erp.port import Outcome, Refused, Reports
-from services.erp_reports import ErpReports
-from services.erp_sender import ErpSender
-from services.reconciliation import Reconciliation
+from services.erp.reconciliation import Reconciliation
+from services.erp.reports import ErpReports
+from services.erp.sender import ErpSender
 from storage.tables import CommandRow
 from tests.api.test_order_changes import done, order
 from tests.apiclient import Api

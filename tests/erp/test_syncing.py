@@ -13,9 +13,9 @@ from domain.erp import Report, command_of
 from domain.runs import read_command
 from erp.port import Outcome, Reports, Unavailable, Unknown
 from erp.webhook import Webhook
-from services.erp_reports import ErpReports
-from services.erp_sender import ErpSender
-from storage import erp as documents
+from services.erp.reports import ErpReports
+from services.erp.sender import ErpSender
+from storage.erp import documents
 from tests.api.test_order_changes import an_order, done, order
 from tests.api.test_orders import accepted, ordered
 from tests.apiclient import Api

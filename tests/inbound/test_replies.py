@@ -16,7 +16,7 @@ from inbound.server import mail_door
 from notify.chat import Chat
 from notify.links import Claim
 from notify.port import Letter
-from services.letter_delivery import LetterDelivery
+from services.letters.letter_delivery import LetterDelivery
 from storage.tables import EventRow, InboundRow, MessageRow
 from tests.api.test_quotes import BODY, submitted
 from tests.apiclient import Api
@@ -486,7 +486,7 @@ async def test_a_reply_of_which_a_part_is_refused_is_told_which_part_was_done(
         return "Not now." if len(asked) == 2 else await real(self, *given)
 
     monkeypatch.setattr(type(post.api.bench.container.replies), "_decide_one", once)
-    monkeypatch.setattr("services.replies.is_fulfilled", lambda *_: False)
+    monkeypatch.setattr("services.approvals.replies.is_fulfilled", lambda *_: False)
     assert await post.reply("approved") == "partly"
     assert "hluti þess er ákveðinn en hitt ekki: Not now." in (await letter_of(post, (await post.answers())[0])).text
 

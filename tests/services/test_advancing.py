@@ -11,9 +11,10 @@ from app.container import advancer_of
 from domain.approvals.round import Round
 from domain.runs import Advanced, AdvanceRequest, Command, ReceivedSignal
 from notify.links import Claim
-from services.advancing import DatabaseBehind, DatabaseForked
-from services.commands import Caller, CommandRequest
-from storage import people, runs
+from services.runs.advancing import DatabaseBehind, DatabaseForked
+from services.runs.commands import Caller, CommandRequest
+from storage.people import people
+from storage.runs import runs
 from storage.tables import CommandRow, EventRow, MessageRow, RunRow
 from tests.conftest import Bench, make_bench
 from tests.support import NOW, a_quote

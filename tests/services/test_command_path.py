@@ -8,8 +8,8 @@ import pytest
 from sqlalchemy import event
 
 from domain.errors import Clash, CommandIdReused, NotFound, Refusal
-from services.commands import Caller, CommandRequest
-from storage import runs
+from services.runs.commands import Caller, CommandRequest
+from storage.runs import runs
 from storage.tables import CommandRow, EventRow
 from tests.api.test_order_changes import an_order, done
 from tests.apiclient import Api

@@ -9,8 +9,8 @@ import pytest
 from sqlalchemy import delete, update
 from sqlmodel import func, select
 
-from services.anchors import Anchors
-from services.consistency import Difference
+from services.runs.anchors import Anchors
+from services.runs.consistency import Difference
 from storage.database import execute
 from storage.tables import (
     ApprovalRow,

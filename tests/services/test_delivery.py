@@ -14,9 +14,9 @@ from domain.errors import Invalid
 from domain.people import Person
 from notify.chat import Chat
 from notify.port import Letter, Refused, Unavailable
-from services.commands import Caller
-from services.letter_delivery import LetterDelivery
-from services.people import People
+from services.letters.letter_delivery import LetterDelivery
+from services.people.people import People
+from services.runs.commands import Caller
 from storage.tables import MessageRow, RunRow
 from tests.api.test_quotes import BODY, submitted
 from tests.apiclient import Api

@@ -10,10 +10,10 @@ from domain.approvals.evaluation import Facts
 from domain.approvals.policy import Aggregate, Variable
 from domain.approvals.subject import quote_subject
 from domain.errors import Invalid
-from services.importing import ImportReport, Imports
-from services.quotes import Quotes
-from services.salesforce import LINES, PRODUCTS, QUOTES, Export, read_export
-from services.samples import SYSTEM
+from services.imports.importing import ImportReport, Imports
+from services.imports.salesforce import LINES, PRODUCTS, QUOTES, Export, read_export
+from services.imports.samples import SYSTEM
+from services.quotes.quotes import Quotes
 from tests.conftest import ROOT, SHARED, Bench
 from tests.support import a_policy
 
@@ -47,8 +47,8 @@ async def test_a_changed_export_changes_drafts_only(bench: Bench, tmp_path: Path
     folder = tmp_path / "export"
     shutil.copytree(SAMPLE, folder)
     await take(bench, folder)
-    from services.commands import Caller
-    from storage import people
+    from services.runs.commands import Caller
+    from storage.people import people
 
     async with bench.container.database.reading() as session:
         rita = await people.load_person(session, "rita")

@@ -12,12 +12,12 @@ from domain.errors import Invalid
 from domain.orders.ledger import LineLedger
 from domain.orders.split import ByFields, Even, Slot
 from domain.quotes import Acceptance, Place
-from services.commands import Caller
-from services.importing import Imports
-from services.orders import Placed
-from services.sales_orders import DETAILS, HEADER, HEADERS, read_sales_orders
-from services.samples import SYSTEM
-from storage import people
+from services.imports.importing import Imports
+from services.imports.sales_orders import DETAILS, HEADER, HEADERS, read_sales_orders
+from services.imports.samples import SYSTEM
+from services.orders.orders import Placed
+from services.runs.commands import Caller
+from storage.people import people
 from tests.conftest import ROOT, SHARED, Bench
 
 SAMPLE, REAL = ROOT / "samples" / "sales-orders", SHARED / "adventureworks_lt"

@@ -12,10 +12,10 @@ from cli.main import app
 from domain.approvals.evaluation import evaluate
 from domain.approvals.exchange import read_policy, write_policy
 from domain.errors import Invalid
-from services.importing import Imports
-from services.records import records, spreadsheet_safe
-from services.salesforce_approvals import APPROVERS, CHAINS, CONDITIONS, RULES, ApprovalsExport, read_approvals
-from services.samples import SYSTEM
+from services.imports.importing import Imports
+from services.imports.records import records, spreadsheet_safe
+from services.imports.salesforce_approvals import APPROVERS, CHAINS, CONDITIONS, RULES, ApprovalsExport, read_approvals
+from services.imports.samples import SYSTEM
 from tests.conftest import ROOT, SHARED, Bench
 
 SAMPLE = ROOT / "samples" / "salesforce-approvals"

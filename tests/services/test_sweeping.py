@@ -9,8 +9,8 @@ from sqlmodel import select
 from domain.errors import ClosedForRestore
 from domain.runs import Command
 from domain.runs.contracts import SweepMark
-from services.sweeping import WAKES_PER_SECOND
-from storage import runs
+from services.runs.sweeping import WAKES_PER_SECOND
+from storage.runs import runs
 from storage.tables import CommandRow, EventRow, MessageRow, RunRow
 from tests.conftest import Bench
 from tests.services.test_advancing import EXPIRING, a_running_round, approve, decide, person, rows, stored
@@ -156,7 +156,7 @@ async def _go_back(bench: Bench, round: Any, commands: set[str]) -> None:
 
 
 async def _caller(bench: Bench, who: str) -> Any:
-    from services.commands import Caller
+    from services.runs.commands import Caller
 
     return Caller(person=await person(bench, who))
 

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import delete, update
 from sqlmodel import col
 
-from services.unsent import UnsentDocuments
+from services.erp.unsent import UnsentDocuments
 from storage.tables import ErpDocumentRow
 from tests.api.test_order_changes import an_order, done
 from tests.apiclient import Api

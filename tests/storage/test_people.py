@@ -3,8 +3,8 @@ from collections.abc import Iterable
 import pytest
 
 from domain.people import Group, Person
-from storage import people
 from storage.database import Database
+from storage.people import people
 
 MANAGERS = {"ana": "bea", "bea": "carla", "carla": None, "davi": "elsa", "elsa": "davi", "fabio": "ghost", "hugo": None}
 

@@ -20,9 +20,11 @@ from app.workers import approvals_worker, orders_worker
 from cli.replay import SANDBOX
 from domain.approvals.round import Round
 from domain.runs import Advanced, AdvanceRequest
-from services.commands import Caller
-from services.samples import SYSTEM
-from storage import people, rounds, runs
+from services.imports.samples import SYSTEM
+from services.runs.commands import Caller
+from storage.approvals import rounds
+from storage.people import people
+from storage.runs import runs
 from tests.conftest import CHEAP, some_settings
 from tests.support import Clock, a_quote
 from workflows.converter import data_converter

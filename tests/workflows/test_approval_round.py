@@ -18,8 +18,8 @@ from temporalio.service import RPCError
 from domain.approvals.round import Round, RoundStatus
 from domain.calendars import Calendar, after_hours
 from domain.errors import NotFound
-from services.samples import SYSTEM
-from storage import runs
+from services.imports.samples import SYSTEM
+from storage.runs import runs
 from storage.tables import CommandRow, EventRow, MessageRow, QuoteRow, RunRow
 from tests.support import a_quote
 from tests.workflows.conftest import NUMBERS, Office

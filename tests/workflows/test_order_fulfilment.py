@@ -16,8 +16,8 @@ from domain.orders.returned import return_run
 from domain.orders.settle import claims
 from domain.orders.split import ByHand, Even, Group, Slot, Trigger
 from domain.quotes import Acceptance, Place
-from services.commands import CommandReceipt
-from storage import orders
+from services.runs.commands import CommandReceipt
+from storage.orders import orders
 from storage.tables import ErpDocumentRow, EventRow
 from tests.support import GROWING_ALONE, a_line
 from tests.workflows.conftest import Office

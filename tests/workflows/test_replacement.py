@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from services.replacement_steps import ReplacementSteps
+from services.people.replacement_steps import ReplacementSteps
 from tests.workflows.conftest import Office
 from tests.workflows.test_approval_round import until
 

@@ -21,7 +21,7 @@ from domain.orders.order import OrderStatus, order_run
 from domain.orders.split import Trigger
 from domain.runs.contracts import ERP_QUEUE
 from erp.port import Answer, Blind, Outcome, Refused, Unavailable, Unknown
-from services.erp_sender import ErpSender
+from services.erp.sender import ErpSender
 from storage.tables import ErpDocumentRow
 from tests.conftest import CHEAP, SECRET, some_settings
 from tests.support import GROWING_ALONE, Clock
@@ -149,7 +149,7 @@ async def test_a_document_queued_as_the_last_call_ends_is_sent_too(
     connected: Connected, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whoever hears an answer may send the next document before the call that was at work is gone."""
-    monkeypatch.setattr("services.erp_sender.CALLS_AT_ONCE", 1)
+    monkeypatch.setattr("services.erp.sender.CALLS_AT_ONCE", 1)
     sender = ErpSender(connected.office.container.path, connected.erp, 10_000)
     document = Document.model_construct(order="O-1", version=1, kind="order", asked_at=connected.office.clock())
     connected.erp.moods = ["away", "lost"]  # neither is stored

@@ -1,0 +1,1 @@
+"""Approvals: policies, rounds, decisions, delegation, links and replies."""

@@ -1,0 +1,1 @@
+"""Customers seen whole, and their revenue."""

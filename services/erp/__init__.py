@@ -1,0 +1,1 @@
+"""The ERP: documents out, reports in, and what differs."""

@@ -1,0 +1,1 @@
+"""Orders: splitting, steering, changing, returning, extending."""

@@ -1,0 +1,1 @@
+"""People, groups, sign-in, and replacing somebody."""

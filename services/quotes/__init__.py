@@ -1,0 +1,1 @@
+"""Quotes: drafts, submissions and comments."""

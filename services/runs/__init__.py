@@ -1,0 +1,1 @@
+"""Runs: the command path, what applies commands, and what looks after both."""

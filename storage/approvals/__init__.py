@@ -1,0 +1,1 @@
+"""Rounds, policies, delegations and inboxes."""

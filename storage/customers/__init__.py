@@ -1,0 +1,1 @@
+"""Customers, facts, contracts and books."""

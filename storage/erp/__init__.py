@@ -1,0 +1,1 @@
+"""Documents for the ERP, its reports, and what differs."""

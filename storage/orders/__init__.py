@@ -1,0 +1,1 @@
+"""Orders, their ledger, and what follows from their steps."""

@@ -1,0 +1,1 @@
+"""Runs and commands as rows, the audit log, signs of life."""
