@@ -344,7 +344,7 @@ Inactive = Annotated[bool, typer.Option("--include-inactive", help="Let inactive
 
 def policy_in(file: Path, include_inactive: bool = False) -> Policy:
     found = read_policy(file.read_text(errors="replace"))
-    rules = tuple(rule.model_copy(update={"active": True}) for rule in found.rules)
+    rules = tuple(rule.evolve(active=True) for rule in found.rules)
     return found.with_rules(rules) if include_inactive else found
 
 

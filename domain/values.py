@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Mapping
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Self, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -80,6 +80,14 @@ class Value(BaseModel):
     """A frozen fact. Unknown fields are an error, so that a typing mistake is not silently dropped."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    def evolve(self, **changes: Any) -> Self:
+        """The same with other fields. Raises TypeError for a field that it does not have.
+
+        As with `model_copy`, new values are not validated, and what is cached of the old one is kept."""
+        if unknown := changes.keys() - type(self).model_fields.keys():
+            raise TypeError(f"{type(self).__name__} has no field {', '.join(sorted(unknown))}")
+        return self.model_copy(update=changes)
 
 
 Testable = Decimal | bool | date | str | tuple[str, ...] | None

@@ -1,7 +1,7 @@
 """What every run that answers commands does: wait for a signal or the clock, ask the database, show what it is told.
 
-The run decides nothing and reads no rule. The database applies commands (`services.runs.apply`); `advance` says what came
-of them, in words and instants. So neither a changed rule nor a changed sentence can break a replay."""
+The run decides nothing and reads no rule. The database applies commands (`services.runs.apply`); `advance` says what
+came of them, in words and instants. So neither a changed rule nor a changed sentence can break a replay."""
 
 import asyncio
 from collections.abc import Sequence

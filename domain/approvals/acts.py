@@ -30,8 +30,8 @@ MOST_ADDED, MOST_STEPS, MOST_CONSULTED = 50, 10_000, 20
 def apply(round: Round, command: Command, at: Instant) -> Decided:
     """The round after the command, and what came of it. Every command takes a sequence number, refused or not."""
     after, outcome = _apply(round, command, at)
-    after = after.model_copy(update={"seq": round.seq + 1})
-    return after.model_copy(update={"due": next_due(after)}), outcome
+    after = after.evolve(seq=round.seq + 1)
+    return after.evolve(due=next_due(after)), outcome
 
 
 def _apply(round: Round, command: Command, at: Instant) -> Decided:
@@ -103,8 +103,8 @@ def _voted(approval: Approval, command: Command, vote: Vote, at: Instant) -> App
     holder = command.on_behalf_of or command.actor
     given = {"vote": vote, "by": command.actor if command.on_behalf_of else None, "at": at}
     given["comment"] = text_of(command.payload.get("comment"))
-    seats = tuple(s.model_copy(update=given) if s.holder == holder else s for s in approval.seats)
-    return _settle(approval.model_copy(update={"seats": seats}), at)
+    seats = tuple(s.evolve(**given) if s.holder == holder else s for s in approval.seats)
+    return _settle(approval.evolve(seats=seats), at)
 
 
 def _settle(approval: Approval, at: Instant) -> Approval:
@@ -117,7 +117,7 @@ def _settle(approval: Approval, at: Instant) -> Approval:
         status = ApprovalStatus.REJECTED
     else:
         return approval
-    return approval.model_copy(update={"status": status, "decided_at": at, **OFF})
+    return approval.evolve(status=status, decided_at=at, **OFF)
 
 
 def _vote_of(round: Round, command: Command) -> Approval | Outcome:
@@ -183,11 +183,11 @@ def _take_back(round: Round, command: Command, at: Instant) -> Decided:
             decided=[a.id for a in built],
         )
     seats = tuple(s.without_vote() if s is given else s for s in approval.seats)
-    reopened = approval.model_copy(update={"seats": seats, "decided_at": None})
+    reopened = approval.evolve(seats=seats, decided_at=None)
     round = with_approval(round, reopened if approval.status is ApprovalStatus.REQUESTED else requested(reopened, at))
     for waiting in (*later, *covered):
         again = {"status": ApprovalStatus.WAITING, "requested_at": None, "decided_at": None, "covered_by": None}
-        round = with_approval(round, waiting.model_copy(update={**again, **OFF}))
+        round = with_approval(round, waiting.evolve(**again, **OFF))
     after = onwards(round, at)  # what was covered may be next in a chain of its own
     return after, done("taken_back", approval=approval.id, waiting_on=after.waiting_on)
 
@@ -235,7 +235,7 @@ def _seats_left(approval: Approval, holder: str, to: str) -> tuple[Seat, ...]:
     gone = approval.seat_of(holder)
     ordinary = gone is not None and not gone.escalated
     left = [seat for seat in approval.seats if seat.holder != holder]
-    return tuple(s.model_copy(update={"escalated": False}) if s.holder == to and ordinary else s for s in left)
+    return tuple(s.evolve(escalated=False) if s.holder == to and ordinary else s for s in left)
 
 
 def _join(round: Round, approval: Approval, holder: str, command: Command, at: Instant) -> Decided:
@@ -244,7 +244,7 @@ def _join(round: Round, approval: Approval, holder: str, command: Command, at: I
     seats = _seats_left(approval, holder, to)
     ordinary = len([seat for seat in seats if not seat.escalated])
     needed = min(approval.needed, ordinary) if approval.everybody else approval.needed
-    after = _settle(approval.model_copy(update={"seats": seats, "needed": needed}), at)
+    after = _settle(approval.evolve(seats=seats, needed=needed), at)
     round = with_approval(round, after)
     if after.status is not approval.status:
         round = onwards(round, at)
@@ -258,7 +258,7 @@ def _move_escalation(round: Round, approval: Approval, old: str, command: Comman
     if not to:
         return round, refused("invalid", "Say in `to` who takes over.", field="to")
     later = tuple(to if name == old else name for name in approval.escalate_to)
-    moved = approval.model_copy(update={"escalation": f"user:{to}", "escalate_to": later})
+    moved = approval.evolve(escalation=f"user:{to}", escalate_to=later)
     after = with_approval(round, moved)
     if old in moved.holders:
         if _joins(moved, old, to):
@@ -281,7 +281,7 @@ def _hand_over(round: Round, approval: Approval, holder: str, command: Command, 
     if approval.seat_of(to) or to in approval.voters:
         return round, refused("already_an_approver", Sentence("{to} is asked for this approval already.", to=to), to=to)
     seats = tuple(s.for_holder(to) if s.holder == holder else s for s in approval.seats)
-    moved = approval.model_copy(update={"seats": seats})
+    moved = approval.evolve(seats=seats)
     if moved.status is ApprovalStatus.REQUESTED:
         moved = requested(moved, at)
     facts = {"from": holder, "to": to, "approval": moved.id}
@@ -325,7 +325,7 @@ def _add_approver(round: Round, command: Command, at: Instant) -> Decided:
         seats=tuple(Seat(holder=person) for person in people), added_by=command.actor,
         added_for=text_of(payload.get("comment"), 500),
     )  # fmt: skip
-    after = round.model_copy(update={"approvals": (*round.approvals, added)})
+    after = round.evolve(approvals=(*round.approvals, added))
     facts = {"approval": added.id, "to": group or people[0], "chain": added.chain, "step": step}
     return after, done("added", f"{group or people[0]} will be asked in step {step}.", **facts)
 
@@ -345,7 +345,7 @@ def _remove_approver(round: Round, command: Command, at: Instant) -> Decided:
     if approval.rejected_before and not admin:
         return round, refused("rejected_before", "They rejected it: only they, or an approvals admin, can lift that.")
     removed = {"status": ApprovalStatus.REMOVED, "decided_at": at, "removed_by": command.actor, **OFF}
-    after = onwards(with_approval(round, approval.model_copy(update=removed)), at)
+    after = onwards(with_approval(round, approval.evolve(**removed)), at)
     return after, done("removed", approval=approval.id, state=after.status)
 
 
@@ -372,7 +372,7 @@ def _consult(round: Round, command: Command, at: Instant) -> Decided:
     if len(addressed.consultations) >= MOST_CONSULTED:
         return round, refused("too_many", Sentence("Advice was asked for {most} times already.", most=MOST_CONSULTED))
     asked = Consultation(person=to, by=command.actor, question=question, at=at)
-    after = ticking(addressed.model_copy(update={"consultations": (*addressed.consultations, asked)}))
+    after = ticking(addressed.evolve(consultations=(*addressed.consultations, asked)))
     return with_approval(round, after), done("consulted", f"{to} is asked for advice.", approval=after.id, to=to)
 
 
@@ -387,9 +387,9 @@ def _advise(round: Round, command: Command, at: Instant) -> Decided:
     answer = text_of(command.payload.get("comment")).strip()
     if not answer:
         return round, refused("comment_required", "Say what you advise.", field="comment")
-    ended = asked.model_copy(update={"ended_at": at, "answer": answer})
+    ended = asked.evolve(ended_at=at, answer=answer)
     consultations = tuple(ended if c is asked else c for c in approval.consultations)
-    after = ticking(approval.model_copy(update={"consultations": consultations}))
+    after = ticking(approval.evolve(consultations=consultations))
     return with_approval(round, after), done("advised", approval=after.id, to=asked.by)
 
 
@@ -408,9 +408,7 @@ def _expire(round: Round, command: Command, at: Instant) -> Decided:
     clock = clock_of(command, at)
     if late := [a for a in round.requested if a.due and a.due <= clock]:
         for approval in late:
-            round = with_approval(
-                round, approval.model_copy(update={"status": ApprovalStatus.EXPIRED, "decided_at": at, **OFF})
-            )
+            round = with_approval(round, approval.evolve(status=ApprovalStatus.EXPIRED, decided_at=at, **OFF))
         rejected = any(a.status is ApprovalStatus.REJECTED for a in round.approvals)
         after = onwards(round, at) if rejected else close(round, RoundStatus.EXPIRED, at)
         return after, done("expired", state=after.status, approvals=[a.id for a in late])
@@ -436,11 +434,11 @@ def _targets(approval: Approval) -> list[str]:
 def _escalated(approval: Approval, at: Instant) -> Approval:
     """Others are asked too, and whoever held it keeps it."""
     added = tuple(Seat(holder=to, escalated=True) for to in _targets(approval))
-    return ticking(approval.model_copy(update={"seats": (*approval.seats, *added), "escalated_at": at}))
+    return ticking(approval.evolve(seats=(*approval.seats, *added), escalated_at=at))
 
 
 def _reminded(approval: Approval, at: Instant) -> Approval:
-    return ticking(approval.model_copy(update={"reminded_at": at}))
+    return ticking(approval.evolve(reminded_at=at))
 
 
 HANDLERS: dict[str, Callable[[Round, Command, Instant], Decided]] = {

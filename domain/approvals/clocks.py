@@ -31,8 +31,8 @@ def with_clocks(was: Round, now: Round, working: Mapping[str, Working]) -> Round
         else a
         for a in now.approvals
     )
-    after = now.model_copy(update={"approvals": approvals})
-    return after.model_copy(update={"due": next_due(after)})
+    after = now.evolve(approvals=approvals)
+    return after.evolve(due=next_due(after))
 
 
 def _timed(approval: Approval) -> bool:

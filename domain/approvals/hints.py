@@ -64,7 +64,5 @@ def _changes(rule: Rule, quote: Quote) -> Iterator[tuple[str, Decimal, Quote]]:
 def _discounted(quote: Quote, percent: Decimal) -> Quote:
     """Every line at most at this discount, and its figures follow."""
     cleared = {"net_price": None, "net_total": None}
-    lines = tuple(
-        line.model_copy(update={"discount_percent": min(line.discount, percent), **cleared}) for line in quote.lines
-    )
+    lines = tuple(line.evolve(discount_percent=min(line.discount, percent), **cleared) for line in quote.lines)
     return quote.changed(lines=lines)

@@ -22,7 +22,7 @@ def visible(round: Round) -> Visible:
     """A new round is shown as it will stand once it is opened, so that opening it changes nothing there."""
     if round.status is RoundStatus.NEW and round.submitted_at:
         round = opened(round, round.submitted_at)
-        round = round.model_copy(update={"due": next_due(round)})
+        round = round.evolve(due=next_due(round))
     since = [a.requested_at for a in round.requested if a.requested_at]
     return Visible(
         status=round.status.value,

@@ -12,7 +12,7 @@ OFF: dict[str, None] = {"due": None, "remind_at": None, "escalate_at": None}
 
 
 def with_approval(round: Round, changed: Approval) -> Round:
-    return round.model_copy(update={"approvals": tuple(changed if a.id == changed.id else a for a in round.approvals)})
+    return round.evolve(approvals=tuple(changed if a.id == changed.id else a for a in round.approvals))
 
 
 # --- steps and chains -----------------------------------------------------------------------------------------------
@@ -37,7 +37,7 @@ def opened(round: Round, at: Instant) -> Round:
     """A new round begins to ask. Time counts from the submission, unless the run could only begin much later."""
     sent = round.submitted_at
     since = sent if sent and timedelta(0) <= at - sent <= PROMPT else at
-    return ask_next(round.model_copy(update={"status": RoundStatus.PENDING, "opened_at": since}), since)
+    return ask_next(round.evolve(status=RoundStatus.PENDING, opened_at=since), since)
 
 
 def ask_next(round: Round, at: Instant) -> Round:
@@ -46,7 +46,7 @@ def ask_next(round: Round, at: Instant) -> Round:
         for approval in reached:
             round = with_approval(round, informed(approval, at) if approval.inform else requested(approval, at))
     if all(a.status.settled for a in round.approvals):
-        return round.model_copy(update={"status": RoundStatus.APPROVED, "closed_at": at})
+        return round.evolve(status=RoundStatus.APPROVED, closed_at=at)
     return round
 
 
@@ -57,11 +57,11 @@ def _reached(round: Round) -> list[Approval]:
 def close(round: Round, status: RoundStatus, at: Instant) -> Round:
     """The round ends; what was still open is revoked."""
     approvals = tuple(_revoked(a, at) if a.status.open else a for a in round.approvals)
-    return round.model_copy(update={"status": status, "closed_at": at, "approvals": approvals})
+    return round.evolve(status=status, closed_at=at, approvals=approvals)
 
 
 def _revoked(approval: Approval, at: Instant) -> Approval:
-    return approval.model_copy(update={"status": ApprovalStatus.REVOKED, "decided_at": at, **OFF})
+    return approval.evolve(status=ApprovalStatus.REVOKED, decided_at=at, **OFF)
 
 
 def current(round: Round, chain: str) -> list[Approval]:
@@ -126,14 +126,14 @@ def cover(round: Round, decided: Approval, at: Instant) -> Round:
             known = round.approval(approval.id)
             if known and known.status.open and not (known.explicit or known.inform) and _sole(known) == [holder]:
                 update = {"status": ApprovalStatus.COVERED, "decided_at": at, **OFF, "covered_by": decided.id}
-                round = with_approval(round, known.model_copy(update=update))
+                round = with_approval(round, known.evolve(**update))
                 reach.extend(_next_in_chain(round, known))
     return round
 
 
 def _reach(round: Round, decided: Approval) -> Iterable[Approval]:
     yield from _next_in_chain(round, decided)
-    before = with_approval(round, decided.model_copy(update={"status": ApprovalStatus.REQUESTED}))
+    before = with_approval(round, decided.evolve(status=ApprovalStatus.REQUESTED))
     for chain in _chains(round):
         if chain != decided.chain and _ready(round, chain):
             yield from current(round, chain)
@@ -157,12 +157,12 @@ def _sole(approval: Approval) -> list[str]:
 def requested(approval: Approval, at: Instant) -> Approval:
     """Asked now; every clock starts anew."""
     begun = {"requested_at": at, "reminded_at": None, "escalated_at": None}
-    return ticking(approval.model_copy(update={"status": ApprovalStatus.REQUESTED, **begun}))
+    return ticking(approval.evolve(status=ApprovalStatus.REQUESTED, **begun))
 
 
 def informed(approval: Approval, at: Instant) -> Approval:
     update = {"status": ApprovalStatus.INFORMED, "requested_at": at, "decided_at": at}
-    return approval.model_copy(update=update)
+    return approval.evolve(**update)
 
 
 def _elapsed(start: Instant, hours: Decimal) -> Instant:
@@ -189,12 +189,10 @@ def ticking(
         return later(start, hours + paused if paused else hours)
 
     asked = approval.requested_at
-    return approval.model_copy(
-        update={
-            "due": after(asked, approval.expire_after_hours),
-            "escalate_at": None if approval.escalated_at else after(asked, approval.escalate_after_hours),
-            "remind_at": after(approval.reminded_at or asked, approval.remind_every_hours),
-        }
+    return approval.evolve(
+        due=after(asked, approval.expire_after_hours),
+        escalate_at=None if approval.escalated_at else after(asked, approval.escalate_after_hours),
+        remind_at=after(approval.reminded_at or asked, approval.remind_every_hours),
     )
 
 

@@ -247,15 +247,15 @@ class _Planner:
         if last is None:
             return approval
         if isinstance(last, Refused):
-            return approval.model_copy(update={"again": (f"rejected in round {last.number}",)})
+            return approval.evolve(again=(f"rejected in round {last.number}",))
         asked = Asked(
             rule=judged.rule, basis=approval.basis, grounds=approval.grounds,
             authority=self._authority(approval, last), at=self.directory.at, valid_for=self.valid_for,
         )  # fmt: skip
         why = reasons_not_carried(asked, last, lambda rate: self._grounds_at(judged.rule, seat, rate))
         if why:
-            return approval.model_copy(update={"again": why})
-        return approval.model_copy(update={"carried": last, "carried_because": reasons_carried(asked, last)})
+            return approval.evolve(again=why)
+        return approval.evolve(carried=last, carried_because=reasons_carried(asked, last))
 
     def _authority(self, approval: PlannedApproval, given: Given) -> Authority:
         holders = (*approval.seats, *approval.escalate_to)
@@ -307,14 +307,14 @@ class _Planner:
                 continue
             if isinstance(decision, Refused):
                 again = (f"rejected in round {decision.number}",)
-                rejected = approval.model_copy(update={"again": again, "rejected_before": True})
+                rejected = approval.evolve(again=again, rejected_before=True)
                 return approval if approval.again else rejected
             other = self._not_given_for_this(decision)
             if other is None and self._authority(approval, decision).missing(decision) is None:
-                return approval.model_copy(update={"carried": decision, "carried_because": ("nothing changed",)})
+                return approval.evolve(carried=decision, carried_because=("nothing changed",))
             if not approval.again:
                 why = other or f"other content was approved in round {decision.number}"
-                approval = approval.model_copy(update={"again": (why,)})
+                approval = approval.evolve(again=(why,))
         return approval
 
 

@@ -8,10 +8,10 @@ def in_policy(policy: Policy, old: str, new: str) -> Policy:
     """The policy with every rule that asked `old` by name asking `new`."""
 
     def other(who: object) -> object:
-        return who.model_copy(update={"user": new}) if isinstance(who, Who) and who.user == old else who
+        return who.evolve(user=new) if isinstance(who, Who) and who.user == old else who
 
     rules = tuple(
-        rule.model_copy(update={name: other(getattr(rule, name)) for name in ("ask", "fallback", "escalate_to")})
+        rule.evolve(**{name: other(getattr(rule, name)) for name in ("ask", "fallback", "escalate_to")})
         for rule in policy.rules
     )
     return policy.with_rules(rules)
@@ -20,4 +20,4 @@ def in_policy(policy: Policy, old: str, new: str) -> Policy:
 def in_group(group: Group, old: str, new: str) -> Group:
     """The group with `new` in `old`'s place; who is a member already is not one twice."""
     members = tuple(dict.fromkeys(new if member == old else member for member in group.members))
-    return group.model_copy(update={"members": members})
+    return group.evolve(members=members)

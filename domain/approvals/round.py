@@ -71,11 +71,11 @@ class Seat(Value):
 
     def for_holder(self, holder: str) -> "Seat":
         """The same seat of another person."""
-        return self.model_copy(update={"holder": holder, "handed_from": self.handed_from or self.holder, **NO_VOTE})
+        return self.evolve(holder=holder, handed_from=self.handed_from or self.holder, **NO_VOTE)
 
     def without_vote(self) -> "Seat":
         """The same seat before its vote."""
-        return self.model_copy(update=NO_VOTE)
+        return self.evolve(**NO_VOTE)
 
 
 NO_VOTE: dict[str, Any] = {"vote": None, "by": None, "at": None, "comment": ""}

@@ -93,8 +93,8 @@ def read_subject(data: Mapping[str, Any]) -> Subject:
     """A subject out of its JSON, with numbers and dates as what they were."""
     subject = Subject.model_validate(data)
     known, known_lines = KNOWN_FIELDS.get(subject.kind, {}), KNOWN_LINE_FIELDS.get(subject.kind, {})
-    return subject.model_copy(
-        update={"fields": _restored(subject.fields, known), "lines": [_restored(n, known_lines) for n in subject.lines]}
+    return subject.evolve(
+        fields=_restored(subject.fields, known), lines=[_restored(n, known_lines) for n in subject.lines]
     )
 
 

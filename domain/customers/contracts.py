@@ -115,14 +115,14 @@ def _with_end(fact: Fact, end: date) -> Fact:
     if end == fact.ends or end <= fact.starts:
         return fact
     net = prorated(fact.net, (fact.starts, fact.ends), (fact.starts, end), terms.proration, fact.currency)
-    return fact.model_copy(update={"ends": end, "net": net})
+    return fact.evolve(ends=end, net=net)
 
 
 def _contracted(fact: Fact, grouping: Grouping) -> Fact:
     if fact.kind not in (Kind.ORDERED, Kind.EXTENDED):
         return fact
     id, _ = contract_of_line(fact.customer, fact.terms, fact.ends, grouping)
-    return fact.model_copy(update={"contract": id})
+    return fact.evolve(contract=id)
 
 
 def contracts_of(facts: Iterable[Fact], grouping: Grouping) -> list[Contract]:
@@ -157,5 +157,5 @@ class Contents(Value):
 def contents(contract: Contract, subscriptions: Iterable[Subscription], assets: Iterable[Asset]) -> Contents:
     mine = [s for s in subscriptions if s.contract == contract.id]
     last = common_end(mine)
-    return Contents(contract=contract.model_copy(update={"ends": last}), subscriptions=mine,
+    return Contents(contract=contract.evolve(ends=last), subscriptions=mine,
                     assets=[asset for asset in assets if asset.contract == contract.id])  # fmt: skip

@@ -165,7 +165,7 @@ def happened(
         if kind is Kind.DELIVERED and original:
             facts.append(replacement_fact(facts[-1], original, news.quantity))
     return [
-        fact.model_copy(update={"id": short_id("f", now.id, now.seq, n), "source": fact.source or "order"})
+        fact.evolve(id=short_id("f", now.id, now.seq, n), source=fact.source or "order")
         for n, fact in enumerate(facts)
     ]  # fmt: skip
 
@@ -173,7 +173,7 @@ def happened(
 def replacement_fact(fact: Fact, original: str, quantity: Decimal) -> Fact:
     """What a delivery of a replacement, or its return, means for the order that was paid for."""
     update = {"kind": Kind.REPLACED, "order": original, "quantity": quantity, "serials": (), "by": fact.order}
-    return fact.model_copy(update=update)
+    return fact.evolve(**update)
 
 
 def _ordered(

@@ -155,9 +155,9 @@ def _segments(tranches: list[Fact], ended: date | None = None) -> tuple[Segment,
     for piece in pieces:
         if found and found[-1].quantity == quantity[piece]:
             whole = {"ends": piece[1], "price": found[-1].price + price[piece]}
-            found[-1] = found[-1].model_copy(update=whole)
+            found[-1] = found[-1].evolve(**whole)
         else:
             found.append(Segment(starts=piece[0], ends=piece[1], quantity=quantity[piece], price=price[piece]))
     if endless:
-        found[-1] = found[-1].model_copy(update={"ends": ended})
+        found[-1] = found[-1].evolve(ends=ended)
     return tuple(found)

@@ -128,7 +128,7 @@ def net_deliveries(facts: Iterable[Fact]) -> list[Fact]:
         for n, known in sorted(enumerate(found), key=lambda pair: (pair[1].on != fact.on, -pair[0])):
             if known.source == fact.source and (moved := min(back, known.quantity)):
                 left, back = known.quantity - moved, back - moved
-                found[n] = known.model_copy(update={"quantity": left, "serials": known.serials[: int(left)]})
+                found[n] = known.evolve(quantity=left, serials=known.serials[: int(left)])
     return [fact for fact in found if fact.quantity > 0]
 
 

@@ -29,17 +29,17 @@ DEPENDS_ON_ANSWER = ("amend", "cancel", "close_short", "accept_excess")
 def apply(order: Order, command: Command, at: Instant) -> Decided:
     """The order after the command, and what came of it. Every command takes a sequence number, refused or not."""
     after, outcome = _apply(order, command, at)
-    after = after.model_copy(update={"seq": order.seq + 1})
+    after = after.evolve(seq=order.seq + 1)
     if after.running is not (after.closed_at is None):
-        after = after.model_copy(update={"closed_at": None if after.running else at})
+        after = after.evolve(closed_at=None if after.running else at)
     if after.waiting_on != order.waiting_on:
-        after = after.model_copy(update={"waiting_since": at if after.waiting_on else None})
-    return after.model_copy(update={"due": after.next_due}), outcome
+        after = after.evolve(waiting_since=at if after.waiting_on else None)
+    return after.evolve(due=after.next_due), outcome
 
 
 def _apply(order: Order, command: Command, at: Instant) -> Decided:
     if command.verb == "open" and order.phase is Phase.NEW:
-        opened = order.model_copy(update={"phase": Phase.WAITING, "changed_by": command.actor})
+        opened = order.evolve(phase=Phase.WAITING, changed_by=command.actor)
         opened = changes.held_until_approved(opened, command, at)
         return opened, done("opened", state=opened.status)
     if not order.running and command.verb not in LATE_FACTS:
@@ -54,7 +54,7 @@ def _apply(order: Order, command: Command, at: Instant) -> Decided:
             return order, refused("too_many", "Too much waits for its answer already.")
         waiting = Outcome(applied=False, code=PARKED, sentence="It waits until the order can answer.")
         until = order.parked_until or at + PARK_FOR
-        return order.model_copy(update={"parked": (*order.parked, command), "parked_until": until}), waiting
+        return order.evolve(parked=(*order.parked, command), parked_until=until), waiting
     known = command.payload.get("version")
     if known is not None and known != order.version:
         return order, refused("stale_version", "The order was changed meanwhile. Open it again.", version=order.version)
@@ -90,7 +90,7 @@ def _reschedule(order: Order, command: Command, at: Instant) -> Decided:
         return order, refused("invalid", Sentence("{day} is over.", day=trigger.on), field="on")
     if trigger.after == order.id:
         return order, refused("cycle", "An order cannot wait for itself.", field="after")
-    slot = order.slot.model_copy(update={"trigger": trigger})
+    slot = order.slot.evolve(trigger=trigger)
     after = agreed(order, command, slot=slot, starts_at=None, unsettled=trigger.after is not None,
                    previous=Agreed(version=order.version, slot=order.slot, starts_at=order.starts_at))  # fmt: skip
     return after, done(
@@ -125,9 +125,7 @@ def _hold(order: Order, command: Command, at: Instant) -> Decided:
             "invalid", Sentence("A hold is owned by {owners}.", owners=", ".join(OWNERS)), field="owner"
         )
     hold = Hold(id=f"h{order.seq + 1}", reason=reason, owner=owner, by=command.actor, at=at, line=line)
-    return order.model_copy(update={"holds": (*order.holds, hold), "changed_by": command.actor}), done(
-        "held", hold=hold.id, reason=reason
-    )
+    return order.evolve(holds=(*order.holds, hold), changed_by=command.actor), done("held", hold=hold.id, reason=reason)
 
 
 OWNERS = ("desk", "finance", "quality")
@@ -142,7 +140,7 @@ def _release(order: Order, command: Command, at: Instant) -> Decided:
     if hold.owner == "approval":
         return order, refused("waits_for_approval", "It ends with its approval. Undo the change to end it before.")
     left = tuple(hold for hold in order.holds if hold.id != wanted)
-    after = order.model_copy(update={"holds": left, "changed_by": command.actor})
+    after = order.evolve(holds=left, changed_by=command.actor)
     return after, done("released", hold=wanted, holds=len(left))
 
 
@@ -152,7 +150,7 @@ def _go_live(order: Order, command: Command, at: Instant) -> Decided:
         return too_late(order)
     if order.holds:
         return order, refused("held", "It is held. Release it first.", holds=[h.id for h in order.holds])
-    return _activating(order.model_copy(update={"changed_by": command.actor, "starts_at": at})), done("activating")
+    return _activating(order.evolve(changed_by=command.actor, starts_at=at)), done("activating")
 
 
 def _follow(order: Order, command: Command, at: Instant) -> Decided:
@@ -161,10 +159,10 @@ def _follow(order: Order, command: Command, at: Instant) -> Decided:
     if order.phase is not Phase.WAITING or trigger.after is None or trigger.after != other:
         return order, refused("not_awaited", "It does not wait for that order.")
     if command.payload.get("ended") == "fulfilled":
-        return order.model_copy(update={"starts_at": at}), done("starts", after=other)
+        return order.evolve(starts_at=at), done("starts", after=other)
     hold = Hold(id=f"h{order.seq + 1}", reason=f"order {other}, which it waits for, was cancelled", owner="desk",
                 by=command.actor, at=at)  # fmt: skip
-    return order.model_copy(update={"holds": (*order.holds, hold)}), done("held", hold=hold.id, reason=hold.reason)
+    return order.evolve(holds=(*order.holds, hold)), done("held", hold=hold.id, reason=hold.reason)
 
 
 def _expire(order: Order, command: Command, at: Instant) -> Decided:
@@ -178,7 +176,7 @@ def _expire(order: Order, command: Command, at: Instant) -> Decided:
 
 
 def _activating(order: Order) -> Order:
-    return order.model_copy(update={"phase": Phase.ACTIVATING, "erp_words": "", "previous": None})
+    return order.evolve(phase=Phase.ACTIVATING, erp_words="", previous=None)
 
 
 # --- with the back office ---------------------------------------------------------------------------------------------
@@ -198,7 +196,7 @@ def _accepted(order: Order, command: Command, at: Instant) -> Decided:
     lines = tuple(line if line.shipped_goods or line.milestones else _served(line) for line in order.lines)
     reference = text_of(command.payload.get("reference"), 100)
     update = {"phase": Phase.ACTIVE, "lines": lines, "erp_reference": reference, "began_at": order.began_at or at}
-    after = order.model_copy(update=update)
+    after = order.evolve(**update)
     return after, done("active", state=after.status, reference=reference)
 
 
@@ -208,7 +206,7 @@ NO_VERSION = refused("invalid", "Say in `version` which change is answered.", fi
 
 def _served(line: Line) -> Line:
     whole = line.share.quantity
-    return line.model_copy(update={"shipped": whole, "delivered": whole})
+    return line.evolve(shipped=whole, delivered=whole)
 
 
 def _rejected(order: Order, command: Command, at: Instant) -> Decided:
@@ -225,7 +223,7 @@ def _rejected(order: Order, command: Command, at: Instant) -> Decided:
         if command.payload.get("version") is None:
             return order, NO_VERSION
         return changes.rejected(order, command, words, at)
-    return order.model_copy(update={"phase": Phase.FALLOUT, "erp_words": words}), done("fallout", reason=words)
+    return order.evolve(phase=Phase.FALLOUT, erp_words=words), done("fallout", reason=words)
 
 
 def _retry(order: Order, command: Command, at: Instant) -> Decided:
@@ -235,7 +233,7 @@ def _retry(order: Order, command: Command, at: Instant) -> Decided:
         )
     if order.holds:
         return order, refused("held", "It is held. Release it first.", holds=[h.id for h in order.holds])
-    return _activating(order.model_copy(update={"changed_by": command.actor})), done("activating")
+    return _activating(order.evolve(changed_by=command.actor)), done("activating")
 
 
 HANDLERS: dict[str, Callable[[Order, Command, Instant], Decided]] = {

@@ -24,7 +24,7 @@ BEFORE = (Phase.WAITING, Phase.FALLOUT)
 
 def agreed(order: Order, command: Command, **changes: Any) -> Order:
     """A new version of what was agreed."""
-    return order.model_copy(update={**changes, "version": order.version + 1, "changed_by": command.actor})
+    return order.evolve(**changes, version=order.version + 1, changed_by=command.actor)
 
 
 # --- proposing --------------------------------------------------------------------------------------------------------
@@ -176,14 +176,14 @@ def propose(order: Order, change: Change, command: Command, at: Instant) -> Deci
         waits = agreed(order, command, change=change, unsettled=True)
         return waits, done("agreed", effective=change.effective.isoformat(), **facts)
     after, code = take_effect(order, change)
-    return after.model_copy(update={"changed_by": command.actor}), done(code, **facts)
+    return after.evolve(changed_by=command.actor), done(code, **facts)
 
 
 def _held(order: Order, change: Change, at: Instant) -> Order:
     what = "the order" if change.verb == "place" else f"change {change.id}"
     hold = Hold(id=f"a{change.id}", reason=change.reason or f"{what} waits for approval", owner="approval",
                 by=change.by, at=at)  # fmt: skip
-    return order.model_copy(update={"holds": (*order.holds, hold)}) if order.phase in BEFORE else order
+    return order.evolve(holds=(*order.holds, hold)) if order.phase in BEFORE else order
 
 
 def held_until_approved(order: Order, command: Command, at: Instant) -> Order:
@@ -191,7 +191,7 @@ def held_until_approved(order: Order, command: Command, at: Instant) -> Order:
     if (round := _round(command)) is None:
         return order
     change = Change(id="v1", version=order.version, verb="place", by=command.actor, at=at, round=round)
-    return _held(order.model_copy(update={"change": change}), change, at)
+    return _held(order.evolve(change=change), change, at)
 
 
 # --- taking effect ----------------------------------------------------------------------------------------------------
@@ -200,11 +200,11 @@ def held_until_approved(order: Order, command: Command, at: Instant) -> Order:
 def take_effect(order: Order, change: Change) -> tuple[Order, str]:
     """At once before it went to the back office; afterwards the back office is asked first."""
     if order.phase not in BEFORE:
-        sent = change.model_copy(update={"sent": True, "round": None})
-        return order.model_copy(update={"change": sent, "version": order.version + 1, "unsettled": True}), "sent"
+        sent = change.evolve(sent=True, round=None)
+        return order.evolve(change=sent, version=order.version + 1, unsettled=True), "sent"
     if change.verb == "cancel":
-        gone = _without_change(order).model_copy(update={"version": order.version + 1, "previous": None, "tasks": ()})
-        return gone.model_copy(update={"phase": Phase.CANCELLED, "for_good": change.for_good}), "cancelled"
+        gone = _without_change(order).evolve(version=order.version + 1, previous=None, tasks=())
+        return gone.evolve(phase=Phase.CANCELLED, for_good=change.for_good), "cancelled"
     was = {line.line for line in order.lines}
     before = Agreed(
         version=order.version, slot=order.slot, starts_at=order.starts_at,
@@ -215,7 +215,7 @@ def take_effect(order: Order, change: Change) -> tuple[Order, str]:
     update = {"previous": before, "version": order.version + 1, "change": None, "unsettled": True}
     if moved and order.slot.trigger.on:
         update["starts_at"] = None  # its day begins elsewhere
-    return _altered(order, change).model_copy(update=update), "changed"
+    return _altered(order, change).evolve(**update), "changed"
 
 
 def _altered(order: Order, change: Change) -> Order:
@@ -227,23 +227,23 @@ def _altered(order: Order, change: Change) -> Order:
             made = Line(line=name, product=name, share=change.reserved.get(name, NOTHING))
             lines.append(made if name in change.reserved else made.of(wanted))
     slot = _laid_over(order.slot, change.slot) if change.slot else order.slot
-    return order.model_copy(update={"lines": tuple(lines), "slot": slot})
+    return order.evolve(lines=tuple(lines), slot=slot)
 
 
 def _laid_over(slot: Slot, wanted: Slot) -> Slot:
     """Everything of a change's slot but its trigger: the order may have been moved since."""
-    return wanted.model_copy(update={"trigger": slot.trigger})
+    return wanted.evolve(trigger=slot.trigger)
 
 
 def _line(line: Line, change: Change) -> Line:
     if line.line not in change.lines:
         return line
     if reserved := change.reserved.get(line.line):
-        return line.model_copy(update={"share": line.share.plus(reserved)})
+        return line.evolve(share=line.share.plus(reserved))
     if change.verb == "accept_excess":
         more = min(change.lines[line.line] - line.share.quantity, line.excess)
-        kept = line.kept.model_copy(update={"quantity": line.kept.quantity + more})
-        return line.of(line.share.quantity + more).model_copy(update={"kept": kept})
+        kept = line.kept.evolve(quantity=line.kept.quantity + more)
+        return line.of(line.share.quantity + more).evolve(kept=kept)
     wanted = max(change.lines[line.line], line.locked)
     ended = line.share.quantity - wanted if change.for_good else ZERO
     return line.of(wanted, max(ZERO, ended))
@@ -254,9 +254,9 @@ def accepted(order: Order, command: Command) -> Decided:
     change = order.change
     assert change is not None
     delivered = _with_excess_delivered(order, _altered(order, change))
-    after = delivered.model_copy(update={"change": None, "unsettled": True})
+    after = delivered.evolve(change=None, unsettled=True)
     if not any(line.share.quantity for line in after.lines):
-        after = after.model_copy(update={"phase": Phase.CANCELLED, "for_good": False, "tasks": ()})
+        after = after.evolve(phase=Phase.CANCELLED, for_good=False, tasks=())
     code = CODES[change.verb]
     return after, done(code, change=change.id, state=after.status)
 
@@ -276,12 +276,12 @@ def _with_excess_delivered(was: Order, now: Order) -> Order:
     for line in now.lines:
         more = min(line.excess, line.share.quantity - line.delivered)
         if more > 0:
-            line = line.model_copy(update={"delivered": line.delivered + more, "excess": line.excess - more})
+            line = line.evolve(delivered=line.delivered + more, excess=line.excess - more)
             news.append(News(line=line.line, kind="delivered", quantity=more, source=f"change {now.version}"))
             gone |= set() if line.excess else {line.line}
         lines.append(line)
     tasks = tuple(task for task in now.tasks if task.kind != "excess" or task.line not in gone)
-    return now.model_copy(update={"lines": tuple(lines), "news": tuple(news), "tasks": tasks})
+    return now.evolve(lines=tuple(lines), news=tuple(news), tasks=tasks)
 
 
 def rejected(order: Order, command: Command, words: str, at: Instant) -> Decided:
@@ -300,13 +300,13 @@ def approval(order: Order, command: Command, at: Instant) -> Decided:
     if command.payload.get("approved") is not True:
         without = _without_change(agreed(order, command))
         if change.verb == "place":
-            without = without.model_copy(update={"phase": Phase.CANCELLED})
+            without = without.evolve(phase=Phase.CANCELLED)
         return without, done("change_rejected", change=change.id)
-    freed = change.model_copy(update={"round": None})
+    freed = change.evolve(round=None)
     holds = tuple(hold for hold in order.holds if hold.id != f"a{change.id}")
-    after = order.model_copy(update={"holds": holds, "change": freed})
+    after = order.evolve(holds=holds, change=freed)
     if freed.verb == "place":
-        return after.model_copy(update={"change": None}), done("approved", change=change.id)
+        return after.evolve(change=None), done("approved", change=change.id)
     if freed.effective_at and freed.effective_at > at:
         return after, done("change_approved", change=change.id)
     after, code = take_effect(after, freed)
@@ -317,7 +317,7 @@ def _without_change(order: Order) -> Order:
     """What the change had kept can be ordered again."""
     held = f"a{order.change.id}" if order.change else ""
     holds = tuple(hold for hold in order.holds if hold.id != held)
-    return order.model_copy(update={"change": None, "holds": holds, "unsettled": True})
+    return order.evolve(change=None, holds=holds, unsettled=True)
 
 
 # --- undoing ----------------------------------------------------------------------------------------------------------

@@ -56,7 +56,7 @@ def _impossible(order: Order, known: Reported, wanted: Mapping[str, Decimal]) ->
 
 def _apply_correction(order: Order, known: Reported, wanted: dict[str, Decimal], on: object, at: Instant) -> Order:
     day = on or known.on
-    report = known.model_copy(update={"lines": wanted, "given": known.given or known.lines, "on": day})
+    report = known.evolve(lines=wanted, given=known.given or known.lines, on=day)
     reports = tuple(report if each is known else each for each in order.reports)
     lines, news = list[Line](), list[News]()
     for line in order.lines:
@@ -67,7 +67,7 @@ def _apply_correction(order: Order, known: Reported, wanted: dict[str, Decimal],
         lines.append(after)
         if known.what == "delivered":
             news += _news(known, line, after, day)
-    return order.model_copy(update={"lines": tuple(lines), "reports": reports, "news": (*order.news, *news)})
+    return order.evolve(lines=tuple(lines), reports=reports, news=(*order.news, *news))
 
 
 def _news(known: Reported, was: Line, now: Line, day: object) -> list[News]:

@@ -14,8 +14,8 @@ from domain.orders.order import Line, Order
 def with_coterm_prices(order: Order, end: date | None, first: date, terms: Mapping[str, Terms]) -> Order:
     """The order with the ends and prices of its subscriptions, where the contract ends on `end` and it starts on
     `first`. Asked again after a refusal, it begins with the accepted price."""
-    return order.model_copy(
-        update={"lines": tuple(_line(line, terms.get(line.line), end, first, order.currency) for line in order.lines)}
+    return order.evolve(
+        lines=tuple(_line(line, terms.get(line.line), end, first, order.currency) for line in order.lines)
     )
 
 
@@ -23,8 +23,8 @@ def _line(line: Line, terms: Terms | None, end: date | None, first: date, curren
     net = line.share.net + line.not_charged
     own_end = months_after(first, terms.months) if terms and terms.subscribed and terms.months else None
     if terms is None or own_end is None or end is None or not first < end < own_end:
-        plain = {"share": line.share.model_copy(update={"net": net}), "not_charged": ZERO, "ends": None}
-        return line.model_copy(update=plain) if line.not_charged else line
+        plain = {"share": line.share.evolve(net=net), "not_charged": ZERO, "ends": None}
+        return line.evolve(**plain) if line.not_charged else line
     charged = prorated(net, (first, own_end), (first, end), terms.proration, currency)
-    share = line.share.model_copy(update={"net": charged})
-    return line.model_copy(update={"share": share, "not_charged": net - charged, "ends": end})
+    share = line.share.evolve(net=charged)
+    return line.evolve(share=share, not_charged=net - charged, ends=end)

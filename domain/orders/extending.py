@@ -79,7 +79,7 @@ def extension_order(extended: Order, some: Sequence[Extension], number: int, acc
         owner=extended.owner, currency=extended.currency, slot=slot, lines=lines, company_zone=extended.company_zone,
         extends=extended.id, acceptance=acceptance,
     )  # fmt: skip
-    return made.model_copy(update={"title": title_of(made)})
+    return made.evolve(title=title_of(made))
 
 
 def before_and_after(made: Order, some: Sequence[Extension]) -> tuple[Order, Order]:
@@ -89,8 +89,5 @@ def before_and_after(made: Order, some: Sequence[Extension]) -> tuple[Order, Ord
 
 
 def _costing(order: Order, nets: Mapping[str, Decimal]) -> Order:
-    lines = tuple(
-        line.model_copy(update={"share": line.share.model_copy(update={"net": nets[line.line]})})
-        for line in order.lines
-    )
-    return order.model_copy(update={"lines": lines})
+    lines = tuple(line.evolve(share=line.share.evolve(net=nets[line.line])) for line in order.lines)
+    return order.evolve(lines=lines)

@@ -26,12 +26,11 @@ class Share(Value):
 
     def _moved(self, other: "Share", sign: int) -> "Share":
         # Copied, not validated: sums of amounts are amounts, and a preview makes thousands of them.
-        return self.model_copy(
-            update={
-                "quantity": self.quantity + sign * other.quantity, "net": self.net + sign * other.net,
-                "full": self.full + sign * other.full,
-            }
-        )  # fmt: skip
+        return self.evolve(
+            quantity=self.quantity + sign * other.quantity,
+            net=self.net + sign * other.net,
+            full=self.full + sign * other.full,
+        )
 
     @property
     def sound(self) -> bool:
@@ -73,12 +72,12 @@ class LineLedger(Value):
 
         Raises Invalid naming the line, what is asked for and what is there."""
         taken = allocated.plus(cancelled)
-        moved = self.model_copy(
-            update={
-                "unallocated": self.unallocated.minus(taken), "allocated": self.allocated.plus(allocated),
-                "cancelled": self.cancelled.plus(cancelled), "moves": self.moves + 1,
-            }
-        )  # fmt: skip
+        moved = self.evolve(
+            unallocated=self.unallocated.minus(taken),
+            allocated=self.allocated.plus(allocated),
+            cancelled=self.cancelled.plus(cancelled),
+            moves=self.moves + 1,
+        )
         if not moved.balanced:
             raise short_of(self.line, taken.quantity, self.unallocated.quantity)
         return moved

@@ -198,11 +198,11 @@ class Line(Value):
 
     def of(self, quantity: Decimal, cancelled: Decimal = ZERO) -> "Line":
         """With another quantity, of which so much more is cancelled for good; the record works out the money."""
-        gone = self.cancelled.model_copy(update={"quantity": self.cancelled.quantity + cancelled})
-        share = self.share.model_copy(update={"quantity": quantity})
+        gone = self.cancelled.evolve(quantity=self.cancelled.quantity + cancelled)
+        share = self.share.evolve(quantity=quantity)
         missing = min(self.backordered, max(ZERO, quantity - self.shipped))
         update = {"share": share, "cancelled": gone, "unpriced": True, "backordered": missing}
-        return self.model_copy(update=update)
+        return self.evolve(**update)
 
 
 class Change(Value):
@@ -397,7 +397,7 @@ class Order(RunState):
         number = sum(1 for task in self.tasks if task.id.partition(".")[0] == f"t{self.seq + 1}")
         id = f"t{self.seq + 1}.{number}" if number else f"t{self.seq + 1}"
         task = Task.model_validate({"id": id, "kind": kind, "words": words[:1_000], "at": at, "line": line})
-        return self.model_copy(update={"tasks": (*self.tasks, task)})
+        return self.evolve(tasks=(*self.tasks, task))
 
     def if_rejected(self, command: Command, outcome: Outcome, at: Instant) -> "Order":
         if is_expiry(command):
@@ -420,7 +420,7 @@ class Order(RunState):
         if change is None or not change.waits_for_its_day or change.effective_at is None or change.effective_at > at:
             return self
         words = f"The change for {change.effective} could not be made any more."
-        dropped = self.model_copy(update={"change": None, "version": self.version + 1})
+        dropped = self.evolve(change=None, version=self.version + 1)
         return dropped.with_task("change_refused", words, at)
 
     def if_not_answered(self, command: Command, at: Instant) -> "Order":
@@ -463,7 +463,7 @@ def new_order(planned: PlannedOrder, quote: Quote, number: int, company_zone: st
         id=planned.id, quote=quote.id, number=number, customer=quote.customer.name, title="", owner=quote.owner,
         currency=quote.currency, slot=planned.slot, lines=lines, company_zone=company_zone,
     )  # fmt: skip
-    return made.model_copy(update={"title": title_of(made)})
+    return made.evolve(title=title_of(made))
 
 
 def title_of(order: Order) -> str:
@@ -519,11 +519,11 @@ def with_instants(now: Order, at: datetime) -> Order:
     change = now.change
     if change and change.effective and change.effective_at is None:
         begins = start_of(Trigger(start="date", on=change.effective), now.zone, at)
-        update["change"] = change.model_copy(update={"effective_at": begins})
+        update["change"] = change.evolve(effective_at=begins)
     if now.phase is Phase.ACTIVE and any(line.renewal for line in now.lines):
         update["lines"] = tuple(_with_renewal(line, now, at) for line in now.lines)
-    known = now.model_copy(update=update)
-    return known.model_copy(update={"due": known.next_due, "title": title_of(known)})
+    known = now.evolve(**update)
+    return known.evolve(due=known.next_due, title=title_of(known))
 
 
 def _with_renewal(line: Line, order: Order, at: datetime) -> Line:
@@ -532,10 +532,10 @@ def _with_renewal(line: Line, order: Order, at: datetime) -> Line:
         return line
     renewal = line.renewal
     if renewal.first is None:
-        month = line.share.model_copy(update={"quantity": ZERO})
-        renewal = renewal.model_copy(update={"first": order.day_at(at), "month": month})
+        month = line.share.evolve(quantity=ZERO)
+        renewal = renewal.evolve(first=order.day_at(at), month=month)
     due = day_begins(renewal.paid_until, order.zone)
-    return line.model_copy(update={"renewal": renewal.model_copy(update={"due_at": due})})
+    return line.evolve(renewal=renewal.evolve(due_at=due))
 
 
 def is_past(day: date, at: datetime) -> bool:

@@ -33,10 +33,10 @@ def tried(order: Order, command: Command, ledger: Mapping[str, LineLedger], quot
 def in_effect(order: Order, command: Command, ledger: Mapping[str, LineLedger], quote: Quote, at: datetime) -> Tried:
     """How the order would stand with its change, were it made now and asked nobody."""
     payload = {name: value for name, value in command.payload.items() if name not in ("effective", "round", "version")}
-    plain = order.model_copy(update={"change": None, "parked": ()})
+    plain = order.evolve(change=None, parked=())
     before = command.verb == "amend" or order.phase in (Phase.WAITING, Phase.FALLOUT, Phase.NEW)
-    plain = plain.model_copy(update={"phase": Phase.WAITING if before else Phase.ACTIVE})
-    done = tried(plain, command.model_copy(update={"payload": payload}), ledger, quote, at)
+    plain = plain.evolve(phase=Phase.WAITING if before else Phase.ACTIVE)
+    done = tried(plain, command.evolve(payload=payload), ledger, quote, at)
     if not (done.order.change and done.order.change.sent):
         return done
     answer = Command(id="answer", run=command.run, actor="", verb="accepted", payload={"version": done.order.version})

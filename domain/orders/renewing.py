@@ -24,14 +24,14 @@ def renew(order: Order, clock: Instant) -> Decided | None:
                      on=begins, ends=line.renewal.paid_until, source=f"month {line.renewal.months}")
             )  # fmt: skip
         lines.append(line)
-    after = order.model_copy(update={"lines": tuple(lines), "news": tuple(news), "unsettled": True})
+    after = order.evolve(lines=tuple(lines), news=tuple(news), unsettled=True)
     return after, done("renewed", lines=[each.line for each in news])
 
 
 def _add_month(line: Line) -> Line:
     assert line.renewal is not None
-    renewal = line.renewal.model_copy(update={"months": line.renewal.months + 1, "due_at": None})
-    return line.model_copy(update={"renewal": renewal, "share": line.share.plus(renewal.month)})
+    renewal = line.renewal.evolve(months=line.renewal.months + 1, due_at=None)
+    return line.evolve(renewal=renewal, share=line.share.plus(renewal.month))
 
 
 def end_subscription(order: Order, command: Command, at: Instant) -> Decided:
@@ -51,7 +51,7 @@ def end_subscription(order: Order, command: Command, at: Instant) -> Decided:
         News(line=line.line, kind="ended", on=today, ends=line.renewal.ends_on, source=f"ended by {command.actor}")
         for line in ended.values() if line.renewal
     )  # fmt: skip
-    after = order.model_copy(update={"lines": lines, "news": (*order.news, *news), "changed_by": command.actor})
+    after = order.evolve(lines=lines, news=(*order.news, *news), changed_by=command.actor)
     days = {name: str(line.renewal.ends_on) for name, line in ended.items() if line.renewal}
     return after, done("subscription_ends", ends=days, reason=text_of(command.payload.get("reason"), 1_000))
 
@@ -64,4 +64,4 @@ def _with_end(line: Line, on: date) -> Line:
     while later(renewal.first, "month", months) < on:
         months += 1
     ends_on = later(renewal.first, "month", months)
-    return line.model_copy(update={"renewal": renewal.model_copy(update={"ends_on": ends_on})})
+    return line.evolve(renewal=renewal.evolve(ends_on=ends_on))

@@ -93,7 +93,7 @@ def replacement(returned: Return, order: Order, id: str, slot: Slot) -> PlannedO
 def apply(state: Return, command: Command, at: Instant) -> tuple[Return, Outcome]:
     after, outcome = _apply(state, command, at)
     update = {"seq": state.seq + 1, "closed_at": None if after.running else state.closed_at or at}
-    return after.model_copy(update=update), outcome
+    return after.evolve(**update), outcome
 
 
 def _apply(state: Return, command: Command, at: Instant) -> tuple[Return, Outcome]:
@@ -101,20 +101,20 @@ def _apply(state: Return, command: Command, at: Instant) -> tuple[Return, Outcom
         arrived = command.payload.get("arrived") is True
         opened = ReturnStatus.RECEIVED if arrived else ReturnStatus.ANNOUNCED
         update = {"status": opened, "arrived_on": day_of(command.payload.get("on"))}
-        return state.model_copy(update=update), done(opened.value, state=opened)
+        return state.evolve(**update), done(opened.value, state=opened)
     if state.status is not ReturnStatus.ANNOUNCED:
         return state, refused(
             "return_closed", Sentence("This return is {state}.", state=state.status), state=state.status
         )
     if command.verb == "arrived":
         update = {"status": ReturnStatus.RECEIVED, "arrived_on": day_of(command.payload.get("on"))}
-        return state.model_copy(update=update), done("received", state=ReturnStatus.RECEIVED)
+        return state.evolve(**update), done("received", state=ReturnStatus.RECEIVED)
     if command.verb == "decline":
         words = text_of(command.payload.get("reason"), 1_000).strip()
         if not words:
             return state, refused("comment_required", "Say why it is declined.", field="reason")
         declined: dict[str, object] = {"status": ReturnStatus.DECLINED, "words": words}
-        return state.model_copy(update=declined), done("declined", state=ReturnStatus.DECLINED, reason=words)
+        return state.evolve(**declined), done("declined", state=ReturnStatus.DECLINED, reason=words)
     return state, refused("unknown_verb", "A return does not know that act.")
 
 

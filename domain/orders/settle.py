@@ -27,7 +27,7 @@ def settle(was: Order, now: Order, ledger: Mapping[str, LineLedger], quote: Quot
             _check(was, settled, quote, today)
     except Invalid as error:
         raise RejectedByRecord(_refused(error)) from None
-    return settled.model_copy(update={"unsettled": False}), after
+    return settled.evolve(unsettled=False), after
 
 
 def _refused(error: Invalid) -> Outcome:
@@ -73,10 +73,8 @@ def _with_not_charged(was: Order, now: Order, ledger: Ledger) -> Ledger:
     for name in {**before, **after}:
         if more := after.get(name, ZERO) - before.get(name, ZERO):
             entry = ledger[name]
-            left = entry.unallocated.model_copy(update={"net": entry.unallocated.net - more})
-            ledger[name] = entry.model_copy(
-                update={"not_charged": entry.not_charged + more, "unallocated": left, "moves": entry.moves + 1}
-            )
+            left = entry.unallocated.evolve(net=entry.unallocated.net - more)
+            ledger[name] = entry.evolve(not_charged=entry.not_charged + more, unallocated=left, moves=entry.moves + 1)
     return ledger
 
 
@@ -88,7 +86,7 @@ def _with_excess(was: Order, now: Order, ledger: Ledger) -> Ledger:
         if (after := line.kept.plus(line.renewed)) != before:
             entry = ledger[line.line]
             update = {"excess": entry.excess.plus(after.minus(before)), "moves": entry.moves + 1}
-            ledger[line.line] = entry.model_copy(update=update)
+            ledger[line.line] = entry.evolve(**update)
     return ledger
 
 
@@ -103,22 +101,22 @@ def _priced(now: Order, was: Order, ledger: Ledger, quote: Quote) -> tuple[Order
         if old is None and line.line not in quoted:
             raise Invalid.field(f"lines.{line.line}", "is no line of this quote")
         if old is None:
-            line = _come_later(now, new_line(quoted[line.line], line.share, quote.term_months)).model_copy(
-                update={"unpriced": line.unpriced}
+            line = _come_later(now, new_line(quoted[line.line], line.share, quote.term_months)).evolve(
+                unpriced=line.unpriced
             )
         lines.append(_line(line, old, ledger, unit, not now.of_quote) if line.unpriced else line)
     if now.phase is not Phase.ACTIVE:
         lines = [
             line for line in lines if line.share.quantity or line.cancelled.quantity or now.phase is Phase.CANCELLED
         ]
-    settled = now.model_copy(update={"lines": tuple(lines)})
+    settled = now.evolve(lines=tuple(lines))
     return _reserved(settled, was, ledger, unit), ledger
 
 
 def _come_later(order: Order, line: Line) -> Line:
     """What is no goods is delivered with the order, also when it came to it later."""
     served = order.phase is Phase.ACTIVE and not line.shipped_goods and not line.milestones
-    return line.model_copy(update=dict.fromkeys(("shipped", "delivered"), line.share.quantity)) if served else line
+    return line.evolve(**dict.fromkeys(("shipped", "delivered"), line.share.quantity)) if served else line
 
 
 def _line(line: Line, old: Line | None, ledger: Mapping[str, LineLedger], unit: Decimal, free: bool) -> Line:
@@ -128,15 +126,15 @@ def _line(line: Line, old: Line | None, ledger: Mapping[str, LineLedger], unit: 
     if free and more > 0:
         raise Invalid.field(f"lines.{line.line}", "what replaces a return grows by nothing")
     if free or (more == 0 and not ended):
-        return line.model_copy(update={"unpriced": False})
+        return line.evolve(unpriced=False)
     if line.kept.quantity > (old.kept.quantity if old else ZERO) and more > 0:
         return _with_kept_price(line, before, more, unit)
     if more > 0:
         (added,) = ledger[line.line].divided([more], unit)
-        return line.model_copy(update={"share": before.plus(added), "unpriced": False})
+        return line.evolve(share=before.plus(added), unpriced=False)
     kept, gone = _divided(before, [share.quantity, -more], unit)
     cancelled = old.cancelled.plus(gone) if ended and old else line.cancelled
-    return line.model_copy(update={"share": kept, "cancelled": cancelled, "unpriced": False})
+    return line.evolve(share=kept, cancelled=cancelled, unpriced=False)
 
 
 def _with_kept_price(line: Line, before: Share, more: Decimal, unit: Decimal) -> Line:
@@ -146,8 +144,8 @@ def _with_kept_price(line: Line, before: Share, more: Decimal, unit: Decimal) ->
         for amount in (before.net, before.full)
     )
     added = Share(quantity=more, net=net, full=full)
-    kept = line.kept.model_copy(update={"net": line.kept.net + net, "full": line.kept.full + full})
-    return line.model_copy(update={"share": before.plus(added), "kept": kept, "unpriced": False})
+    kept = line.kept.evolve(net=line.kept.net + net, full=line.kept.full + full)
+    return line.evolve(share=before.plus(added), kept=kept, unpriced=False)
 
 
 def _divided(share: Share, quantities: list[Decimal], unit: Decimal) -> list[Share]:
@@ -173,7 +171,7 @@ def _reserved(now: Order, was: Order, ledger: Mapping[str, LineLedger], unit: De
             if name not in ledger:
                 raise Invalid.field(f"lines.{name}", "is no line of this quote")
             (reserved[name],) = ledger[name].divided([more], unit)
-    return now.model_copy(update={"change": change.model_copy(update={"reserved": reserved})}) if reserved else now
+    return now.evolve(change=change.evolve(reserved=reserved)) if reserved else now
 
 
 def _check(was: Order, now: Order, quote: Quote, today: date) -> None:

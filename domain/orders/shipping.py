@@ -69,7 +69,7 @@ def _moved(order: Order, command: Command, what: Literal["shipped", "delivered"]
     )
     news = arrivals(order, lines, day, report.id, serials) if what == "delivered" else ()
     update = {"lines": lines, "reports": (*order.reports, report), "news": (*order.news, *news)}
-    after = _with_tasks(order, order.model_copy(update=update), at)
+    after = _with_tasks(order, order.evolve(**update), at)
     if what == "delivered":
         after = close_within_tolerance(after, command.actor, at)
     return after, done(what, state=after.status, lines={name: plain_number(q) for name, q in quantities.items()})
@@ -145,7 +145,7 @@ def milestone(order: Order, command: Command, at: Instant) -> Decided:
         return order, refused("no_such_milestone", "No line waits for that milestone.", field="name", open=open_ones)
     lines = tuple(_reached(line, name) if line in reached else line for line in order.lines)
     news = tuple(News(line=line.line, kind="milestone", on=on, source=name) for line in reached)
-    after = order.model_copy(update={"lines": lines, "news": (*order.news, *news)})
+    after = order.evolve(lines=lines, news=(*order.news, *news))
     return after, done("milestone", state=after.status, name=name, of=[line.line for line in reached])
 
 
@@ -153,7 +153,7 @@ def _reached(line: Line, name: str) -> Line:
     """Once begun, it is not taken back any more."""
     left = tuple(step for step in line.milestones if step != name)
     moved = dict.fromkeys(("picked",) if left else ("shipped", "delivered"), line.share.quantity)
-    return line.model_copy(update={"milestones": left, **moved})
+    return line.evolve(milestones=left, **moved)
 
 
 def count_goods(line: Line, what: str, quantity: Decimal) -> Line:
@@ -174,8 +174,9 @@ def count_goods(line: Line, what: str, quantity: Decimal) -> Line:
         shipped = max(line.shipped - max(ZERO, min(implied, -quantity)), arrived)
         implied = max(ZERO, implied + shipped - line.shipped)
     left = max(ZERO, line.share.quantity - shipped)
-    return line.model_copy(update={"shipped": shipped, "delivered": delivered, "excess": excess, "implied": implied,
-                                   "backordered": min(line.backordered, left)})  # fmt: skip
+    return line.evolve(
+        shipped=shipped, delivered=delivered, excess=excess, implied=implied, backordered=min(line.backordered, left)
+    )
 
 
 def _with_tasks(was: Order, now: Order, at: Instant) -> Order:
@@ -202,7 +203,7 @@ def _with_tasks(was: Order, now: Order, at: Instant) -> Order:
         if (kind, line) not in known and len(found) < MOST_TASKS:
             task = {"id": f"t{was.seq + 1}.{n}", "kind": kind, "words": words, "at": at, "line": line}
             found.append(Task.model_validate(task))
-    return now.model_copy(update={"tasks": tuple(found)})
+    return now.evolve(tasks=tuple(found))
 
 
 def close_within_tolerance(order: Order, by: str, at: Instant) -> Order:
@@ -231,7 +232,7 @@ def backorder(order: Order, command: Command, at: Instant) -> Decided:
     if command.payload.get("expected") is not None and expected is None:
         return order, refused("invalid", "Say in `expected` on which day.", field="expected")
     lines = _each(order, quantities, "backordered")
-    after = order.model_copy(update={"lines": lines, "expected": expected or order.expected})
+    after = order.evolve(lines=lines, expected=expected or order.expected)
     return after, done("backordered", state=after.status, days_late=after.days_late)
 
 
@@ -243,7 +244,7 @@ def picked(order: Order, command: Command, at: Instant) -> Decided:
     quantities = _limit(order, command, quantities, "ordered")
     if isinstance(quantities, Outcome):
         return order, quantities
-    return order.model_copy(update={"lines": _each(order, quantities, "picked")}), done("picked")
+    return order.evolve(lines=_each(order, quantities, "picked")), done("picked")
 
 
 def _limit(
@@ -265,8 +266,7 @@ def _limit(
 
 def _each(order: Order, quantities: Mapping[str, Decimal], field: str) -> tuple[Line, ...]:
     return tuple(
-        line.model_copy(update={field: quantities[line.line]}) if line.line in quantities else line
-        for line in order.lines
+        line.evolve(**{field: quantities[line.line]}) if line.line in quantities else line for line in order.lines
     )
 
 
@@ -293,9 +293,9 @@ def dismiss(order: Order, command: Command, at: Instant) -> Decided:
         return order, refused("no_such_task", "The order has no such task.", field="task")
     lines = order.lines
     if line and task.kind == "excess":
-        kept = line.model_copy(update={"excess": ZERO, "shipped": min(line.shipped, line.share.quantity)})
+        kept = line.evolve(excess=ZERO, shipped=min(line.shipped, line.share.quantity))
         lines = tuple(kept if n.line == line.line else n for n in lines)
-    after = order.model_copy(update={"tasks": _others(order, task), "lines": lines})
+    after = order.evolve(tasks=_others(order, task), lines=lines)
     return after, done("dismissed", task=task.id, state=after.status)
 
 

@@ -197,8 +197,7 @@ def _by_place(quote: Quote, part: Part, together: bool) -> Iterable[Part]:
     if together and len(groups) > 1:
         return [part]
     return [
-        (slot.model_copy(update={"ship_to": place}), {id: q for id, q in some.items() if places.get(id) == place})
-        for place in groups
+        (slot.evolve(ship_to=place), {id: q for id, q in some.items() if places.get(id) == place}) for place in groups
     ]
 
 
@@ -260,7 +259,7 @@ def _evenly(quote: Quote, left: Mapping[str, Decimal], way: Even) -> Iterable[Pa
     for n in range(way.waves):
         trigger = Trigger(start="date", on=later(way.first, way.every, n)) if way.first else way.slot.trigger
         some = {id: of(id)[n] for id in left if of(id)[n]}
-        yield way.slot.model_copy(update={"trigger": trigger}), some
+        yield way.slot.evolve(trigger=trigger), some
 
 
 STEPS = {"month": 1, "quarter": 3, "year": 12}

@@ -71,8 +71,8 @@ def _effective_order(order: Order) -> Order:
     """Nothing of a cancelled order is delivered or owed."""
     if order.phase is not Phase.CANCELLED:
         return order
-    lines = tuple(line.model_copy(update={"share": NOTHING}) for line in order.lines)
-    return order.model_copy(update={"lines": lines})
+    lines = tuple(line.evolve(share=NOTHING) for line in order.lines)
+    return order.evolve(lines=lines)
 
 
 def change_card(was: Order, now: Order) -> Card:

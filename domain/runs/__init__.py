@@ -113,7 +113,7 @@ class RunState(Value):
         """The command that was parked first, and the state without it."""
         first, *others = self.parked
         update = {"parked": tuple(others), "parked_until": self.parked_until if others else None}
-        return first, self.model_copy(update=update)
+        return first, self.evolve(**update)
 
     @property
     def binding_due(self) -> Instant | None:
@@ -150,7 +150,7 @@ class StateMachine(Protocol, Generic[S]):
 
 def is_unchanged(before: RunState, after: RunState) -> bool:
     """Whether an act left the state as it was, but for the number it would have taken."""
-    return after.model_copy(update={"seq": before.seq}) == before
+    return after.evolve(seq=before.seq) == before
 
 
 class Visible(Value):

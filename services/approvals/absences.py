@@ -24,7 +24,7 @@ async def list_short(
     """The ids of those approvals that the people who are there cannot give. `standing` are delegations of now."""
     named = {seat.holder for approval, _ in asked for seat in approval.seats}
     found = await people.directory(session, named | {d.delegate for d in standing}, set())
-    directory = found.model_copy(update={"delegations": tuple(standing), "at": now})
+    directory = found.evolve(delegations=tuple(standing), at=now)
     return {
         approval.id for approval, round in asked if missing_votes(approval, directory, round.subject_kind, round.barred)
     }

@@ -159,12 +159,12 @@ class Approvals:
         if round and is_fulfilled(round, decision, caller.person.id):
             code = "approved" if decision.verb == "approve" else "rejected"
             covered = Outcome(applied=True, code=code, sentence="Another of your decisions covers this one.")
-            return result.model_copy(update={"outcome": covered})
+            return result.evolve(outcome=covered)
         return result
 
     async def _one_of_many(self, caller: Caller, decision: Decision) -> Result:
         key = f"{caller.key}:{decision.approval}" if caller.key else None
-        own = caller.model_copy(update={"key": key})
+        own = caller.evolve(key=key)
         act = self.approve if decision.verb == "approve" else self.reject
         try:
             answer = await act(own, decision.approval, decision.digest, decision.comment)
@@ -191,7 +191,7 @@ class Approvals:
                 await self._fit(session, to or "")
                 seats = [to or ""]
             command = await authorise_decision(session, run, request, self._office.clock())
-            return command.model_copy(update={"payload": {**command.payload, "seats": seats}})
+            return command.evolve(payload={**command.payload, "seats": seats})
 
         given = {"to": to, "group": group, "step": step}
         request = _request(caller, "add_approver", id, comment=reason, **{n: v for n, v in given.items() if v})

@@ -48,7 +48,7 @@ class Delegations:
                 kinds=kinds, note=note, time_zone=giver.time_zone,
             )  # fmt: skip
             if known := await delegations.load(session, wanted.id):
-                if known.model_copy(update={"ended_at": None}) != wanted:
+                if known.evolve(ended_at=None) != wanted:
                     raise CommandIdReused
                 return known
             _check(wanted, taker, today)
@@ -72,7 +72,7 @@ class Delegations:
             if found.ended_at is None:
                 await delegations.end(session, id, office.clock())
                 await office.note(session, caller, f"user:{found.person}", "delegation_ended", delegate=found.delegate)
-            return found.model_copy(update={"ended_at": found.ended_at or office.clock()})
+            return found.evolve(ended_at=found.ended_at or office.clock())
 
     async def listed(self, person: Person, after: str, limit: int) -> list[Delegation]:
         """Those the person gave or was given; an admin sees all."""

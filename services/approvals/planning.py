@@ -85,5 +85,5 @@ async def plan_for(
     asked |= {delegation.delegate for delegation in standing}
     asked |= {who for given in past.decisions if isinstance(given, Given) for who in (*given.by, *given.seats)}
     directory = await people.directory(session, asked, groups)
-    directory = directory.model_copy(update={"delegations": tuple(standing), "at": now})
+    directory = directory.evolve(delegations=tuple(standing), at=now)
     return plan(policy, subject, directory, submitter, status, office.company_day(), past)

@@ -217,9 +217,8 @@ def _acceptances(
         if on < delivered[line].on:
             raise Invalid.field("on", "is before the first delivery, on {day}", day=delivered[line].on)
     return [
-        delivered[line].model_copy(
-            update={"id": short_id("f", key, line), "kind": Kind.ACCEPTED, "on": on, "at": at, "serials": (),
-                    "source": "customer"}
+        delivered[line].evolve(
+            id=short_id("f", key, line), kind=Kind.ACCEPTED, on=on, at=at, serials=(), source="customer"
         )
         for line in lines or delivered
-    ]  # fmt: skip
+    ]

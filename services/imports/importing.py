@@ -106,8 +106,8 @@ class Imports:
                 )
                 update = {"quote": quote, "status": QuoteStatus.DRAFT, "flags": flags, "changed_at": now,
                           "digest": quote.digest}  # fmt: skip
-                stored = (known or fresh).model_copy(update=update)
-                stored = stored.model_copy(update={"version": stored.version + 1})
+                stored = known or fresh.evolve(**update)
+                stored = stored.evolve(version=stored.version + 1)
                 await office.note(
                     session, caller, f"quote:{quote.id}", "imported", quote.digest, quote, version=stored.version
                 )

@@ -69,16 +69,16 @@ async def rehearsed(session: AsyncSession, office: Office, command: Command, ord
     payload, asked = command.payload, []
     if command.verb in JUDGED:
         payload = {**payload, "policy": 0}
-        found = await _planned(session, office, command.model_copy(update={"payload": payload}), order, quote, ledger)
+        found = await _planned(session, office, command.evolve(payload=payload), order, quote, ledger)
         if found:
             asked = [f"{a.title}: {a.asked}" for a in found[2].approvals if not a.inform]
             payload |= {"round": "rehearsal"} if asked else {}
-    done = tried(order, command.model_copy(update={"payload": payload}), ledger, quote, office.clock())
+    done = tried(order, command.evolve(payload=payload), ledger, quote, office.clock())
     if done.order.slot.trigger.after != order.slot.trigger.after:
         awaited = await completion.predecessors(session, done.order.slot.trigger.after)
         if problem := await completion.waits_in_vain(session, done.order, awaited):
             done = Tried(problem, order, ledger)
-    then = in_effect(order, command.model_copy(update={"payload": payload}), ledger, quote, office.clock())
+    then = in_effect(order, command.evolve(payload=payload), ledger, quote, office.clock())
     net_total = then.order.net_total if command.verb in JUDGED else done.order.net_total
     before, after = claims(order), claims(done.order)
     moves = [
@@ -127,7 +127,7 @@ async def derived(
             await prepare_round(session, office, command, order, policy, subject, plan, prepared)
         payload = {**command.payload, "policy": policy.version}
         payload |= {"version": order.version, "round": prepared.run} if prepared.run else {}
-        command = command.model_copy(update={"payload": payload})
+        command = command.evolve(payload=payload)
     return command
 
 
@@ -184,8 +184,8 @@ async def judge(
             rules=[u.model_dump() for u in plan.unresolved],
         )
     words = in_words(order, changed)
-    approvals = tuple(a.model_copy(update={"reasons": (words, *a.reasons)}) for a in plan.approvals)
-    return stored, subject, plan.model_copy(update={"approvals": approvals})
+    approvals = tuple(a.evolve(reasons=(words, *a.reasons)) for a in plan.approvals)
+    return stored, subject, plan.evolve(approvals=approvals)
 
 
 async def _added_before(session: AsyncSession, order: Order) -> Past:

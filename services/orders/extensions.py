@@ -142,7 +142,7 @@ class Extensions:
         await order_changes.prepare_round(session, self._office, command, made, policy, subject, plan, prepared)
         await order_changes.insert_prepared(session, prepared, self._office.clock())
         payload: Mapping[str, str] = {"round": prepared.run}
-        return command.model_copy(update={"payload": {**command.payload, **payload}})
+        return command.evolve(payload={**command.payload, **payload})
 
 
 def _order_of(extension: Extension) -> str:

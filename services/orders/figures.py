@@ -64,7 +64,7 @@ def _weeks(orders: list[Future]) -> list[Week]:
         key = _monday(order.day), order.currency
         known = found.get(key, Week(begins=key[0], orders=0, currency=key[1], net_total=ZERO))
         more = {"orders": known.orders + 1, "net_total": known.net_total + rounded(order.net_total, order.currency)}
-        found[key] = known.model_copy(update=more)
+        found[key] = known.evolve(**more)
     return [found[key] for key in sorted(found)]
 
 

@@ -81,7 +81,7 @@ class Orders:
         if acceptance.on > office.today_of(caller.person):
             raise Invalid.field("on", "is a day to come; write down an acceptance that was given")
         update = {"status": QuoteStatus.ACCEPTED, "acceptance": acceptance, "valid_until": None, "changed_at": now}
-        accepted = stored.model_copy(update=update)
+        accepted = stored.evolve(**update)
         await quotes.save(session, accepted)
         await orders.open_ledger(session, id, nothing_ordered(stored.quote).values())
         facts = acceptance.model_dump(mode="json")

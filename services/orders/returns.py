@@ -129,10 +129,10 @@ class Returns:
             stored = await quotes.load(session, found.quote, lock=True)
             assert stored is not None
             next_number, now = await orders.next_number(session, found.quote), office.clock()
-            place = slot if slot.ship_to else slot.model_copy(update={"ship_to": found.slot.ship_to})
+            place = slot if slot.ship_to else slot.evolve(ship_to=found.slot.ship_to)
             planned = replacement(back, found, order_id(found.quote, next_number), place)
             made = new_order(planned, stored.quote, next_number, office.company_zone)
-            made = made.model_copy(update={"replaces": f"{order}/{number}"})
+            made = made.evolve(replaces=f"{order}/{number}")
             row.replaced_by = made.id
             session.add(row)
             await orders.add(session, made, stored.quote.customer.id, now)

@@ -39,7 +39,7 @@ class People:
         office = self._office
         async with office.database.writing() as session:
             known = await people.load_person(session, wanted.id, lock=True)
-            stored = wanted.model_copy(update={"version": next_version(known.version if known else None, expected)})
+            stored = wanted.evolve(version=next_version(known.version if known else None, expected))
             _check_zone(wanted)
             if wanted.manager:
                 await self._check_manager(session, wanted)
@@ -109,7 +109,7 @@ class People:
         office = self._office
         async with office.database.writing() as session:
             known = await people.load_group(session, wanted.id, lock=True)
-            stored = wanted.model_copy(update={"version": next_version(known.version if known else None, expected)})
+            stored = wanted.evolve(version=next_version(known.version if known else None, expected))
             _check_zone(wanted)
             if len(set(wanted.members)) != len(wanted.members):
                 raise Invalid.field("members", "a person is named twice")

@@ -64,7 +64,7 @@ class ReplacementSteps:
         for row in (await session.exec(select(GroupRow))).all():
             group = people.group_of(row)
             if (moved := in_group(group, found.old, found.new)) != group:
-                stored = moved.model_copy(update={"version": group.version + 1})
+                stored = moved.evolve(version=group.version + 1)
                 await people.save_group(session, stored)
                 await self._note(session, found, f"group:{group.id}", "edited", stored, old=found.old)
                 counts["groups"] += 1
@@ -78,7 +78,7 @@ class ReplacementSteps:
     async def _hand_on(self, session: AsyncSession, found: Replacement, old: Delegation, now: datetime) -> None:
         """What the leaver gave ends; what they were given goes to who follows them, unless that led in a circle."""
         await delegations.end(session, old.id, now)
-        new = old.model_copy(update={"id": short_id("d", found.id, old.id), "delegate": found.new})
+        new = old.evolve(id=short_id("d", found.id, old.id), delegate=found.new)
         others = [d for d in await delegations.standing(session, now) if d.id != old.id]
         if old.delegate == found.old and old.person != found.new and circle(new, others) is None:
             await delegations.add(session, new, found.by, now)

@@ -78,7 +78,7 @@ class Replacements:
                 raise Locked(Sentence("The replacement is {state}.", state=found.status), state=found.status)
             await replacements.change(session, id, status=after)
             await office.note(session, caller, f"user:{found.old}", f"replacement_{after}", replacement=id)
-            return found.model_copy(update={"status": after})
+            return found.evolve(status=after)
 
     async def get(self, person: Person, id: str) -> Progress:
         authorise(person, "replacements.read")

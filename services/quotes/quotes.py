@@ -118,7 +118,7 @@ class Quotes:
             neutral = changed if known and await self._neutral(session, known, changed) else set()
             now = office.clock()
             if known and neutral:
-                stored = known.model_copy(update={"quote": quote, "version": version, "changed_at": now})
+                stored = known.evolve(quote=quote, version=version, changed_at=now)
             else:
                 stored = _edited(known, quote, version, caller.person.id, now)
             verb = "edited" if known else "drafted"
@@ -308,7 +308,7 @@ class Quotes:
         )  # fmt: skip
         update = {"status": QuoteStatus.IN_APPROVAL, "round": number, "editors": (), "changed_at": now,
                   "digest": subject.digest}  # fmt: skip
-        await quotes.save(session, stored.model_copy(update=update))
+        await quotes.save(session, stored.evolve(**update))
         request = CommandRequest(
             id=caller.command_id, run=run_id, actor=submitter, verb="open", channel=caller.channel,
             fields={"digest": subject.digest, "version_seen": expected},
@@ -441,17 +441,15 @@ def _edited(known: StoredQuote | None, quote: Quote, version: int, editor: str, 
         raise Locked(what, state=known.status.value)
     if known.status is QuoteStatus.IN_APPROVAL:
         raise Locked("The quote is in approval and cannot be edited. Recall it first.", state=known.status.value)
-    return known.model_copy(
-        update={
-            "quote": quote,
-            "version": version,
-            "status": QuoteStatus.DRAFT,
-            "editors": tuple(dict.fromkeys((*known.editors, editor))),
-            "flags": (),
-            "digest": quote.digest,
-            "valid_until": None,
-            "changed_at": at,
-        }
+    return known.evolve(
+        quote=quote,
+        version=version,
+        status=QuoteStatus.DRAFT,
+        editors=tuple(dict.fromkeys((*known.editors, editor))),
+        flags=(),
+        digest=quote.digest,
+        valid_until=None,
+        changed_at=at,
     )
 
 

@@ -151,7 +151,7 @@ class Advancer:
 
     def _seal(self, act: ToldCommand) -> ToldCommand:
         key, mac = self._keys.seal(act.sealed_part)
-        return act.model_copy(update={"key": key, "mac": mac})
+        return act.evolve(key=key, mac=mac)
 
     def _note_seen(self, run: str, number: int, due: datetime | None) -> None:
         """Noted for many runs at once; a note that is lost costs one wake-up."""

@@ -216,7 +216,7 @@ class Applier:
         sentence = "No front door stored this command, so nobody vouches for who sent it."
         applied = AppliedCommand(command=command, outcome=refused("unverified_actor", sentence), at=self._clock())
         entry = audit_entry(run, run.state, applied, None, verified=False)
-        await audit_log.append(session, self._audit_key, [entry.model_copy(update={"command": name})])
+        await audit_log.append(session, self._audit_key, [entry.evolve(command=name)])
 
 
 class _Batch:
@@ -282,7 +282,7 @@ class _Batch:
         changed = not is_unchanged(self.state, after)
         numbered = changed or (applied.outcome.applied and not is_expiry(command))
         if numbered:
-            after = after.model_copy(update={"seq": self.state.seq + 1})
+            after = after.evolve(seq=self.state.seq + 1)
             self.steps.append(Step(self.state, after, applied))
             self.state = after
         elif is_expiry(command):

@@ -53,7 +53,7 @@ class Sweeper:
         woken = await self.wake_sleeping(now)
         for chore in self._chores:
             await chore()
-        return mark.model_copy(update={"woken": mark.woken + woken, "applied": mark.applied + applied})
+        return mark.evolve(woken=mark.woken + woken, applied=mark.applied + applied)
 
     # --- commands that nobody applied -------------------------------------------------------------------------------
 
@@ -144,9 +144,9 @@ class Sweeper:
                 log.warning("temporal_restored", woken=woken)
             newest = await runs.newest_entry(session)
             await runs.save_sweep(session, swept_at=now)
-        marked = mark.model_copy(update={**newest.model_dump(exclude={"swept_at"}), "swept_at": now})
+        marked = mark.evolve(**newest.model_dump(exclude={"swept_at"}), swept_at=now)
         key, seal = self._keys.seal(marked.sealed_part)
-        return marked.model_copy(update={"key": key, "seal": seal})
+        return marked.evolve(key=key, seal=seal)
 
     async def _close(self, session: AsyncSession, why: str, now: datetime) -> None:
         log.error("closed_for_restore", why=why)

@@ -116,7 +116,7 @@ async def prepare_escalation(session: AsyncSession, round: Round, due: datetime)
     for approval in late:
         excluded = {*round.barred, *approval.voters, *(seat.holder for seat in approval.seats)}
         targets = escalation_targets(approval.escalation, approval.holders, directory, excluded)
-        round = with_approval(round, approval.model_copy(update={"escalate_to": targets}))
+        round = with_approval(round, approval.evolve(escalate_to=targets))
     return round
 
 

@@ -41,7 +41,7 @@ async def by_order(session: AsyncSession, was: Order, now: Order, at: datetime, 
     if ordered:
         found = await _contracted(session, found, grouping)
     await facts.append(session, found)
-    return now.model_copy(update={"news": ()})
+    return now.evolve(news=())
 
 
 async def _check_serials(session: AsyncSession, order: Order, found: list[Fact]) -> None:
@@ -98,7 +98,7 @@ async def coterminate(session: AsyncSession, order: Order, at: datetime) -> Orde
 async def ways_to_end(session: AsyncSession, order: Order, at: datetime) -> dict[Coterm, list[Ending]]:
     """What each way to co-terminate would make of this order's subscriptions and of the customer's others."""
     accept = Command(id="preview", run="", actor="", verb="accepted")
-    ready, _ = apply(order.model_copy(update={"phase": Phase.ACTIVATING}), accept, at)
+    ready, _ = apply(order.evolve(phase=Phase.ACTIVATING), accept, at)
     stored = await quotes.load(session, order.quote)
     assert stored is not None
     terms = {line.id: terms_of(line, stored.quote) for line in stored.quote.lines}
@@ -152,5 +152,5 @@ async def by_return(session: AsyncSession, was: Return, now: Return, at: datetim
         )  # fmt: skip
         if original:
             id = short_id("f", now.order, "return", now.number, name, n)
-            found.append(replacement_fact(found[-1], original, -quantity).model_copy(update={"id": id}))
+            found.append(replacement_fact(found[-1], original, -quantity).evolve(id=id))
     await facts.append(session, found)

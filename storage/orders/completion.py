@@ -100,11 +100,11 @@ async def _awaiting(session: AsyncSession, was: Order, now: Order, at: datetime)
     problem = await waits_in_vain(session, now, awaited)
     if problem and was.phase is Phase.NEW:  # what it was split to wait for is gone meanwhile
         hold = Hold(id=f"h{now.seq}", reason=problem.sentence, owner="desk", by=CLOCK, at=at)
-        return now.model_copy(update={"holds": (*now.holds, hold)})
+        return now.evolve(holds=(*now.holds, hold))
     if problem:
         raise RejectedByRecord(problem)
     starts = at if awaited[0].status == OrderStatus.FULFILLED else None
-    return now.model_copy(update={"starts_at": starts})
+    return now.evolve(starts_at=starts)
 
 
 async def waits_in_vain(session: AsyncSession, order: Order, awaited: list[OrderRow]) -> Outcome | None:

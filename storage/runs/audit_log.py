@@ -32,7 +32,7 @@ async def append(session: AsyncSession, key: bytes, entries: list[Entry]) -> lis
     rows = []
     for entry in entries:
         seq += 1
-        numbered = entry.model_copy(update={"seq": seq})
+        numbered = entry.evolve(seq=seq)
         mac = seal(key, mac, numbered)
         rows.append({**numbered.model_dump(), "mac": mac})
     await execute(session, ADD, rows)

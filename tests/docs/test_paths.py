@@ -10,8 +10,6 @@ from tests.conftest import ROOT
 DOCUMENTS = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "docs/ops.md")
 PATH = re.compile(r"`((?:[a-z_]+/)+(?:[a-z_]+\.(?:py|yaml|yml|md|po))?)`")
 MODULE = re.compile(r"`((?:app|cli|domain|services|storage|workflows|activities)(?:\.[a-z_]+)+)(?:\.[A-Za-z_]+)?`")
-    r"`((?:app|cli|domain|services|storage|workflows|activities|erp|notify)(?:\.[a-z_]+)+)(?:\.[A-Za-z_]+)?`"
-)
 MAKE = re.compile(r"`make ([a-z]+)`")
 
 
