@@ -24,7 +24,7 @@ from app.container import Application, build, freeze_garbage
 from app.settings import Settings, settings
 from app.standing_runs import connected, keep_standing
 from app.workers import WORKERS, mailbox
-from inbound.mailbox import Reading, mailbox_door
+from inbound.mailbox import ImapPoller, mailbox_door
 from inbound.server import mail_door
 from services.clock import now
 from storage.runs import heartbeats
@@ -76,7 +76,7 @@ async def serve(queues: list[str], stop: asyncio.Event) -> None:
             at = container.settings.inbound_host, container.settings.inbound_port
             await stack.enter_async_context(mail_door(container.links, container.replies, *at))
         if "notify" in queues and container.settings.imap_host:
-            reading = Reading(mailbox(container.settings), container.links, container.replies)
+            reading = ImapPoller(mailbox(container.settings), container.links, container.replies)
             await stack.enter_async_context(mailbox_door(reading))
         for queue in queues:
             if queue == "erp" and not container.settings.erp_carries:

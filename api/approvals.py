@@ -190,4 +190,4 @@ async def receipt(
     container: ContainerDep, person: Annotated[Person, needs("receipts.read")], command_id: PathId
 ) -> CommandReceipt:
     """A command of yours: its outcome, or null while it is not answered."""
-    return await container.office.path.receipt(person, command_id)
+    return await container.context.path.receipt(person, command_id)

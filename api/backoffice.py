@@ -236,9 +236,15 @@ async def list_returns(container: ContainerDep, person: Reader, id: PathId) -> l
 async def return_goods(container: ContainerDep, caller: Returner, id: PathId, body: ReturnGoods) -> Response:
     """Announce goods that come back, or report that they did: never more than was delivered."""
     _, answer = await container.returns.report(
-        caller, id, body.id, body.lines, body.reason, body.arrived, {n: tuple(s) for n, s in body.serials.items()},
+        caller,
+        id,
+        body.id,
+        body.lines,
+        body.reason,
+        body.arrived,
+        {n: tuple(s) for n, s in body.serials.items()},
         body.on,
-    )  # fmt: skip
+    )
     return answered(answer)
 
 

@@ -30,7 +30,7 @@ from domain.orders.order import Order
 from domain.people import Person
 from domain.quotes import Acceptance
 from domain.values import Day, GivenInstant, Id
-from services.customers.customers import Whole
+from services.customers.customers import CustomerOverview
 from services.customers.revenue import OrderRevenue, RevenueMonth, as_csv
 from services.orders.extensions import Extended
 from services.orders.figures import OrderFigures
@@ -64,7 +64,7 @@ async def customers(
 @router.get("/customers/{id}", responses=answers(401, 403, 404, 422))
 async def customer(
     container: ContainerDep, person: Reader, id: PathId, as_of: AsOf = None, known_at: KnownAt = None
-) -> Whole:
+) -> CustomerOverview:
     """Contracts, orders, assets, subscriptions, entitlements, open approvals, and revenue for those who may see it."""
     return await container.customers.whole(person, id, as_of, known_at)
 

@@ -32,7 +32,7 @@ from domain.orders.split import Coterm, Terms, Way
 from domain.people import Person
 from domain.quotes import Acceptance, Place
 from domain.values import Amount, Day, Id, StorableText, Text, Word
-from services.orders.changes import Rehearsal
+from services.orders.changes import DryRunReport
 from services.orders.orders import Placed
 from services.runs.commands import Caller
 from storage.orders.orders import OrderSummary
@@ -109,9 +109,13 @@ class OrderOut(BaseModel):
 
 def out(order: Order) -> OrderOut:
     return OrderOut(
-        order=order, status=order.status, net_total=order.net_total, at_risk=order.days_late > 0,
-        days_late=order.days_late, late_because=order.late_because,
-    )  # fmt: skip
+        order=order,
+        status=order.status,
+        net_total=order.net_total,
+        at_risk=order.days_late > 0,
+        days_late=order.days_late,
+        late_because=order.late_because,
+    )
 
 
 @router.get("/orders/{id}", responses=answers(401, 403, 404, 422))
@@ -141,13 +145,13 @@ async def steered(
 ) -> Response:
     """Do it, or say what it would do."""
     if dry_run:
-        found = await container.orders.rehearse(caller.person, id, verb, **payload)
+        found = await container.orders.dry_run(caller.person, id, verb, **payload)
         return JSONResponse(found.model_dump(mode="json"))
     act = "orders.hold" if verb in ("hold", "release") else "orders.steer"
     return answered(await container.orders.ask(caller, id, verb, act, **payload))
 
 
-STEERS: dict[str, Any] = {"response_model": Done | Rehearsal, "responses": ON_COMMAND}
+STEERS: dict[str, Any] = {"response_model": Done | DryRunReport, "responses": ON_COMMAND}
 
 
 class Reschedule(RequestBody):

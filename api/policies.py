@@ -41,9 +41,14 @@ class Finding(BaseModel):
 
 def shown(stored: StoredPolicy) -> PolicyOut:
     return PolicyOut(
-        kind=stored.policy.kind, version=stored.version, revision=stored.revision, hash=stored.hash,
-        yaml=write_policy(stored.policy), changed_at=stored.changed_at, changed_by=stored.changed_by,
-    )  # fmt: skip
+        kind=stored.policy.kind,
+        version=stored.version,
+        revision=stored.revision,
+        hash=stored.hash,
+        yaml=write_policy(stored.policy),
+        changed_at=stored.changed_at,
+        changed_by=stored.changed_by,
+    )
 
 
 @router.get("/{kind}", responses=answers(401, 403, 404, 422))

@@ -27,7 +27,7 @@ from api.requests import (
 )
 from domain.approvals.evaluation import Finding
 from domain.approvals.hints import Hint
-from domain.approvals.plan import Nobody, PlannedApproval
+from domain.approvals.plan import PlannedApproval, UnresolvedRule
 from domain.approvals.round import Round, explained, round_run
 from domain.audit import Entry
 from domain.errors import Invalid
@@ -79,7 +79,7 @@ class PreviewOut(BaseModel):
     sums: Sums
     policy_version: int
     approvals: list[PlannedApproval]
-    unresolved: list[Nobody]
+    unresolved: list[UnresolvedRule]
     after: dict[str, tuple[str, ...]]
     names: dict[str, str]
     hints: list[Hint]
@@ -100,17 +100,26 @@ class RoundOut(BaseModel):
 
 def sums_of(quote: Quote) -> Sums:
     return Sums(
-        list_total=quote.list_total, net_total=quote.net_total, discount_percent=quote.discount_percent,
+        list_total=quote.list_total,
+        net_total=quote.net_total,
+        discount_percent=quote.discount_percent,
         currency=quote.currency,
-    )  # fmt: skip
+    )
 
 
 def shown(stored: StoredQuote) -> QuoteOut:
     return QuoteOut(
-        quote=stored.quote, version=stored.version, status=stored.status, digest=stored.digest,
-        round=stored.round, sums=sums_of(stored.quote), flags=list(stored.flags), created_at=stored.created_at,
-        changed_at=stored.changed_at, valid_until=stored.valid_until,
-    )  # fmt: skip
+        quote=stored.quote,
+        version=stored.version,
+        status=stored.status,
+        digest=stored.digest,
+        round=stored.round,
+        sums=sums_of(stored.quote),
+        flags=list(stored.flags),
+        created_at=stored.created_at,
+        changed_at=stored.changed_at,
+        valid_until=stored.valid_until,
+    )
 
 
 @router.put("/{id}", responses={201: {"model": QuoteOut}, **answers(401, 403, 404, 409, 412, 413, 422, 428, 429)})
@@ -158,10 +167,16 @@ async def preview(
     """Which approvals the quote would need with these edits, and why. Nothing is saved."""
     found = await container.quotes.preview(person, id, edits or {})
     return PreviewOut(
-        sums=sums_of(found.quote), policy_version=found.policy_version, approvals=list(found.plan.approvals),
-        unresolved=list(found.plan.unresolved), after=found.plan.after, names=found.names,
-        hints=found.hints, stand_ins=found.stand_ins, expected_hours=found.expected_hours,
-    )  # fmt: skip
+        sums=sums_of(found.quote),
+        policy_version=found.policy_version,
+        approvals=list(found.plan.approvals),
+        unresolved=list(found.plan.unresolved),
+        after=found.plan.after,
+        names=found.names,
+        hints=found.hints,
+        stand_ins=found.stand_ins,
+        expected_hours=found.expected_hours,
+    )
 
 
 @router.get("/{id}/explain", responses=answers(401, 403, 404, 422))
@@ -206,11 +221,13 @@ async def rounds(container: ContainerDep, person: Reader, id: PathId) -> list[Ro
     found = await container.quotes.rounds(person, id)
     return [
         RoundOut(
-            run=round_run("quote", id, round.number), round=round, names=names,
+            run=round_run("quote", id, round.number),
+            round=round,
+            names=names,
             reasons={a.id: p.reasons for a, p in explained(round, plan)},
         )
         for round, plan, names in found
-    ]  # fmt: skip
+    ]
 
 
 @router.get("/{id}/undelivered", responses=answers(401, 403, 404, 422))

@@ -17,7 +17,7 @@ from domain.problems import ID_PATTERN
 from domain.runs import Outcome
 from domain.values import counted
 from services.container import Container
-from services.office import authorise
+from services.context import authorise
 from services.runs.commands import Caller, CommandReceipt
 
 T = TypeVar("T")

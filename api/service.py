@@ -60,7 +60,7 @@ class WriteCheck:
 async def _write(container: Container) -> bool:
     try:
         async with container.database.writing() as session:
-            await heartbeats.write_heartbeat(session, ["api"], heartbeats.process_name(), container.office.clock())
+            await heartbeats.write_heartbeat(session, ["api"], heartbeats.process_name(), container.context.clock())
         return True
     except Exception as error:
         log.warning("database_not_written", error=type(error).__name__)
@@ -69,7 +69,7 @@ async def _write(container: Container) -> bool:
 
 async def _database(container: Container) -> tuple[dict[str, bool], dict[str, str]]:
     """Whether it answers, who lives by it, and the last sweep is recent; what there is to say besides."""
-    needed, now = container.settings.queues, container.office.clock()
+    needed, now = container.settings.queues, container.context.clock()
     try:
         async with container.database.reading() as session:
             sweep = await runs.get_sweep(session)

@@ -16,12 +16,13 @@ from notify.links import Links
 from services.approvals.absences import Absences
 from services.approvals.approvals import Approvals
 from services.approvals.delegations import Delegations
-from services.approvals.lapsing import Lapsing
+from services.approvals.expiry import ApprovalExpiry
 from services.approvals.links import ByLink
 from services.approvals.policies import Policies
 from services.approvals.replies import Replies
 from services.clock import now
 from services.container import Container
+from services.context import ServiceContext
 from services.customers.customers import Customers
 from services.customers.revenue import Revenue
 from services.erp.callbacks import Callbacks
@@ -29,7 +30,6 @@ from services.erp.documents import Documents
 from services.erp.drift import Drifts
 from services.erp.unsent import UnsentDocuments
 from services.letters.messages import Messages
-from services.office import Office
 from services.orders.extensions import Extensions
 from services.orders.figures import Figures
 from services.orders.orders import Orders
@@ -84,49 +84,60 @@ def build(
     types = run_types(settings.contract_grouping, settings.erp_carries)
     temporal = temporal or TemporalEngine(connection.client, types)
     path = CommandPath(database, temporal, clock, Applier(types, audit_key, clock))
-    office = Office(
-        database, path, clock, audit_key, settings.company_currency, tuple(settings.chat_schemes.split(",")),
-        settings.chat_to_private_addresses, say_of(settings), settings.sla_hours, settings.company_zone,
-    )  # fmt: skip
+    context = ServiceContext(
+        database,
+        path,
+        clock,
+        audit_key,
+        settings.company_currency,
+        tuple(settings.chat_schemes.split(",")),
+        settings.chat_to_private_addresses,
+        say_of(settings),
+        settings.sla_hours,
+        settings.company_zone,
+    )
     links = Links(settings.secret.get_secret_value(), settings.base_url, settings.reply_domain)
-    approvals, orders = Approvals(office), Orders(office, settings.acceptance_required)
+    approvals, orders = Approvals(context), Orders(context, settings.acceptance_required)
     unsent = UnsentDocuments(database, temporal, clock, audit_key, settings.erp_carries)
     anchors = Anchors(database, clock, settings.audit_heads_folder)
     chores = (
-        Lapsing(database, clock, audit_key).lapse, Absences(database, clock).report, unsent.wake, anchors.write_daily,
-    )  # fmt: skip
+        ApprovalExpiry(database, clock, audit_key).lapse,
+        Absences(database, clock).report,
+        unsent.wake,
+        anchors.write_daily,
+    )
     return Application(
         settings=settings,
         database=database,
         temporal=connection,
-        office=office,
+        context=context,
         path=path,
         keys=keys_of(settings),
         advancer=advancer_of(path, links, settings),
         sweeper=Sweeper(path, audit_key, keys_of(settings), chores, timedelta(seconds=settings.restore_check_seconds)),
-        replacements=Replacements(office),
-        access=Access(office, settings.secret.get_secret_value(), timedelta(minutes=settings.token_minutes), hashes),
-        quotes=Quotes(office),
+        replacements=Replacements(context),
+        access=Access(context, settings.secret.get_secret_value(), timedelta(minutes=settings.token_minutes), hashes),
+        quotes=Quotes(context),
         orders=orders,
-        returns=Returns(office, orders),
-        extensions=Extensions(office),
-        documents=Documents(office),
+        returns=Returns(context, orders),
+        extensions=Extensions(context),
+        documents=Documents(context),
         unsent=unsent,
         consistency=Consistency(database, audit_key),
         anchors=anchors,
-        drifts=Drifts(office, connection.client, settings.erp, settings.erp_compares),
-        callbacks=Callbacks(office, settings.erp_secret.get_secret_value() if settings.erp == "webhook" else ""),
-        customers=Customers(office),
-        revenue=Revenue(office),
-        figures=Figures(office),
+        drifts=Drifts(context, connection.client, settings.erp, settings.erp_compares),
+        callbacks=Callbacks(context, settings.erp_secret.get_secret_value() if settings.erp == "webhook" else ""),
+        customers=Customers(context),
+        revenue=Revenue(context),
+        figures=Figures(context),
         approvals=approvals,
-        delegations=Delegations(office),
-        people=People(office),
-        policies=Policies(office),
-        messages=Messages(office),
+        delegations=Delegations(context),
+        people=People(context),
+        policies=Policies(context),
+        messages=Messages(context),
         links=links,
-        by_link=ByLink(office, approvals, links, settings.links_need_sign_in),
-        replies=Replies(office, approvals, settings.reply_authentication_server, settings.in_production),
+        by_link=ByLink(context, approvals, links, settings.links_need_sign_in),
+        replies=Replies(context, approvals, settings.reply_authentication_server, settings.in_production),
     )
 
 

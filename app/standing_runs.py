@@ -56,9 +56,12 @@ async def ensure_sync(client: Client, container: Application) -> None:
         return
     with suppress(WorkflowAlreadyStartedError):
         await client.start_workflow(
-            ERP_SYNC, Synced(), id=ids.ERP_SYNC, task_queue=ERP_QUEUE,
+            ERP_SYNC,
+            Synced(),
+            id=ids.ERP_SYNC,
+            task_queue=ERP_QUEUE,
             static_summary=f"Reads what the ERP ({container.settings.erp}) reports",
-        )  # fmt: skip
+        )
     if not container.settings.erp_compares:
         return
     schedule = Schedule(

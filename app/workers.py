@@ -86,7 +86,7 @@ def approvals_worker(client: Client, container: Application) -> Worker:
         workflows=[ApprovalRound, ApproverReplacement, CommandSweep],
         activities=[
             Advancing(container.advancer).advance,
-            Replacing(ReplacementSteps(container.path, container.office.audit_key)).step,
+            Replacing(ReplacementSteps(container.path, container.context.audit_key)).step,
             Sweeping(container.sweeper).sweep,
         ],
         workflow_runner=RUNNER,

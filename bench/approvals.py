@@ -146,7 +146,7 @@ def running(url: str, folder: Path) -> Iterator[Stack]:
 async def measure(report: Report, name: str, url: str, folder: Path) -> None:
     with running(url, folder) as stack:
         container = container_of(stack)
-        await load(container.office, container.access)
+        await load(container.context, container.access)
         await container.policies.publish_policy(SYSTEM, read_policy(POLICY))
         engine = await container.temporal.client(lazy=False)
         async with aiohttp.ClientSession(stack.api_url) as client, worker(engine):
@@ -248,7 +248,7 @@ async def clicks(report: Report, name: str, shop: Shop, at_once: int) -> None:
 async def statements(report: Report, name: str, url: str) -> None:
     """What one quote asks of the database in one process: put, submit, three decisions."""
     bench = make_bench(url)
-    await load(bench.container.office, bench.container.access)
+    await load(bench.container.context, bench.container.access)
     await bench.container.policies.publish_policy(SYSTEM, read_policy(POLICY))
     asked: list[str] = []
     commits: list[int] = []

@@ -107,7 +107,7 @@ async def visit(container: Application, path: str) -> tuple[float, int, int]:
 
 async def measure(report: Report, name: str, url: str) -> None:
     container = build(some_settings(url))
-    await load(container.office, container.access)
+    await load(container.context, container.access)
     table = Table("", "ms", "queries", "KiB", title=f"{name}: a customer seen whole, and revenue")
     found: dict[int, tuple[float, int, int]] = {}
     for many in (FEW, MANY):

@@ -85,7 +85,7 @@ async def visits(container: Application) -> tuple[dict[str, float], int]:
 
 async def measure(report: Report, name: str, url: str) -> None:
     container = build(some_settings(url))
-    await load(container.office, container.access)
+    await load(container.context, container.access)
     table = Table("waiting", "page ms", "API ms", "queries a page", title=f"{name}: inbox")
     await fill(container.database, 0, FEW)
     few, few_queries = await visits(container)

@@ -138,7 +138,7 @@ async def accepted(container: Application, caller: Caller, quote: Quote) -> None
     answer = await container.quotes.submit(caller, quote.id)
     while answer.outcome is None:
         await asyncio.sleep(0.05)
-        answer = await container.office.path.receipt(caller.person, answer.command)
+        answer = await container.context.path.receipt(caller.person, answer.command)
     await container.orders.accept(caller, quote.id, None, Acceptance(on=datetime.now(UTC).date()))
 
 
@@ -175,7 +175,7 @@ async def events(report: Report, container: Application, rita: Caller) -> None:
         answer = await container.orders.ask(Caller(person=person), id, verb, act, **payload)
         while answer.outcome is None:
             await asyncio.sleep(0.05)
-            answer = await container.office.path.receipt(person, answer.command)
+            answer = await container.context.path.receipt(person, answer.command)
 
     while (await container.orders.get(rita.person, id)).status != "activating":
         await asyncio.sleep(0.05)
@@ -319,7 +319,7 @@ async def run(report: Report) -> None:
     with tempfile.TemporaryDirectory() as folder, running("", Path(folder) / "home") as stack:
         container = container_of(stack)
         await container.temporal.client(lazy=False)
-        await load(container.office, container.access)
+        await load(container.context, container.access)
         for kind in ("quote", "order_change"):
             await container.policies.publish_policy(SYSTEM, Policy(kind=kind, rules=()))
         rita = Caller(person=await container.people.get(SYSTEM.person, "rita"))

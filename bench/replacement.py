@@ -51,7 +51,7 @@ async def submit_all(container: Application) -> None:
         answer = await container.quotes.submit(caller, f"R-{n}")
         while answer.outcome is None:
             await asyncio.sleep(POLL_SECONDS)
-            answer = await container.office.path.receipt(person, answer.command)
+            answer = await container.context.path.receipt(person, answer.command)
 
     await with_bar("Opening rounds", submit)
 
@@ -86,7 +86,7 @@ async def bare_signals(client: Client) -> float:
 
 async def measure(report: Report, stack: Stack) -> None:
     container = container_of(stack)
-    await load(container.office, container.access)
+    await load(container.context, container.access)
     await container.policies.publish_policy(SYSTEM, read_policy(POLICY))
     engine = await container.temporal.client(lazy=False)
     await submit_all(container)

@@ -30,7 +30,7 @@ async def put_back(container: Application, file: Path, force: bool) -> Path | No
     with progress("Restoring") as say:
         kept = await asyncio.to_thread(backups.restore, url, file, say)
     async with container.database.writing() as session:
-        now = container.office.clock()
+        now = container.context.clock()
         await runs.save_sweep(session, swept_at=now, closed_because=f"the backup {file.name} was restored")
     return kept
 
@@ -39,7 +39,7 @@ async def _living(container: Application) -> list[str]:
     """The queues whose workers lived a moment ago. A database that cannot be read has none that could be hurt."""
     try:
         async with container.database.reading() as session:
-            return sorted(await heartbeats.living_queues(session, container.office.clock()))
+            return sorted(await heartbeats.living_queues(session, container.context.clock()))
     except Exception:
         return []
 

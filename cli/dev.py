@@ -31,15 +31,23 @@ from workflows.search import TYPES
 HOST = "127.0.0.1"
 WORKER = Path(__file__).parent.parent / "worker.py"
 ENGINE_FLAGS = [
-    "--sqlite-pragma", "journal_mode=wal", "--sqlite-pragma", "synchronous=1",
-    "--dynamic-config-value", "matching.numTaskqueueReadPartitions=1",
-    "--dynamic-config-value", "matching.numTaskqueueWritePartitions=1",
+    "--sqlite-pragma",
+    "journal_mode=wal",
+    "--sqlite-pragma",
+    "synchronous=1",
+    "--dynamic-config-value",
+    "matching.numTaskqueueReadPartitions=1",
+    "--dynamic-config-value",
+    "matching.numTaskqueueWritePartitions=1",
     # A development server reads its attributes and namespaces from its database at every call; a real one does not.
-    "--dynamic-config-value", "system.forceSearchAttributesCacheRefreshOnRead=false",
+    "--dynamic-config-value",
+    "system.forceSearchAttributesCacheRefreshOnRead=false",
     # It looks for new tasks 20 times a second at most: a click right after another waited 20 ms for the engine.
-    "--dynamic-config-value", "history.transferProcessorMaxPollRPS=200",
-    "--log-level", "error",
-]  # fmt: skip
+    "--dynamic-config-value",
+    "history.transferProcessorMaxPollRPS=200",
+    "--log-level",
+    "error",
+]
 ENGINE_CORES = str(max(1, (os.cpu_count() or 1) // 2))
 """The engine shares the machine with everything else; given every core it spends a fifth more on waking up."""
 START_SECONDS, STOP_SECONDS = 60.0, 15.0
@@ -118,9 +126,13 @@ class Child:
         bound = [PARENT_DIES, "--pdeathsig", "TERM", "--"] if PARENT_DIES else []
         with self.log.open("ab") as out:  # a file, never a pipe: an unread pipe would wedge the child
             self.process = subprocess.Popen(
-                [*bound, *self.command], env=self.environment, stdout=out, stderr=out, stdin=subprocess.DEVNULL,
+                [*bound, *self.command],
+                env=self.environment,
+                stdout=out,
+                stderr=out,
+                stdin=subprocess.DEVNULL,
                 start_new_session=True,
-            )  # fmt: skip
+            )
 
     @property
     def alive(self) -> bool:
@@ -243,8 +255,10 @@ class Stack:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
                 lock.seek(0)
-                raise CannotStart(f"{self.home} is in use: {lock.read().strip() or 'another process runs it'}. "
-                                  "Stop that one, or choose another: --home") from None  # fmt: skip
+                raise CannotStart(
+                    f"{self.home} is in use: {lock.read().strip() or 'another process runs it'}. "
+                    "Stop that one, or choose another: --home"
+                ) from None
             lock.truncate(0)
             since = f"{datetime.now().astimezone():%Y-%m-%d %H:%M}"
             lock.write(f"process {os.getpid()} runs Dealwright there since {since}")
@@ -272,8 +286,15 @@ class Stack:
         (self.home / "processes.json").write_text(json.dumps(running))
 
     def check_ports(self) -> None:
-        wanted = {"api": self.ports.api, "temporal": self.ports.temporal, "ui": self.ports.ui, "mail": self.ports.mail,
-                  "replies": self.ports.replies, "worker": self.ports.worker, "notify": self.ports.notify}  # fmt: skip
+        wanted = {
+            "api": self.ports.api,
+            "temporal": self.ports.temporal,
+            "ui": self.ports.ui,
+            "mail": self.ports.mail,
+            "replies": self.ports.replies,
+            "worker": self.ports.worker,
+            "notify": self.ports.notify,
+        }
         if self.outer_engine:
             del wanted["temporal"], wanted["ui"]
         if self.erp:
@@ -289,10 +310,22 @@ class Stack:
             raise CannotStart("The engine's program `temporal` is missing. Run `make setup` again.")
         attributes = [part for name, kind in TYPES.items() for part in ("--search-attribute", f"{name}={kind}")]
         return [
-            binary, "server", "start-dev", "--ip", HOST, "--ui-ip", HOST, "--port", str(self.ports.temporal),
-            "--ui-port", str(self.ports.ui), "--db-filename", str(self.home / "temporal.db"),
-            *ENGINE_FLAGS, *attributes,
-        ]  # fmt: skip
+            binary,
+            "server",
+            "start-dev",
+            "--ip",
+            HOST,
+            "--ui-ip",
+            HOST,
+            "--port",
+            str(self.ports.temporal),
+            "--ui-port",
+            str(self.ports.ui),
+            "--db-filename",
+            str(self.home / "temporal.db"),
+            *ENGINE_FLAGS,
+            *attributes,
+        ]
 
     def start(self, say: Callable[[str], None] = lambda _: None) -> None:
         """Start everything and wait until it is ready. Raises CannotStart."""

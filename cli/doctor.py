@@ -32,10 +32,30 @@ PATIENCE = timedelta(seconds=5)
 SETTLE_SECONDS = 2
 FOLLOW_SECONDS = 60
 Kind = Literal[
-    "engine_lost", "engine_behind", "engine_runs_on", "foreign", "database_behind", "database_forked", "orphan",
-    "standing", "unanswered", "forged", "closed", "audit", "state", "record", "lists", "ledger", "books", "erp",
-    "missing", "stray", "overdue", "erp_away", "workers",
-]  # fmt: skip
+    "engine_lost",
+    "engine_behind",
+    "engine_runs_on",
+    "foreign",
+    "database_behind",
+    "database_forked",
+    "orphan",
+    "standing",
+    "unanswered",
+    "forged",
+    "closed",
+    "audit",
+    "state",
+    "record",
+    "lists",
+    "ledger",
+    "books",
+    "erp",
+    "missing",
+    "stray",
+    "overdue",
+    "erp_away",
+    "workers",
+]
 WORDS: dict[Kind, str] = {
     "engine_lost": "Temporal does not run it",
     "engine_behind": "Temporal has it as it was before",
@@ -90,8 +110,10 @@ class Doctor:
         found += await self._runs()
         self._say("commands")
         found += await self._commands()
-        found += [Finding(kind=each.what, of=each.of, detail=each.detail)
-                  async for each in self._container.consistency.find(self._say)]  # fmt: skip
+        found += [
+            Finding(kind=each.what, of=each.of, detail=each.detail)
+            async for each in self._container.consistency.find(self._say)
+        ]
         found += await self._cut_off()
         self._say("documents")
         found += await self._documents()
@@ -102,7 +124,7 @@ class Doctor:
     async def _standing(self) -> AsyncIterator[Finding]:
         settings = self._container.settings
         async with self._container.database.reading() as session:
-            living = await heartbeats.living_queues(session, self._container.office.clock())
+            living = await heartbeats.living_queues(session, self._container.context.clock())
         for queue in settings.queues:
             if queue not in living:
                 yield Finding(kind="workers", of=queue)
@@ -201,9 +223,11 @@ class Doctor:
         missing = [
             act
             for act in told.values()
-            if act.command.run == id and keys.holds(act.key, act.mac, act.sealed_part) and act.command.id not in known
+            if act.command.run == id
+            and keys.holds(act.key, act.mac, act.sealed_part)
+            and act.command.id not in known
             and (act.number > stored or not is_expiry(act.command))
-        ]  # fmt: skip
+        ]
         return sorted(missing, key=lambda act: act.number)
 
     async def _told(self, id: str, handle: WorkflowHandle[Any, Any]) -> AsyncIterator[ToldCommand]:
@@ -225,7 +249,7 @@ class Doctor:
 
     async def _commands(self) -> list[Finding]:
         async with self._container.database.reading() as session:
-            waiting = await runs.waiting_runs(session, self._container.office.clock() - PATIENCE, PAGE)
+            waiting = await runs.waiting_runs(session, self._container.context.clock() - PATIENCE, PAGE)
             forged = await runs.forged_runs(session, PAGE)
             sweep = await runs.get_sweep(session)
         found = [Finding(kind="unanswered", of=run) for run in waiting]
@@ -240,8 +264,10 @@ class Doctor:
         exported = anchors.newest_export()
         if exported is None:
             return []
-        return [Finding(kind="audit", of=mark.subject, detail=f"#{mark.seq} was exported, and is gone")
-                async for mark in anchors.find_missing(exported)]  # fmt: skip
+        return [
+            Finding(kind="audit", of=mark.subject, detail=f"#{mark.seq} was exported, and is gone")
+            async for mark in anchors.find_missing(exported)
+        ]
 
     async def _documents(self) -> list[Finding]:
         """Documents that nobody would send, now and still a moment later."""
@@ -259,13 +285,21 @@ class Doctor:
         if self._container.settings.erp_compares:
             self._say("the ERP")
             await self._client.execute_workflow(
-                ERP_RECONCILIATION, id=ids.RECONCILIATION, task_queue=ERP_QUEUE,
+                ERP_RECONCILIATION,
+                id=ids.RECONCILIATION,
+                task_queue=ERP_QUEUE,
                 id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
-            )  # fmt: skip
+            )
         async with self._container.database.reading() as session:
             found = await drifts.listed(session, None, PAGE)
-        return [Finding(kind="erp", of=each.order, detail=f"{each.kind} {each.line}: {each.ours or '-'} here, "
-                        f"{each.theirs or '-'} there") for each in found]  # fmt: skip
+        return [
+            Finding(
+                kind="erp",
+                of=each.order,
+                detail=f"{each.kind} {each.line}: {each.ours or '-'} here, {each.theirs or '-'} there",
+            )
+            for each in found
+        ]
 
     # --- mending ----------------------------------------------------------------------------------------------------
 
@@ -310,7 +344,7 @@ class Doctor:
                 await self._container.unsent.mend(finding.of)
             case "erp":
                 async with self._container.database.writing() as session:
-                    await drifts.want_mended(session, finding.of, self._container.office.clock())
+                    await drifts.want_mended(session, finding.of, self._container.context.clock())
 
     async def _wake(self, id: str) -> None:
         async with self._container.database.reading() as session:
@@ -342,9 +376,14 @@ class Doctor:
                     else [NewCommand(command, verified=act.verified)]
                 )
                 applied = await path.applier.apply_commands(
-                    session, run, new, received=act.received, waiting=known.waiting, all_clocks=is_expiry(command),
+                    session,
+                    run,
+                    new,
+                    received=act.received,
+                    waiting=known.waiting,
+                    all_clocks=is_expiry(command),
                     at=act.at,
-                )  # fmt: skip
+                )
                 runs.take_followups(session)  # they are in histories themselves, or applied at the end
         except Refusal as refusal:
             self._say(f"{command.id}: {refusal.sentence}")
@@ -354,7 +393,7 @@ class Doctor:
     async def _reopen(self) -> None:
         """Commands are taken again, and the sweep begins with a mark that the database knows."""
         async with self._container.database.writing() as session:
-            now = self._container.office.clock()
+            now = self._container.context.clock()
             await runs.save_sweep(session, swept_at=now, closed_because="", mended_at=now)
         await self._container.path.engine.terminate(ids.SWEEP, "doctor: a restore was mended")
 

@@ -14,7 +14,7 @@ from rich.table import Column, Table
 from cli.dev import Child, Ports, taken
 from cli.output import DEFAULT_HOME, HomeOption, Json, errors, fail, progress, screen
 from domain.values import plain_number
-from erp.port import Trouble
+from erp.port import ErpError
 from erp.tryton.install import CannotPrepare, Installation, Server
 from erp.tryton.warehouse import Parcel, Warehouse
 
@@ -89,7 +89,7 @@ def _with_warehouse(home: Path, act: Callable[[Warehouse], Awaitable[T]]) -> T:
 
     try:
         return asyncio.run(run())
-    except Trouble as trouble:
+    except ErpError as trouble:
         raise fail(str(trouble)) from None
 
 
@@ -98,10 +98,16 @@ def sales(home: HomeOption = DEFAULT_HOME, as_json: Json = False) -> None:
     """The orders that Tryton has, the newest first."""
     found = _with_warehouse(home, lambda warehouse: warehouse.sales())
     rows = [
-        {"order": one["web_id"], "number": one["number"], "customer": one["party."]["rec_name"], "state": one["state"],
-         "shipments": one["shipment_state"], "total": f"{one['total_amount']} {one['currency.']['code']}"}
+        {
+            "order": one["web_id"],
+            "number": one["number"],
+            "customer": one["party."]["rec_name"],
+            "state": one["state"],
+            "shipments": one["shipment_state"],
+            "total": f"{one['total_amount']} {one['currency.']['code']}",
+        }
         for one in found
-    ]  # fmt: skip
+    ]
     if as_json:
         return screen.print_json(data=rows)
     table = Table(Column("Order", overflow="fold"), "Sale", "Customer", "State", "Shipments", "Total")

@@ -167,9 +167,9 @@ app.command("start")(start_part)
 
 
 async def load_samples(container: Application) -> None:
-    if await load(container.office, container.access):
+    if await load(container.context, container.access):
         folder = Path(__file__).parent.parent / "samples" / "salesforce"
-        await Imports(container.office).salesforce(SYSTEM, folder, "rita", "EUR")
+        await Imports(container.context).salesforce(SYSTEM, folder, "rita", "EUR")
 
 
 def welcome(stack: Stack, samples: bool) -> Panel:
@@ -263,7 +263,7 @@ def import_salesforce_approvals(
     as_json: Json = False,
 ) -> None:
     """Rules of Salesforce Advanced Approvals, as the draft of a policy for each kind of record."""
-    export = with_house(home, lambda container: Imports(container.office).salesforce_approvals(SYSTEM, folder))
+    export = with_house(home, lambda container: Imports(container.context).salesforce_approvals(SYSTEM, folder))
     for found in export.policies if out else ():
         out.mkdir(parents=True, exist_ok=True)  # type: ignore[union-attr]
         (out / f"policy-{found.kind}.yaml").write_text(write_policy(found))  # type: ignore[operator]
@@ -302,7 +302,7 @@ def import_salesforce(
     """Products and quotes out of a Salesforce CPQ export. Running it again changes nothing."""
     with progress("Importing") as say:
         report = with_house(
-            home, lambda container: Imports(container.office).salesforce(SYSTEM, folder, owner, currency, say)
+            home, lambda container: Imports(container.context).salesforce(SYSTEM, folder, owner, currency, say)
         )
     show_import(report, folder, as_json)
 
@@ -318,7 +318,7 @@ def import_sales_orders(
     """Orders of an AdventureWorks-like database, as quotes to be accepted and split anew."""
     with progress("Importing") as say:
         report = with_house(
-            home, lambda container: Imports(container.office).sales_orders(SYSTEM, folder, owner, currency, say)
+            home, lambda container: Imports(container.context).sales_orders(SYSTEM, folder, owner, currency, say)
         )
     show_import(report, folder, as_json)
 
@@ -412,8 +412,10 @@ def policy_backtest(
                 say(f"{total.records:,} records") if total.records % 500 == 0 else None
                 parts = (found.added, found.removed, found.kept)
                 write((found.record, found.title, *("; ".join(part) for part in parts)))
-    screen.print(f"{total.records:,} records: {total.changed:,} change, {total.added:,} approvals added, "
-                 f"{total.removed:,} removed; see {out}")  # fmt: skip
+    screen.print(
+        f"{total.records:,} records: {total.changed:,} change, {total.added:,} approvals added, "
+        f"{total.removed:,} removed; see {out}"
+    )
     table = Table("approver", "before", "now", title="How often each would be asked")
     for who in sorted({*total.load, *total.load_before}):
         table.add_row(who, f"{total.load_before.get(who, 0):,}", f"{total.load.get(who, 0):,}")
@@ -482,15 +484,17 @@ def audit_verify(
     """Walk the audit chain; find an edit, a gap, a swap, and by exported heads a cut tail."""
 
     async def verify(container: Application) -> tuple[int, list[str]]:
-        check, count, found = ChainCheck(container.office.audit_key), 0, []
+        check, count, found = ChainCheck(container.context.audit_key), 0, []
         async with container.database.reading() as session:
             async for entry, mac in audit_log.everything(session):
                 count += 1
                 if flaw := check.find_flaw(entry, mac):
                     found.append(f"{flaw.subject} #{flaw.seq}: {flaw.what}")
         if exported := heads or container.anchors.newest_export():
-            found += [f"{mark.subject} #{mark.seq}: was there when the heads were exported, and is not now"
-                      async for mark in container.anchors.find_missing(exported)]  # fmt: skip
+            found += [
+                f"{mark.subject} #{mark.seq}: was there when the heads were exported, and is not now"
+                async for mark in container.anchors.find_missing(exported)
+            ]
         return count, found
 
     count, found = with_house(home, verify)

@@ -20,9 +20,16 @@ from workflows.order_return import OrderReturn
 from workflows.order_split import OrderSplit
 
 WORKFLOWS = [
-    ApprovalRound, ApproverReplacement, CommandSweep, ErpReconciliation, ErpSync, NotificationDelivery, OrderFulfilment,
-    OrderReturn, OrderSplit,
-]  # fmt: skip
+    ApprovalRound,
+    ApproverReplacement,
+    CommandSweep,
+    ErpReconciliation,
+    ErpSync,
+    NotificationDelivery,
+    OrderFulfilment,
+    OrderReturn,
+    OrderSplit,
+]
 TYPES = [kind.__name__ for kind in WORKFLOWS]
 OURS = ("domain", "activities", "workflows", "babel", "yaml")
 SANDBOX = SandboxedWorkflowRunner(restrictions=SandboxRestrictions.default.with_passthrough_modules(*OURS))

@@ -141,10 +141,10 @@ Step = tuple[str, Callable[[Story], Awaitable[None]]]
 
 
 async def import_quotes(story: Story) -> None:
-    must(await load(story.container.office, story.container.access), "the sample company should be loaded")
+    must(await load(story.container.context, story.container.access), "the sample company should be loaded")
     folder = Path(__file__).parent.parent / "samples" / "salesforce"
-    first = await Imports(story.container.office).salesforce(SYSTEM, folder, "rita", "EUR")
-    again = await Imports(story.container.office).salesforce(SYSTEM, folder, "rita", "EUR")
+    first = await Imports(story.container.context).salesforce(SYSTEM, folder, "rita", "EUR")
+    again = await Imports(story.container.context).salesforce(SYSTEM, folder, "rita", "EUR")
     must(first.quotes == {"new": 4} and again.quotes == {"unchanged": 4}, "a second import should change nothing")
 
 
@@ -335,8 +335,13 @@ async def time_acts(story: Story) -> None:
     yaml = policy.replace("    group: legal\n", f"    group: legal\n  {hasty}")
     await story.container.policies.publish_policy(SYSTEM, read_policy(yaml))
     line = {"id": "1", "product": "P", "quantity": "1", "list_price": "100"}
-    quote = {"customer": {"id": "C-7", "name": "Norðurljós"}, "currency": "EUR", "owner": "rita",
-             "payment_terms": "Net 90", "lines": [line]}  # fmt: skip
+    quote = {
+        "customer": {"id": "C-7", "name": "Norðurljós"},
+        "currency": "EUR",
+        "owner": "rita",
+        "payment_terms": "Net 90",
+        "lines": [line],
+    }
     await story.call("rita", "PUT", "/v1/quotes/Q-2001", 201, json=quote)
     await story.call("rita", "POST", "/v1/quotes/Q-2001/submit")
 
@@ -363,7 +368,7 @@ async def backtest(story: Story) -> None:
 
 async def leave_salesforce(story: Story) -> None:
     folder = Path(__file__).parent.parent / "samples" / "salesforce-approvals"
-    export = await Imports(story.container.office).salesforce_approvals(SYSTEM, folder)
+    export = await Imports(story.container.context).salesforce_approvals(SYSTEM, folder)
     draft = await story.call("adam", "GET", "/v1/policies/opportunity/draft")
     must(draft["yaml"] == write_policy(export.policies[0]), "the imported rules should be the draft, to the byte")
     must(len(export.remarks) > 3, "what was not mapped should be said")
@@ -533,10 +538,17 @@ async def ordered(story: Story, quote: str, lines: list[dict[str, Any]], custome
 
 GATEWAYS: list[dict[str, Any]] = [
     {"id": "1", "product": "GW", "quantity": "10", "list_price": "33.45", "sla": "gold", "term_months": 24},
-    {"id": "2", "product": "CARE", "quantity": "5", "list_price": "10", "billing": "recurring",
-     "recognition": "ratable", "term_months": 12},
+    {
+        "id": "2",
+        "product": "CARE",
+        "quantity": "5",
+        "list_price": "10",
+        "billing": "recurring",
+        "recognition": "ratable",
+        "term_months": 12,
+    },
     {"id": "3", "product": "SETUP", "quantity": "1", "list_price": "500", "recognition": "milestone"},
-]  # fmt: skip
+]
 
 
 async def repair_refused(story: Story) -> None:
@@ -665,7 +677,7 @@ async def mail(story: Story) -> None:
 async def audit(story: Story) -> None:
     async with story.container.database.reading() as session:
         entries = [item async for item in audit_log.everything(session)]
-    found = list(flaws(story.container.office.audit_key, entries))
+    found = list(flaws(story.container.context.audit_key, entries))
     must(not found, f"the audit chain has flaws: {found[:3]}")
     must(len(entries) > 40, "the trail should hold the story")
 

@@ -133,8 +133,10 @@ async def _arranged(
         )
         raise Invalid.field("way", many)
     read = Reader(me)
-    return [_column(order.slot, {n.line: read.quantity(n.share.quantity) for n in order.lines}, places)
-            for order in placed.orders]  # fmt: skip
+    return [
+        _column(order.slot, {n.line: read.quantity(n.share.quantity) for n in order.lines}, places)
+        for order in placed.orders
+    ]
 
 
 def _column(slot: Slot, quantities: dict[str, str], places: list[Place]) -> Column:
@@ -156,11 +158,14 @@ def _columns(form: Mapping[str, str]) -> list[Column]:
         start = form.get(f"g{n}.start", "now")
         found.append(
             Column(
-                place=form.get(f"g{n}.place", ""), on=form.get(f"g{n}.on", ""), note=form.get(f"g{n}.note", ""),
+                place=form.get(f"g{n}.place", ""),
+                on=form.get(f"g{n}.on", ""),
+                note=form.get(f"g{n}.note", ""),
                 start=start if start in ("now", "manual") else "now",
-                after=start.removeprefix("after:") if start.startswith("after:") else "", quantities=quantities,
+                after=start.removeprefix("after:") if start.startswith("after:") else "",
+                quantities=quantities,
             )
-        )  # fmt: skip
+        )
     return found or [Column()]
 
 

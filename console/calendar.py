@@ -33,11 +33,20 @@ async def month(request: Request, container: ContainerDep, me: Me, month: Month 
             by_day.setdefault(order.starts_on, []).append(order)
     names = get_day_names("abbreviated", locale=read.locale)
     return page(
-        request, "calendar.html", me, first=first, weeks=weeks, by_day=by_day, today=today, more=len(found) > MOST,
-        title=format_date(first, "LLLL yyyy", locale=read.locale), weekdays=[names[n] for n in range(7)],
-        before=_shown(first - timedelta(days=1)), after=_shown(first + timedelta(days=32)),
+        request,
+        "calendar.html",
+        me,
+        first=first,
+        weeks=weeks,
+        by_day=by_day,
+        today=today,
+        more=len(found) > MOST,
+        title=format_date(first, "LLLL yyyy", locale=read.locale),
+        weekdays=[names[n] for n in range(7)],
+        before=_shown(first - timedelta(days=1)),
+        after=_shown(first + timedelta(days=32)),
         may_move=allows(me, "orders.steer"),
-    )  # fmt: skip
+    )
 
 
 def _shown(day: date) -> str:

@@ -44,6 +44,13 @@ def _bar(n: int, bar: Bar, zero: float, scale: float) -> Markup:
         '<g class="{kind}"><title>{label}: {told}</title><rect x="{x}" y="{y}" width="{w}" height="{h}" rx="3"/>'
         '<text x="{middle}" y="{base}">{label}</text></g>'
     ).format(
-        kind=kind, label=bar.label, told=bar.told, x=f"{x:.1f}", y=f"{y:.1f}", w=BAR,
-        h=f"{max(tall, 0.5):.1f}", middle=f"{x + BAR / 2:.1f}", base=HEIGHT - 12,
-    )  # fmt: skip
+        kind=kind,
+        label=bar.label,
+        told=bar.told,
+        x=f"{x:.1f}",
+        y=f"{y:.1f}",
+        w=BAR,
+        h=f"{max(tall, 0.5):.1f}",
+        middle=f"{x + BAR / 2:.1f}",
+        base=HEIGHT - 12,
+    )

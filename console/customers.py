@@ -190,5 +190,6 @@ async def figures_export(
 
 
 def _file(name: str, text: str) -> Response:
-    return Response(text, media_type="text/csv; charset=utf-8",
-                    headers={"Content-Disposition": f"attachment; filename={name}"})  # fmt: skip
+    return Response(
+        text, media_type="text/csv; charset=utf-8", headers={"Content-Disposition": f"attachment; filename={name}"}
+    )

@@ -49,10 +49,15 @@ def rows_of_round(round: Round, names: dict[str, str], say: Any) -> list[Row]:
 
 def rows_of_plan(plan: Plan, names: dict[str, str], say: Any) -> list[Row]:
     nodes = [
-        (p.chain, (p.step, p.tier),
-         Node(f"p{n}", p.title, _who(p.seats, len(p.seats) if p.inform else p.needed, names, say), *_planned(p, say)))
+        (
+            p.chain,
+            (p.step, p.tier),
+            Node(
+                f"p{n}", p.title, _who(p.seats, len(p.seats) if p.inform else p.needed, names, say), *_planned(p, say)
+            ),
+        )
         for n, p in enumerate(plan.approvals)
-    ]  # fmt: skip
+    ]
     return _rows(nodes, plan.after)
 
 

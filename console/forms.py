@@ -183,10 +183,13 @@ def _chain(shape: Mapping[str, Any], policy: Policy) -> Chain:
 def _variable(shape: Mapping[str, Any], policy: Policy) -> Variable:
     known = KNOWN_LINE_FIELDS.get(policy.kind, {})
     where = [
-        {"field": (tested := row["tested"].strip()), "operator": row["operator"],
-         "value": typed(row["value"], row["operator"], known.get(tested))}
+        {
+            "field": (tested := row["tested"].strip()),
+            "operator": row["operator"],
+            "value": typed(row["value"], row["operator"], known.get(tested)),
+        }
         for row in _typed_rows(shape)
-    ]  # fmt: skip
+    ]
     plain = {name: shape[name].strip() for name in ("name", "aggregate", "field", "list", "net", "plus")}
     return Variable.model_validate({**{k: v for k, v in plain.items() if v}, "where": where})
 
@@ -198,14 +201,22 @@ def _rule(shape: Mapping[str, Any], policy: Policy) -> Rule:
     escalation = _who(shape, "escalate")
     return Rule.model_validate(
         {
-            **plain, **pairs, "name": shape["name"].strip(), "step": shape["step"] or 1,
+            **plain,
+            **pairs,
+            "name": shape["name"].strip(),
+            "step": shape["step"] or 1,
             "logic": shape["expression"].strip() if shape["logic"] == "custom" else shape["logic"] or "all",
-            "conditions": _conditions(shape, policy), "ask": _who(shape, "ask"), "fallback": _who(shape, "fallback"),
-            "escalate_to": escalation or "manager", "effect": shape["effect"] or "approve",
-            "active": shape["active"], "explicit": shape["explicit"], "smart_mode": shape["smart_mode"] or "worse",
+            "conditions": _conditions(shape, policy),
+            "ask": _who(shape, "ask"),
+            "fallback": _who(shape, "fallback"),
+            "escalate_to": escalation or "manager",
+            "effect": shape["effect"] or "approve",
+            "active": shape["active"],
+            "explicit": shape["explicit"],
+            "smart_mode": shape["smart_mode"] or "worse",
             "excluded_statuses": unlisted(shape["excluded_statuses"]),
         }
-    )  # fmt: skip
+    )
 
 
 def _pair(name: str, text: str) -> list[str]:

@@ -164,8 +164,8 @@ async def amend(request: Request, container: ContainerDep, me: Me, id: PathId) -
     if place := _place(form):
         payload["ship_to"] = place
     if form.get("then") == "try":
-        rehearsed = await container.orders.rehearse(me, id, "amend", **payload)
-        return page(request, "amended.html", me, order=found, tried=rehearsed, fields=list(form.items()))
+        compute_dry_run = await container.orders.dry_run(me, id, "amend", **payload)
+        return page(request, "amended.html", me, order=found, tried=compute_dry_run, fields=list(form.items()))
     answer = await container.orders.amend(caller(me, form.get("key", "")), id, **payload)
     return _answered(request, me, answer, f"/orders/{id}")
 

@@ -163,10 +163,18 @@ SETTLED = ("already_decided", "round_closed")
 
 def _answered(request: Request, me: Person, answer: CommandReceipt, verb: str, back: str) -> Response:
     say = Reader(me).say
-    done = {"approve": say("Approved."), "reject": say("Rejected."), "delegate": say("Handed over."),
-            "submit": say("Submitted."), "recall": say("Taken back."), "take_back": say("Taken back."),
-            "consult": say("Asked for advice."), "advise": say("Sent."), "add_approver": say("Added."),
-            "remove_approver": say("Removed.")}  # fmt: skip
+    done = {
+        "approve": say("Approved."),
+        "reject": say("Rejected."),
+        "delegate": say("Handed over."),
+        "submit": say("Submitted."),
+        "recall": say("Taken back."),
+        "take_back": say("Taken back."),
+        "consult": say("Asked for advice."),
+        "advise": say("Sent."),
+        "add_approver": say("Added."),
+        "remove_approver": say("Removed."),
+    }
     if answer.outcome is None:
         return said(request, me, say("Written down. It takes effect as soon as the engine answers."), "wait", back, 202)
     if not answer.outcome.applied and card_of(request) and answer.outcome.code not in SETTLED:

@@ -130,10 +130,14 @@ class Reader:
         """In what an order differs from the ERP's."""
         say = self.say
         return {
-            "missing": say("The ERP does not have it"), "unknown": say("Only the ERP has it"),
-            "version": say("The ERP has an older version"), "cancelled": say("Cancelled on one side only"),
-            "quantity": say("Quantity"), "shipped": say("Sent off"), "delivered": say("Arrived"),
-        }[kind]  # fmt: skip
+            "missing": say("The ERP does not have it"),
+            "unknown": say("Only the ERP has it"),
+            "version": say("The ERP has an older version"),
+            "cancelled": say("Cancelled on one side only"),
+            "quantity": say("Quantity"),
+            "shipped": say("Sent off"),
+            "delivered": say("Arrived"),
+        }[kind]
 
     def status(self, status: str) -> str:
         return self.say(status.replace("_", " ").capitalize())

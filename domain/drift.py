@@ -50,9 +50,10 @@ def drift(ours: Standing, theirs: Entry | None) -> list[Drift]:
     if theirs.version < ours.version:
         found.append(Drift(order=ours.order, kind="version", ours=str(ours.version), theirs=str(theirs.version)))
     pairs: tuple[tuple[DriftKind, Mapping[str, Decimal], Mapping[str, Decimal]], ...] = (
-        ("quantity", ours.quantities, theirs.quantities), ("shipped", ours.shipped, theirs.shipped),
+        ("quantity", ours.quantities, theirs.quantities),
+        ("shipped", ours.shipped, theirs.shipped),
         ("delivered", ours.delivered, theirs.delivered),
-    )  # fmt: skip
+    )
     for kind, here, there in pairs:
         for line in [line for line in here if here[line] != there.get(line, ZERO)]:
             given = {"ours": plain_number(here[line]), "theirs": plain_number(there.get(line, ZERO))}

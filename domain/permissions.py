@@ -119,9 +119,22 @@ VERB_ACTS = {
 """The act behind each verb of a run."""
 
 BY_RECORD_ONLY = (
-    "open", "approval", "follow", "accepted", "rejected", "shipment", "delivery", "backorder", "picked", "amend",
-    "cancel", "close_short", "accept_excess", "correct", "release",
-)  # fmt: skip
+    "open",
+    "approval",
+    "follow",
+    "accepted",
+    "rejected",
+    "shipment",
+    "delivery",
+    "backorder",
+    "picked",
+    "amend",
+    "cancel",
+    "close_short",
+    "accept_excess",
+    "correct",
+    "release",
+)
 """Verbs whose commands are stored by services or the ERP's feed: no signal may bring them along."""
 
 

@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-from erp.port import Answer, Blind, Document, Outcome
+from erp.port import Answer, Document, Outcome, WriteOnlyErp
 
 
-class Outbox(Blind):
+class Outbox(WriteOnlyErp):
     batch = 1
 
     async def put(self, documents: Sequence[Document]) -> list[Outcome]:

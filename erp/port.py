@@ -8,8 +8,19 @@ from typing import Protocol
 from domain.erp import Answer, Document, Entry, Report
 from domain.values import Value
 
-__all__ = ["Answer", "Document", "Entry", "Erp", "Outcome", "Refused", "Report", "Reports", "Trouble", "Unavailable",
-           "Unknown"]  # fmt: skip
+__all__ = [
+    "Answer",
+    "Document",
+    "Entry",
+    "Erp",
+    "ErpError",
+    "Outcome",
+    "Refused",
+    "Report",
+    "Reports",
+    "Unavailable",
+    "Unknown",
+]
 
 
 class Reports(Value):
@@ -18,23 +29,23 @@ class Reports(Value):
     reports: list[Report]
 
 
-class Trouble(Exception):
+class ErpError(Exception):
     """Why an ERP did not do what it was asked."""
 
 
-class Refused(Trouble):
+class Refused(ErpError):
     """A verdict: sending it again is useless. The text is the ERP's own words."""
 
 
-class Unavailable(Trouble):
+class Unavailable(ErpError):
     """It was not taken, and may be later."""
 
 
-class Unknown(Trouble):
+class Unknown(ErpError):
     """It was sent and no answer came: it must be looked up before it is sent again."""
 
 
-Outcome = Answer | Trouble
+Outcome = Answer | ErpError
 """What became of one document. Trouble is a value here, since others beside it may be well."""
 
 
@@ -63,7 +74,7 @@ class Erp(Protocol):
         ...
 
 
-class Blind:
+class WriteOnlyErp:
     """For adapters whose other side cannot be asked anything."""
 
     compares = False

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from standardwebhooks import Webhook as Signer
 from standardwebhooks import WebhookVerificationError
 
-from erp.port import Answer, Blind, Document, Outcome, Refused, Report, Trouble, Unavailable, Unknown
+from erp.port import Answer, Document, ErpError, Outcome, Refused, Report, Unavailable, Unknown, WriteOnlyErp
 
 SENT = {
     "order": "dealwright.order.placed",
@@ -33,7 +33,7 @@ class Forged(Exception):
     """A callback that nobody vouches for: its signature is wrong, missing, or too old."""
 
 
-class Webhook(Blind):
+class Webhook(WriteOnlyErp):
     batch = 1
 
     def __init__(self, url: str, secret: str, seconds: float = 20) -> None:
@@ -47,7 +47,7 @@ class Webhook(Blind):
     async def _outcome(self, document: Document) -> Outcome:
         try:
             return await self._post(document)
-        except Trouble as trouble:
+        except ErpError as trouble:
             return trouble
 
     async def _post(self, document: Document) -> Answer:
@@ -65,8 +65,12 @@ class Webhook(Blind):
     def _signed(self, id: str, message: HTTPMessage) -> dict[str, str]:
         now = datetime.now(UTC)
         signature = self._signer.sign(id, now, message.body.decode())
-        return {**message.headers, "webhook-id": id, "webhook-timestamp": str(int(now.timestamp())),
-                "webhook-signature": signature}  # fmt: skip
+        return {
+            **message.headers,
+            "webhook-id": id,
+            "webhook-timestamp": str(int(now.timestamp())),
+            "webhook-signature": signature,
+        }
 
 
 def _read(answer: httpx.Response) -> Answer:
@@ -105,7 +109,13 @@ def callback(secret: str, body: bytes, headers: Mapping[str, str]) -> Report:
         event = from_structured_event(HTTPMessage({"content-type": "application/cloudevents+json"}, body))
         data = event.get_data()
         kind = event.get_type().removeprefix(TOLD)
-        return Report.model_validate({**(data if isinstance(data, dict) else {}), "id": event.get_id(), "kind": kind,
-                                      "order": event.get_subject()})  # fmt: skip
+        return Report.model_validate(
+            {
+                **(data if isinstance(data, dict) else {}),
+                "id": event.get_id(),
+                "kind": kind,
+                "order": event.get_subject(),
+            }
+        )
     except (BaseCloudEventException, ValidationError, json.JSONDecodeError, KeyError, TypeError) as error:
         raise ValueError(str(error)) from None

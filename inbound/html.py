@@ -10,12 +10,46 @@ TAG = re.compile(
     r"|<!--|<[!?][^<>]{0,2000}>"
 )
 MARKS = re.compile(r"""\b(?:class|id)\s*=\s*(?:"([^"]{0,300})"|'([^']{0,300})'|([^\s"'>]{1,100}))""", re.IGNORECASE)
-BLOCKS = ("p", "div", "br", "tr", "li", "ul", "ol", "table", "hr", "h1", "h2", "h3", "h4", "h5", "h6", "blockquote",
-          "pre", "section", "article", "header", "footer", "dt", "dd")  # fmt: skip
+BLOCKS = (
+    "p",
+    "div",
+    "br",
+    "tr",
+    "li",
+    "ul",
+    "ol",
+    "table",
+    "hr",
+    "h1",
+    "h2",
+    "h3",
+    "h4",
+    "h5",
+    "h6",
+    "blockquote",
+    "pre",
+    "section",
+    "article",
+    "header",
+    "footer",
+    "dt",
+    "dd",
+)
 LEFT_OUT = ("blockquote", "style", "script", "head", "title")
-QUOTED = ("gmail_quote", "gmail_quote_container", "gmail_attr", "gmail_signature", "moz-cite-prefix", "moz-signature",
-          "protonmail_quote", "protonmail_signature_block", "tutanota_quote", "ms-outlook-mobile-signature",
-          "composer_signature", "signature")  # fmt: skip
+QUOTED = (
+    "gmail_quote",
+    "gmail_quote_container",
+    "gmail_attr",
+    "gmail_signature",
+    "moz-cite-prefix",
+    "moz-signature",
+    "protonmail_quote",
+    "protonmail_signature_block",
+    "tutanota_quote",
+    "ms-outlook-mobile-signature",
+    "composer_signature",
+    "signature",
+)
 """Classes and ids of what is quoted or added, by the mail programs that mark it."""
 YAHOO_QUOTE = "yahoo_quoted"
 """The end of an id: Yahoo puts letters of its own before it."""

@@ -87,7 +87,7 @@ def read_mail(raw: bytes, envelope_sender: str | None) -> Reply:
             automatic=_automatic(head, _header(head, "Return-Path").strip() if by_header else envelope_sender),
             authentication=_header(head, "Authentication-Results").lower(),
             raw=beginning if readable else b"",
-        )  # fmt: skip
+        )
     except UNREADABLE:
         return Reply()
 
@@ -158,7 +158,7 @@ def _automatic(mail: Message, envelope_sender: str | None) -> bool:
         or any(_header(mail, name) for name in ("List-Id", "X-Autoreply", "X-Autorespond", "X-Auto-Reply-From"))
         or _header(mail, "Content-Type").partition(";")[0].strip().lower()
         in ("multipart/report", "message/delivery-status")
-    )  # fmt: skip
+    )
 
 
 def _body(mail: Message) -> str:

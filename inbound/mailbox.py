@@ -29,7 +29,7 @@ class Mailbox(Value):
     every_seconds: float = 20
 
 
-class Reading:
+class ImapPoller:
     """Takes unread mail for our reply addresses. What was read is marked so; what is not ours is only marked."""
 
     def __init__(self, mailbox: Mailbox, links: Links, replies: Replies) -> None:
@@ -96,7 +96,7 @@ class Reading:
 
 
 @asynccontextmanager
-async def mailbox_door(reading: Reading) -> AsyncIterator[asyncio.Task[Any]]:
+async def mailbox_door(reading: ImapPoller) -> AsyncIterator[asyncio.Task[Any]]:
     """Reads the mailbox until the block ends."""
     task = asyncio.create_task(reading.forever())
     try:

@@ -69,9 +69,13 @@ class Mail:
     async def _connect(self) -> aiosmtplib.SMTP:
         server = self._server
         line = aiosmtplib.SMTP(
-            hostname=server.host, port=server.port, username=server.username or None,
-            password=server.password or None, start_tls=server.start_tls, timeout=SECONDS,
-        )  # fmt: skip
+            hostname=server.host,
+            port=server.port,
+            username=server.username or None,
+            password=server.password or None,
+            start_tls=server.start_tls,
+            timeout=SECONDS,
+        )
         await line.connect()
         return line
 

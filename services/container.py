@@ -9,6 +9,7 @@ from services.approvals.delegations import Delegations
 from services.approvals.links import ByLink
 from services.approvals.policies import Policies
 from services.approvals.replies import Replies
+from services.context import ServiceContext
 from services.customers.customers import Customers
 from services.customers.revenue import Revenue
 from services.erp.callbacks import Callbacks
@@ -16,7 +17,6 @@ from services.erp.documents import Documents
 from services.erp.drift import Drifts
 from services.erp.unsent import UnsentDocuments
 from services.letters.messages import Messages
-from services.office import Office
 from services.orders.extensions import Extensions
 from services.orders.figures import Figures
 from services.orders.orders import Orders
@@ -61,7 +61,7 @@ class Container:
     settings: FrontDoorSettings
     database: Database
     temporal: Connection
-    office: Office
+    context: ServiceContext
     path: CommandPath
     keys: CommandKeys
     advancer: Advancer

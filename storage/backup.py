@@ -46,8 +46,9 @@ def backup(url: str, file: Path, say: Say = lambda _: None) -> Manifest:
         else:
             say("the database")
             _run("pg_dump", database, "--format=custom", f"--file={unfinished}")
-        manifest = Manifest(kind=_kind(database), taken_at=taken_at, bytes=unfinished.stat().st_size,
-                            sha256=_sha256(unfinished))  # fmt: skip
+        manifest = Manifest(
+            kind=_kind(database), taken_at=taken_at, bytes=unfinished.stat().st_size, sha256=_sha256(unfinished)
+        )
         _manifest_of(file).write_text(manifest.model_dump_json())
         unfinished.replace(file)
     finally:
@@ -141,9 +142,12 @@ def _run(program: str, database: URL, *arguments: str) -> None:
     plain = database.set(drivername="postgresql", password=None).render_as_string(hide_password=False)
     password = {"PGPASSWORD": str(database.password)} if database.password else {}
     done = subprocess.run(
-        [known, f"--dbname={plain}", "--no-password", *arguments], env={**os.environ, **password},
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        [known, f"--dbname={plain}", "--no-password", *arguments],
+        env={**os.environ, **password},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     if done.returncode:
         last = (done.stderr.strip().splitlines() or [f"ended with {done.returncode}"])[-1]
         raise Invalid.field(program, last)

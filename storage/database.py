@@ -275,9 +275,7 @@ class SessionHere(PlainSession):
     SQLAlchemy's way of waiting in the middle of a call. Nothing waits inside SQLite: waiting for the writer is done
     outside (see `_begin`)."""
 
-    exec, execute, flush, get, get_one, merge = map(
-        _at_once, ("exec", "execute", "flush", "get", "get_one", "merge")
-    )  # fmt: skip
+    exec, execute, flush, get, get_one, merge = map(_at_once, ("exec", "execute", "flush", "get", "get_one", "merge"))
 
     def __init__(self, plain: Connection) -> None:
         super().__init__(plain)
@@ -336,18 +334,24 @@ def postgresql_engine(url: str, connections: int = 1, seconds: float | None = No
         return await asyncpg.connect(plain, server_settings=settings, command_timeout=command_timeout)
 
     return create_async_engine(
-        "postgresql+asyncpg://", async_creator=connect,
-        pool_size=connections, max_overflow=0, hide_parameters=True, **options,
-    )  # fmt: skip
+        "postgresql+asyncpg://",
+        async_creator=connect,
+        pool_size=connections,
+        max_overflow=0,
+        hide_parameters=True,
+        **options,
+    )
 
 
 def _sqlite(url: str, busy_seconds: float) -> Engine:
     engine = create_engine(
         make_url(url).set(drivername="sqlite+pysqlite"),
         # A pool at its limit would wait on the thread that everybody shares.
-        poolclass=QueuePool, max_overflow=-1, hide_parameters=True,
+        poolclass=QueuePool,
+        max_overflow=-1,
+        hide_parameters=True,
         connect_args={"timeout": busy_seconds, "isolation_level": None, "check_same_thread": False},
-    )  # fmt: skip
+    )
 
     @event.listens_for(engine, "connect")
     def configure(connection: Any, _: Any) -> None:

@@ -141,7 +141,7 @@ class Bench:
 
     @property
     def replacing(self) -> ReplacementSteps:
-        return ReplacementSteps(self.container.path, self.container.office.audit_key)
+        return ReplacementSteps(self.container.path, self.container.context.audit_key)
 
 
 def make_bench(url: str, allow_unverified: bool = False) -> Bench:
@@ -154,12 +154,12 @@ def make_bench(url: str, allow_unverified: bool = False) -> Bench:
     )
     clock, engine = Clock(), SilentEngine()
     container = build(settings, hashes=CHEAP, clock=clock, temporal=engine)
-    return Bench(replace(container, callbacks=Callbacks(container.office, SECRET)), clock, engine)
+    return Bench(replace(container, callbacks=Callbacks(container.context, SECRET)), clock, engine)
 
 
 async def fill(url: str) -> None:
     made = make_bench(url)
-    await load(made.container.office, made.container.access)
+    await load(made.container.context, made.container.access)
     await made.container.close()
 
 
@@ -229,7 +229,7 @@ def container_of(stack: Stack) -> Application:
 @pytest.fixture(scope="session")
 async def live(stack: Stack) -> AsyncIterator[Live]:
     container = container_of(stack)
-    await load(container.office, container.access)
+    await load(container.context, container.access)
     yield Live(stack, container)
     await container.close()
 

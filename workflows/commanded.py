@@ -94,9 +94,13 @@ class CommandedRun:
         given, self.inbox = self.inbox[:MOST_SIGNALS], self.inbox[MOST_SIGNALS:]
         self.woken = False
         request = AdvanceRequest(
-            run=self.id, kind=self.kind, number=before.number, mark=before.mark, signals=given,
+            run=self.id,
+            kind=self.kind,
+            number=before.number,
+            mark=before.mark,
+            signals=given,
             execution=workflow.info().run_id,
-        )  # fmt: skip
+        )
         self.told = await self._call(request)
         self.early = self.early + 1 if fired and self.told.number == before.number else 0
         self._show()

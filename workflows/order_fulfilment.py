@@ -54,9 +54,13 @@ class OrderFulfilment(CommandedRun):
                 return
         try:
             sent: Sent = await workflow.execute_activity(
-                SEND_TO_ERP, message, result_type=Sent, task_queue=ERP_QUEUE,
-                summary=f"send version {message.version}", **SEND,
-            )  # fmt: skip
+                SEND_TO_ERP,
+                message,
+                result_type=Sent,
+                task_queue=ERP_QUEUE,
+                summary=f"send version {message.version}",
+                **SEND,
+            )
         except ActivityError:
             await workflow.sleep(LOOK_AGAIN_AFTER)
             sent = Sent.NOT_WAITING

@@ -22,8 +22,13 @@ WAITING_ON = SearchAttributeKey.for_keyword_list("DealwrightWaitingOn")
 WAITING_SINCE = SearchAttributeKey.for_datetime("DealwrightWaitingSince")
 DUE = SearchAttributeKey.for_datetime("DealwrightDue")
 
-TYPES = {"DealwrightStatus": "Keyword", "DealwrightCustomer": "Keyword", "DealwrightWaitingOn": "KeywordList",
-         "DealwrightWaitingSince": "Datetime", "DealwrightDue": "Datetime"}  # fmt: skip
+TYPES = {
+    "DealwrightStatus": "Keyword",
+    "DealwrightCustomer": "Keyword",
+    "DealwrightWaitingOn": "KeywordList",
+    "DealwrightWaitingSince": "Datetime",
+    "DealwrightDue": "Datetime",
+}
 KINDS = {
     "Keyword": IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD,
     "KeywordList": IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD_LIST,

@@ -147,7 +147,7 @@ async def measure(report: Report, name: str, url: str, folder: Path, pg: Postgre
     try:
         with running(url, folder / "home") as stack, peers(folder, mail, pg) as others:
             container = container_of(stack)
-            await load(container.office, container.access)
+            await load(container.context, container.access)
             await container.policies.publish_policy(SYSTEM, read_policy(POLICY))
             engine = await container.temporal.client(lazy=False)
             async with contextlib.AsyncExitStack() as open_, worker(engine):

@@ -6,16 +6,16 @@ from collections.abc import Callable
 from typing import Any
 
 from domain.approvals.path import (
-    OFF,
+    NO_TIMERS,
+    advance_steps,
     close,
     complete,
     cover,
-    onwards,
     opened,
     requested,
-    ticking,
     waits_on,
     with_approval,
+    with_timers,
 )
 from domain.approvals.plan import ADDED
 from domain.approvals.round import Approval, ApprovalStatus, Consultation, Round, RoundStatus, Seat, Vote, next_due
@@ -117,7 +117,7 @@ def _settle(approval: Approval, at: Instant) -> Approval:
         status = ApprovalStatus.REJECTED
     else:
         return approval
-    return approval.evolve(status=status, decided_at=at, **OFF)
+    return approval.evolve(status=status, decided_at=at, **NO_TIMERS)
 
 
 def _vote_of(round: Round, command: Command) -> Approval | Outcome:
@@ -139,7 +139,7 @@ def _approve(round: Round, command: Command, at: Instant) -> Decided:
     decided = _voted(addressed, command, Vote.APPROVED, at)
     after = with_approval(round, decided)
     if decided.status is ApprovalStatus.APPROVED:
-        after = onwards(cover(after, decided, at), at)
+        after = advance_steps(cover(after, decided, at), at)
     return after, done("approved", approval=decided.id, approval_state=decided.status, state=after.status)
 
 
@@ -152,7 +152,7 @@ def _reject(round: Round, command: Command, at: Instant) -> Decided:
     decided = _voted(addressed, command, Vote.REJECTED, at)
     after = with_approval(round, decided)
     if decided.status is ApprovalStatus.REJECTED:
-        after = onwards(after, at)
+        after = advance_steps(after, at)
     return after, done("rejected", approval=decided.id, approval_state=decided.status, state=after.status)
 
 
@@ -172,8 +172,11 @@ def _take_back(round: Round, command: Command, at: Instant) -> Decided:
         return round, _already(approval, given)
     covered = [a for a in round.approvals if a.covered_by == approval.id]
     undone = [approval, *covered]
-    later = [a for a in round.approvals if a not in undone and a.status not in IRREVERSIBLE
-             and any(waits_on(round, a, earlier) for earlier in undone)]  # fmt: skip
+    later = [
+        a
+        for a in round.approvals
+        if a not in undone and a.status not in IRREVERSIBLE and any(waits_on(round, a, earlier) for earlier in undone)
+    ]
     decided = [a for a in later if a.status is not ApprovalStatus.REVOKED]
     if built := [a for a in decided if a.decided_at or any(s.vote for s in a.seats)]:
         titles = ", ".join(a.title for a in built)
@@ -187,8 +190,8 @@ def _take_back(round: Round, command: Command, at: Instant) -> Decided:
     round = with_approval(round, reopened if approval.status is ApprovalStatus.REQUESTED else requested(reopened, at))
     for waiting in (*later, *covered):
         again = {"status": ApprovalStatus.WAITING, "requested_at": None, "decided_at": None, "covered_by": None}
-        round = with_approval(round, waiting.evolve(**again, **OFF))
-    after = onwards(round, at)  # what was covered may be next in a chain of its own
+        round = with_approval(round, waiting.evolve(**again, **NO_TIMERS))
+    after = advance_steps(round, at)  # what was covered may be next in a chain of its own
     return after, done("taken_back", approval=approval.id, waiting_on=after.waiting_on)
 
 
@@ -247,7 +250,7 @@ def _join(round: Round, approval: Approval, holder: str, command: Command, at: I
     after = _settle(approval.evolve(seats=seats, needed=needed), at)
     round = with_approval(round, after)
     if after.status is not approval.status:
-        round = onwards(round, at)
+        round = advance_steps(round, at)
     facts = {"from": holder, "to": to, "approval": approval.id}
     return round, done("reassigned", f"{to} is asked already; {holder} is asked no more.", **facts)
 
@@ -320,11 +323,20 @@ def _add_approver(round: Round, command: Command, at: Instant) -> Decided:
     group = text_of(payload.get("group"), 64) or None
     id = short_id("a", command.run, len(round.approvals))
     added = Approval(
-        id=id, added_as=id, rule=ADDED, title=f"Added by {command.actor}",
-        chain=beside.chain, step=step, needed=1, any_decides=True, explicit=True, group=group,
-        seats=tuple(Seat(holder=person) for person in people), added_by=command.actor,
+        id=id,
+        added_as=id,
+        rule=ADDED,
+        title=f"Added by {command.actor}",
+        chain=beside.chain,
+        step=step,
+        needed=1,
+        any_decides=True,
+        explicit=True,
+        group=group,
+        seats=tuple(Seat(holder=person) for person in people),
+        added_by=command.actor,
         added_for=text_of(payload.get("comment"), 500),
-    )  # fmt: skip
+    )
     after = round.evolve(approvals=(*round.approvals, added))
     facts = {"approval": added.id, "to": group or people[0], "chain": added.chain, "step": step}
     return after, done("added", f"{group or people[0]} will be asked in step {step}.", **facts)
@@ -344,8 +356,8 @@ def _remove_approver(round: Round, command: Command, at: Instant) -> Decided:
         return round, _already(approval, None)
     if approval.rejected_before and not admin:
         return round, refused("rejected_before", "They rejected it: only they, or an approvals admin, can lift that.")
-    removed = {"status": ApprovalStatus.REMOVED, "decided_at": at, "removed_by": command.actor, **OFF}
-    after = onwards(with_approval(round, approval.evolve(**removed)), at)
+    removed = {"status": ApprovalStatus.REMOVED, "decided_at": at, "removed_by": command.actor, **NO_TIMERS}
+    after = advance_steps(with_approval(round, approval.evolve(**removed)), at)
     return after, done("removed", approval=approval.id, state=after.status)
 
 
@@ -372,7 +384,7 @@ def _consult(round: Round, command: Command, at: Instant) -> Decided:
     if len(addressed.consultations) >= MOST_CONSULTED:
         return round, refused("too_many", Sentence("Advice was asked for {most} times already.", most=MOST_CONSULTED))
     asked = Consultation(person=to, by=command.actor, question=question, at=at)
-    after = ticking(addressed.evolve(consultations=(*addressed.consultations, asked)))
+    after = with_timers(addressed.evolve(consultations=(*addressed.consultations, asked)))
     return with_approval(round, after), done("consulted", f"{to} is asked for advice.", approval=after.id, to=to)
 
 
@@ -389,7 +401,7 @@ def _advise(round: Round, command: Command, at: Instant) -> Decided:
         return round, refused("comment_required", "Say what you advise.", field="comment")
     ended = asked.evolve(ended_at=at, answer=answer)
     consultations = tuple(ended if c is asked else c for c in approval.consultations)
-    after = ticking(approval.evolve(consultations=consultations))
+    after = with_timers(approval.evolve(consultations=consultations))
     return with_approval(round, after), done("advised", approval=after.id, to=asked.by)
 
 
@@ -408,9 +420,9 @@ def _expire(round: Round, command: Command, at: Instant) -> Decided:
     clock = clock_of(command, at)
     if late := [a for a in round.requested if a.due and a.due <= clock]:
         for approval in late:
-            round = with_approval(round, approval.evolve(status=ApprovalStatus.EXPIRED, decided_at=at, **OFF))
+            round = with_approval(round, approval.evolve(status=ApprovalStatus.EXPIRED, decided_at=at, **NO_TIMERS))
         rejected = any(a.status is ApprovalStatus.REJECTED for a in round.approvals)
-        after = onwards(round, at) if rejected else close(round, RoundStatus.EXPIRED, at)
+        after = advance_steps(round, at) if rejected else close(round, RoundStatus.EXPIRED, at)
         return after, done("expired", state=after.status, approvals=[a.id for a in late])
     escalated = [a for a in round.requested if a.escalate_at and a.escalate_at <= clock]
     nobody = [a.id for a in escalated if not _targets(a)]
@@ -434,11 +446,11 @@ def _targets(approval: Approval) -> list[str]:
 def _escalated(approval: Approval, at: Instant) -> Approval:
     """Others are asked too, and whoever held it keeps it."""
     added = tuple(Seat(holder=to, escalated=True) for to in _targets(approval))
-    return ticking(approval.evolve(seats=(*approval.seats, *added), escalated_at=at))
+    return with_timers(approval.evolve(seats=(*approval.seats, *added), escalated_at=at))
 
 
 def _reminded(approval: Approval, at: Instant) -> Approval:
-    return ticking(approval.evolve(reminded_at=at))
+    return with_timers(approval.evolve(reminded_at=at))
 
 
 HANDLERS: dict[str, Callable[[Round, Command, Instant], Decided]] = {

@@ -132,8 +132,9 @@ def _rule(rule: Rule, policy: Policy, directory: Directory) -> Problems:
             yield from _who(who, f"{place}.{name}", policy.kind, directory)
     if isinstance(rule.escalate_to, Who) and not (rule.escalate_to.user or rule.escalate_to.group):
         yield problem(f"{place}.escalate_to", "names a user, a group or `manager`")
-    if rule.effect == "inform" and any((rule.remind_every_hours, rule.escalate_after_hours, rule.expire_after_hours,
-                                        rule.consult_hours)):  # fmt: skip
+    if rule.effect == "inform" and any(
+        (rule.remind_every_hours, rule.escalate_after_hours, rule.expire_after_hours, rule.consult_hours)
+    ):
         yield problem(f"{place}.effect", "inform asks for nothing, so no clock belongs to it")
     if rule.escalate_to != "manager" and rule.escalate_after_hours is None:
         yield problem(f"{place}.escalate_after_hours", "is needed: escalate_to says to whom, not when")

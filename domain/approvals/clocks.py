@@ -5,7 +5,7 @@ Kept out of the round's rules, which workflows run: holiday tables and zones cha
 from collections.abc import Mapping
 from decimal import Decimal
 
-from domain.approvals.path import ticking
+from domain.approvals.path import with_timers
 from domain.approvals.round import Approval, ApprovalStatus, Round, next_due
 from domain.calendars import Calendar, after_hours, hours_between
 from domain.values import Instant, Value
@@ -51,4 +51,4 @@ def _clocked(approval: Approval, working: Working) -> Approval:
     def between(start: Instant, end: Instant) -> Decimal:
         return hours_between(start, end, working.calendar, working.time_zone)
 
-    return ticking(approval, later, between)
+    return with_timers(approval, later, between)

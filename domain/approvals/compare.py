@@ -108,10 +108,13 @@ class Backtest(Value):
                 who = approval.partition(": ")[2]
                 counts[who] = counts.get(who, 0) + 1
         return Backtest(
-            records=self.records + 1, changed=self.changed + bool(effect.added or effect.removed),
-            added=self.added + len(effect.added), removed=self.removed + len(effect.removed), load=load,
+            records=self.records + 1,
+            changed=self.changed + bool(effect.added or effect.removed),
+            added=self.added + len(effect.added),
+            removed=self.removed + len(effect.removed),
+            load=load,
             load_before=before,
-        )  # fmt: skip
+        )
 
 
 def effect(old: Policy | None, new: Policy, subject: Subject, status: str, today: Any) -> Effect:
@@ -119,9 +122,12 @@ def effect(old: Policy | None, new: Policy, subject: Subject, status: str, today
     was = set(_needs(old, subject, status, today)) if old else set()
     now = set(_needs(new, subject, status, today))
     return Effect(
-        record=subject.id, title=subject.title, added=tuple(sorted(now - was)), removed=tuple(sorted(was - now)),
+        record=subject.id,
+        title=subject.title,
+        added=tuple(sorted(now - was)),
+        removed=tuple(sorted(was - now)),
         kept=tuple(sorted(now & was)),
-    )  # fmt: skip
+    )
 
 
 def _needs(policy: Policy, subject: Subject, status: str, today: Any) -> Iterable[str]:

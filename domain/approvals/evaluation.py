@@ -89,8 +89,14 @@ def _tested(figures: Figures) -> Tested:
     condition, tested, compared, holds = figures
     against = "" if condition.operator in operators.UNARY else shown(compared)
     sign = operators.sign(condition.operator)
-    return Tested(index=condition.index, name=condition.tested_name, tested=shown(tested), sign=sign, compared=against,
-                  holds=holds)  # fmt: skip
+    return Tested(
+        index=condition.index,
+        name=condition.tested_name,
+        tested=shown(tested),
+        sign=sign,
+        compared=against,
+        holds=holds,
+    )
 
 
 def sentence(figures: Figures) -> str:
@@ -105,10 +111,16 @@ def _snapshot(figures: Figures, ways: set[bool]) -> Snapshot:
     negated = ways == {False}
     operator = operators.COMPLEMENTS.get(condition.operator, condition.operator) if negated else condition.operator
     return Snapshot(
-        index=condition.index, name=condition.tested_name, operator=operator, smart=condition.smart and len(ways) == 1,
-        holds=holds, contributes=holds in ways or len(ways) == 2, tested=tested, compared=compared if against else None,
+        index=condition.index,
+        name=condition.tested_name,
+        operator=operator,
+        smart=condition.smart and len(ways) == 1,
+        holds=holds,
+        contributes=holds in ways or len(ways) == 2,
+        tested=tested,
+        compared=compared if against else None,
         against=against,
-    )  # fmt: skip
+    )
 
 
 class Facts:

@@ -157,10 +157,16 @@ def contradiction(rule: Rule) -> str | None:
         if isinstance(condition.value, Decimal) and not isinstance(condition.value, bool):
             tested.setdefault(condition.tested_name, []).append(condition)
     for name, conditions in tested.items():
-        floors = [(c.value, c.operator is O.GREATER_THAN) for c in conditions
-                  if c.operator in (O.GREATER_THAN, O.GREATER_OR_EQUALS, O.EQUALS)]  # fmt: skip
-        ceilings = [(c.value, c.operator is O.LESS_THAN) for c in conditions
-                    if c.operator in (O.LESS_THAN, O.LESS_OR_EQUALS, O.EQUALS)]  # fmt: skip
+        floors = [
+            (c.value, c.operator is O.GREATER_THAN)
+            for c in conditions
+            if c.operator in (O.GREATER_THAN, O.GREATER_OR_EQUALS, O.EQUALS)
+        ]
+        ceilings = [
+            (c.value, c.operator is O.LESS_THAN)
+            for c in conditions
+            if c.operator in (O.LESS_THAN, O.LESS_OR_EQUALS, O.EQUALS)
+        ]
         for low, open_low in floors:
             for high, open_high in ceilings:
                 if low > high or (low == high and (open_low or open_high)):  # type: ignore[operator]

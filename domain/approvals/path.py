@@ -7,7 +7,7 @@ from decimal import Decimal
 from domain.approvals.round import Approval, ApprovalStatus, Round, RoundStatus
 from domain.values import Instant
 
-OFF: dict[str, None] = {"due": None, "remind_at": None, "escalate_at": None}
+NO_TIMERS: dict[str, None] = {"due": None, "remind_at": None, "escalate_at": None}
 """An approval that nobody is asked for has no clocks."""
 
 
@@ -18,7 +18,7 @@ def with_approval(round: Round, changed: Approval) -> Round:
 # --- steps and chains -----------------------------------------------------------------------------------------------
 
 
-def onwards(round: Round, at: Instant) -> Round:
+def advance_steps(round: Round, at: Instant) -> Round:
     """Whatever follows from how the approvals stand now: the next are asked, or the round ends."""
     if not any(a.status is ApprovalStatus.REJECTED for a in round.approvals):
         return ask_next(round, at)
@@ -61,7 +61,7 @@ def close(round: Round, status: RoundStatus, at: Instant) -> Round:
 
 
 def _revoked(approval: Approval, at: Instant) -> Approval:
-    return approval.evolve(status=ApprovalStatus.REVOKED, decided_at=at, **OFF)
+    return approval.evolve(status=ApprovalStatus.REVOKED, decided_at=at, **NO_TIMERS)
 
 
 def current(round: Round, chain: str) -> list[Approval]:
@@ -125,7 +125,7 @@ def cover(round: Round, decided: Approval, at: Instant) -> Round:
             approval = reach.pop()
             known = round.approval(approval.id)
             if known and known.status.open and not (known.explicit or known.inform) and _sole(known) == [holder]:
-                update = {"status": ApprovalStatus.COVERED, "decided_at": at, **OFF, "covered_by": decided.id}
+                update = {"status": ApprovalStatus.COVERED, "decided_at": at, **NO_TIMERS, "covered_by": decided.id}
                 round = with_approval(round, known.evolve(**update))
                 reach.extend(_next_in_chain(round, known))
     return round
@@ -157,7 +157,7 @@ def _sole(approval: Approval) -> list[str]:
 def requested(approval: Approval, at: Instant) -> Approval:
     """Asked now; every clock starts anew."""
     begun = {"requested_at": at, "reminded_at": None, "escalated_at": None}
-    return ticking(approval.evolve(status=ApprovalStatus.REQUESTED, **begun))
+    return with_timers(approval.evolve(status=ApprovalStatus.REQUESTED, **begun))
 
 
 def informed(approval: Approval, at: Instant) -> Approval:
@@ -173,7 +173,7 @@ def _between(start: Instant, end: Instant) -> Decimal:
     return Decimal((end - start) / timedelta(hours=1))
 
 
-def ticking(
+def with_timers(
     approval: Approval,
     later: Callable[[Instant, Decimal], Instant] = _elapsed,
     between: Callable[[Instant, Instant], Decimal] = _between,

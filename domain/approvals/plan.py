@@ -16,8 +16,8 @@ from domain.approvals.smart import (
     Asked,
     Authority,
     Decision,
-    Given,
     Grounds,
+    PriorApproval,
     Refused,
     is_out_of_date,
     newest,
@@ -81,7 +81,7 @@ class PlannedApproval(Ask):
     """What was passed over on the way to these people, in words."""
     basis: str = ""
     grounds: Grounds = Grounds()
-    carried: Given | None = None
+    carried: PriorApproval | None = None
     """The approval given in an earlier round that stands for this one."""
     carried_because: tuple[str, ...] = ()
     """What was compared with it, in words."""
@@ -125,7 +125,7 @@ class Past:
 NO_PAST = Past()
 
 
-class Nobody(Value):
+class UnresolvedRule(Value):
     """A rule that fired and found nobody to ask."""
 
     rule: str
@@ -135,7 +135,7 @@ class Nobody(Value):
 
 class Plan(Value):
     approvals: tuple[PlannedApproval, ...] = ()
-    unresolved: tuple[Nobody, ...] = ()
+    unresolved: tuple[UnresolvedRule, ...] = ()
     after: dict[str, tuple[str, ...]] = {}
     """For each chain of the plan the chains it waits for."""
 
@@ -179,11 +179,13 @@ def plan(
     judgements = evaluate(policy, subject, status, today)
     planner = _Planner(policy, subject, directory, submitter, past)
     approvals: list[PlannedApproval] = []
-    unresolved: list[Nobody] = []
+    unresolved: list[UnresolvedRule] = []
     for judged in (judged for judged in judgements if judged.fired):
         found = planner.find(judged.rule)
         if not found.approvals and judged.rule.effect != "inform":
-            unresolved.append(Nobody(rule=judged.rule.name, title=judged.rule.heading, why="; ".join(found.notes)))
+            unresolved.append(
+                UnresolvedRule(rule=judged.rule.name, title=judged.rule.heading, why="; ".join(found.notes))
+            )
         approvals += [planner.plan_approval(judged, found, seat) for seat in found.approvals]
     for added in past.added:
         again = planner.plan_added(added)
@@ -228,17 +230,30 @@ class _Planner:
         rule, reasons, ids = judged.rule, judged.reasons, [str(self.subject.lines[n].get("id")) for n in seat.lines]
         escalation = escalation_of(rule)
         approval = PlannedApproval(
-            rule=rule.name, title=rule.heading, chain=rule.chain_name, step=rule.step, tier=seat.tier,
+            rule=rule.name,
+            title=rule.heading,
+            chain=rule.chain_name,
+            step=rule.step,
+            tier=seat.tier,
             asked=(rule.ask.label if rule.ask else "") + (f": {found.unit}" if found.unit else ""),
-            seats=seat.people, needed=seat.needed, any_decides=found.any_decides, everybody=found.everybody,
-            explicit=rule.explicit, group=found.group, remind_every_hours=rule.remind_every_hours,
-            escalate_after_hours=rule.escalate_after_hours, escalation=escalation,
+            seats=seat.people,
+            needed=seat.needed,
+            any_decides=found.any_decides,
+            everybody=found.everybody,
+            explicit=rule.explicit,
+            group=found.group,
+            remind_every_hours=rule.remind_every_hours,
+            escalate_after_hours=rule.escalate_after_hours,
+            escalation=escalation,
             escalate_to=escalation_targets(escalation, seat.people, self.directory, (*seat.people, *self.barred)),
-            expire_after_hours=rule.expire_after_hours, consult_hours=rule.consult_hours,
-            inform=rule.effect == "inform", notes=found.notes, basis=self.policy.bases[rule.name],
+            expire_after_hours=rule.expire_after_hours,
+            consult_hours=rule.consult_hours,
+            inform=rule.effect == "inform",
+            notes=found.notes,
+            basis=self.policy.bases[rule.name],
             grounds=self._grounds(judged, seat, self.subject),
             reasons=(*reasons, f"for {lines_named(ids)}") if ids else reasons,
-        )  # fmt: skip
+        )
         return approval if approval.inform else self._with_earlier(approval, judged, seat)
 
     def _with_earlier(self, approval: PlannedApproval, judged: Judgement, seat: _Seat) -> PlannedApproval:
@@ -249,29 +264,40 @@ class _Planner:
         if isinstance(last, Refused):
             return approval.evolve(again=(f"rejected in round {last.number}",))
         asked = Asked(
-            rule=judged.rule, basis=approval.basis, grounds=approval.grounds,
-            authority=self._authority(approval, last), at=self.directory.at, valid_for=self.valid_for,
-        )  # fmt: skip
+            rule=judged.rule,
+            basis=approval.basis,
+            grounds=approval.grounds,
+            authority=self._authority(approval, last),
+            at=self.directory.at,
+            valid_for=self.valid_for,
+        )
         why = reasons_not_carried(asked, last, lambda rate: self._grounds_at(judged.rule, seat, rate))
         if why:
             return approval.evolve(again=why)
         return approval.evolve(carried=last, carried_because=reasons_carried(asked, last))
 
-    def _authority(self, approval: PlannedApproval, given: Given) -> Authority:
+    def _authority(self, approval: PlannedApproval, given: PriorApproval) -> Authority:
         holders = (*approval.seats, *approval.escalate_to)
         people = (*holders, *given.seats)
         deciders = {one: self.directory.deciders(one, self.subject.kind, self.barred) for one in people}
         return Authority(
-            seats=approval.seats, holders=holders, deciders=deciders, needed=approval.needed,
-            everybody=approval.everybody, barred=self.barred,
-        )  # fmt: skip
+            seats=approval.seats,
+            holders=holders,
+            deciders=deciders,
+            needed=approval.needed,
+            everybody=approval.everybody,
+            barred=self.barred,
+        )
 
     def _grounds(self, judged: Judgement, seat: _Seat, subject: Subject) -> Grounds:
         lines = judged.misfit_lines.union(seat.lines)
         return Grounds(
-            conditions=judged.snapshots, forced=judged.forced, identity=self.identity, rate=subject.rate,
+            conditions=judged.snapshots,
+            forced=judged.forced,
+            identity=self.identity,
+            rate=subject.rate,
             lines=_content(subject, lines) if lines else "",
-        )  # fmt: skip
+        )
 
     def _grounds_at(self, rule: Rule, seat: _Seat, rate: Decimal) -> Grounds:
         """The same, with amounts converted by another rate."""
@@ -282,26 +308,38 @@ class _Planner:
             self._facts[rate] = Facts(subject, self.policy)
         return self._grounds(judge(rule, self._facts[rate]), seat, subject)
 
-    def _not_given_for_this(self, given: Given) -> str | None:
+    def _not_given_for_this(self, given: PriorApproval) -> str | None:
         """Why an approval of somebody added is not good for what is submitted now; None where it is."""
         if given.basis != self.subject.digest:
             return f"other content was approved in round {given.number}"
         return TOO_LONG_AGO if is_out_of_date(given, self.directory.at, self.valid_for) else None
 
-    def plan_added(self, added: AddedApproval) -> PlannedApproval | Nobody:
+    def plan_added(self, added: AddedApproval) -> PlannedApproval | UnresolvedRule:
         """Asked again until they approved this very content."""
         title = f"Added by {added.added_by}"
         search = _Search(self.subject, self.directory, self.submitter, self.barred)
         found = _find_added(added, search, self.past.replaced)
         if not found.approvals:
-            return Nobody(rule=ADDED, title=title, why="; ".join(found.notes))
+            return UnresolvedRule(rule=ADDED, title=title, why="; ".join(found.notes))
         why = f"{added.added_by} asked for it" + (f": {added.added_for}" if added.added_for else "")
         approval = PlannedApproval(
-            rule=ADDED, title=title, chain=added.chain, step=added.step, needed=1, any_decides=True, explicit=True,
-            group=added.group, asked=f"group {added.group}" if added.group else "", seats=found.approvals[0].people,
-            reasons=(why,), notes=found.notes, basis=self.subject.digest, added_as=added.added_as,
-            added_by=added.added_by, added_for=added.added_for,
-        )  # fmt: skip
+            rule=ADDED,
+            title=title,
+            chain=added.chain,
+            step=added.step,
+            needed=1,
+            any_decides=True,
+            explicit=True,
+            group=added.group,
+            asked=f"group {added.group}" if added.group else "",
+            seats=found.approvals[0].people,
+            reasons=(why,),
+            notes=found.notes,
+            basis=self.subject.digest,
+            added_as=added.added_as,
+            added_by=added.added_by,
+            added_for=added.added_for,
+        )
         for decision in self.past.decisions:
             if (decision.rule, decision.approver) != (ADDED, added.added_as):
                 continue
@@ -477,9 +515,13 @@ def _group(who: Who, search: _Search) -> _Seats:
     seat = _Seat(people=seats, needed=needed)
     unit = shown(search.value(who.where.unit)) if who.where else ""
     return _Seats(
-        approvals=(seat,), any_decides=who.quorum == "any", everybody=who.quorum == "all", group=group.id, unit=unit,
+        approvals=(seat,),
+        any_decides=who.quorum == "any",
+        everybody=who.quorum == "all",
+        group=group.id,
+        unit=unit,
         notes=said,
-    )  # fmt: skip
+    )
 
 
 def _managers(field: str, search: _Search) -> _Seats:

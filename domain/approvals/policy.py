@@ -134,8 +134,13 @@ class Who(Value):
 
 
 NOT_BINDING = (
-    "title", "remind_every_hours", "escalate_after_hours", "escalate_to", "expire_after_hours", "consult_hours",
-)  # fmt: skip
+    "title",
+    "remind_every_hours",
+    "escalate_after_hours",
+    "escalate_to",
+    "expire_after_hours",
+    "consult_hours",
+)
 """What a rule may change and still be the same rule: its title and its timers."""
 Pair = tuple[Word, Word]
 OnRejection = Literal["end", "collect"]

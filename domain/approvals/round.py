@@ -8,7 +8,7 @@ from typing import Any
 from domain.approvals.card import Card
 from domain.approvals.plan import AddedApproval, Ask, Plan, PlannedApproval
 from domain.approvals.policy import OnRejection
-from domain.approvals.smart import Decision, Given, Refused
+from domain.approvals.smart import Decision, PriorApproval, Refused
 from domain.runs import RunState
 from domain.values import Instant, Value, short_id
 
@@ -45,8 +45,13 @@ class ApprovalStatus(StrEnum):
         return self in (ApprovalStatus.WAITING, ApprovalStatus.REQUESTED)
 
 
-SETTLED = (ApprovalStatus.APPROVED, ApprovalStatus.CARRIED, ApprovalStatus.COVERED, ApprovalStatus.INFORMED,
-           ApprovalStatus.REMOVED)  # fmt: skip
+SETTLED = (
+    ApprovalStatus.APPROVED,
+    ApprovalStatus.CARRIED,
+    ApprovalStatus.COVERED,
+    ApprovalStatus.INFORMED,
+    ApprovalStatus.REMOVED,
+)
 GIVEN = (ApprovalStatus.APPROVED, ApprovalStatus.COVERED)
 
 
@@ -220,20 +225,33 @@ def new_round(
     """The round at sequence number 0: everything waits until it is opened."""
     approvals = tuple(
         Approval(
-            id=short_id("a", run, n), seats=tuple(Seat(holder=s) for s in p.seats),
+            id=short_id("a", run, n),
+            seats=tuple(Seat(holder=s) for s in p.seats),
             **{name: getattr(p, name) for name in Ask.model_fields},
             **(_carry_fields(p.carried) if p.carried else {}),
         )
         for n, p in enumerate(plan.approvals)
-    )  # fmt: skip
+    )
     return Round(
-        subject_kind=kind, subject_id=id, number=number, digest=digest, title=title, card=card, customer=customer,
-        submitter=submitter, barred=barred, policy_version=policy_version, approvals=approvals, after=plan.after,
-        on_rejection=on_rejection, valid_for_days=valid_for_days, submitted_at=submitted_at,
-    )  # fmt: skip
+        subject_kind=kind,
+        subject_id=id,
+        number=number,
+        digest=digest,
+        title=title,
+        card=card,
+        customer=customer,
+        submitter=submitter,
+        barred=barred,
+        policy_version=policy_version,
+        approvals=approvals,
+        after=plan.after,
+        on_rejection=on_rejection,
+        valid_for_days=valid_for_days,
+        submitted_at=submitted_at,
+    )
 
 
-def _carry_fields(given: Given) -> dict[str, Any]:
+def _carry_fields(given: PriorApproval) -> dict[str, Any]:
     return {"status": ApprovalStatus.CARRIED, "carried_from": given.number, "given_at": given.at}
 
 
@@ -266,11 +284,19 @@ def added_approvals(rounds: Iterable[tuple[Round, Plan]]) -> list[AddedApproval]
             id = approval.added_as or approval.id
             if approval.added_by is None or id in found:
                 continue
-            found[id] = None if approval.removed_by else AddedApproval(
-                added_as=id, added_by=approval.added_by, added_for=approval.added_for,
-                chain=approval.chain, step=approval.step, group=approval.group,
-                people=tuple(seat.handed_from or seat.holder for seat in approval.seats if not seat.escalated),
-            )  # fmt: skip
+            found[id] = (
+                None
+                if approval.removed_by
+                else AddedApproval(
+                    added_as=id,
+                    added_by=approval.added_by,
+                    added_for=approval.added_for,
+                    chain=approval.chain,
+                    step=approval.step,
+                    group=approval.group,
+                    people=tuple(seat.handed_from or seat.holder for seat in approval.seats if not seat.escalated),
+                )
+            )
     return [added for added in reversed(found.values()) if added]
 
 
@@ -287,12 +313,17 @@ def _decision(round: Round, approval: Approval, planned: PlannedApproval) -> Dec
         return Refused(rule=planned.rule, approver=planned.approver, number=round.number) if rejected else None
     covering = round.approval(approval.covered_by) or approval
     votes = [seat for seat in covering.seats if seat.vote is Vote.APPROVED]
-    return Given(
-        rule=planned.rule, approver=planned.approver, basis=planned.basis, number=round.number,
-        by=tuple(seat.by or seat.holder for seat in votes), seats=tuple(seat.holder for seat in votes),
-        holders=tuple(seat.handed_from or seat.holder for seat in votes), at=approval.decided_at,
+    return PriorApproval(
+        rule=planned.rule,
+        approver=planned.approver,
+        basis=planned.basis,
+        number=round.number,
+        by=tuple(seat.by or seat.holder for seat in votes),
+        seats=tuple(seat.holder for seat in votes),
+        holders=tuple(seat.handed_from or seat.holder for seat in votes),
+        at=approval.decided_at,
         grounds=planned.grounds,
-    )  # fmt: skip
+    )
 
 
 def next_due(round: Round) -> Instant | None:

@@ -52,7 +52,7 @@ class Grounds(Value):
         return next((snapshot for snapshot in self.conditions if snapshot.index == index), None)
 
 
-class Given(Value):
+class PriorApproval(Value):
     """An approval that people gave: in which round, who they were, when, and what they saw."""
 
     model_config = ConfigDict(extra="ignore")  # stored with its round: an earlier version may know other fields
@@ -79,7 +79,7 @@ class Refused(Value):
     number: int
 
 
-Decision = Given | Refused
+Decision = PriorApproval | Refused
 
 
 class Authority(Value):
@@ -95,7 +95,7 @@ class Authority(Value):
     """Every seat must give it."""
     barred: tuple[str, ...] = ()
 
-    def missing(self, given: Given) -> str | None:
+    def missing(self, given: PriorApproval) -> str | None:
         """Why those who gave it could not give it today; None when they could."""
         holders = given.holders or given.by
         votes = list(zip(holders, given.seats or holders, given.by, strict=False))
@@ -133,12 +133,12 @@ class Asked(Value):
 TOO_LONG_AGO = "it was given too long ago"
 
 
-def is_out_of_date(given: Given, at: Instant | None, valid_for: timedelta | None) -> bool:
+def is_out_of_date(given: PriorApproval, at: Instant | None, valid_for: timedelta | None) -> bool:
     """Whether an approval is good no more when something is submitted at an instant."""
     return valid_for is not None and at is not None and given.at + valid_for <= at
 
 
-def reasons_not_carried(asked: Asked, given: Given, at_rate: Callable[[Decimal], Grounds]) -> tuple[str, ...]:
+def reasons_not_carried(asked: Asked, given: PriorApproval, at_rate: Callable[[Decimal], Grounds]) -> tuple[str, ...]:
     """Why an approval given before must be given again; empty when it carries.
 
     `at_rate` are the grounds with amounts converted by another exchange rate: that of the round people approved in."""
@@ -163,7 +163,7 @@ def reasons_not_carried(asked: Asked, given: Given, at_rate: Callable[[Decimal],
     return tuple(changed)
 
 
-def reasons_carried(asked: Asked, given: Given) -> tuple[str, ...]:
+def reasons_carried(asked: Asked, given: PriorApproval) -> tuple[str, ...]:
     """What was compared, for an approval that carries."""
     found = []
     for now in asked.grounds.conditions:

@@ -149,6 +149,10 @@ def quote_subject(
 def quote_card(quote: Quote) -> Card:
     """What ops and approvers read first."""
     return Card(
-        kind="Quote", id=quote.id, customer=quote.customer.name, percent=quote.discount_percent,
-        amounts=(quote.net_total,), currency=quote.currency,
-    )  # fmt: skip
+        kind="Quote",
+        id=quote.id,
+        customer=quote.customer.name,
+        percent=quote.discount_percent,
+        amounts=(quote.net_total,),
+        currency=quote.currency,
+    )

@@ -81,8 +81,11 @@ class Ending(Value):
 
 def endings(facts: Sequence[Fact], made: Sequence[Fact]) -> list[Ending]:
     """The new subscriptions, before and after they were co-terminated."""
-    return [_ending(before, after) for before, after in zip(facts, made, strict=True)
-            if before.terms and before.terms.subscribed]  # fmt: skip
+    return [
+        _ending(before, after)
+        for before, after in zip(facts, made, strict=True)
+        if before.terms and before.terms.subscribed
+    ]
 
 
 def _ending(before: Fact, after: Fact) -> Ending:
@@ -132,8 +135,9 @@ def contracts_of(facts: Iterable[Fact], grouping: Grouping) -> list[Contract]:
         if fact.contract is None or fact.contract in found:
             continue
         _, kind = contract_of_line(fact.customer, fact.terms, fact.ends, grouping)
-        found[fact.contract] = Contract(id=fact.contract, customer=fact.customer, kind=kind, made_on=fact.on,
-                                        made_by=fact.order)  # fmt: skip
+        found[fact.contract] = Contract(
+            id=fact.contract, customer=fact.customer, kind=kind, made_on=fact.on, made_by=fact.order
+        )
     return sorted(found.values(), key=lambda contract: contract.id)
 
 
@@ -157,5 +161,8 @@ class Contents(Value):
 def contents(contract: Contract, subscriptions: Iterable[Subscription], assets: Iterable[Asset]) -> Contents:
     mine = [s for s in subscriptions if s.contract == contract.id]
     last = common_end(mine)
-    return Contents(contract=contract.evolve(ends=last), subscriptions=mine,
-                    assets=[asset for asset in assets if asset.contract == contract.id])  # fmt: skip
+    return Contents(
+        contract=contract.evolve(ends=last),
+        subscriptions=mine,
+        assets=[asset for asset in assets if asset.contract == contract.id],
+    )

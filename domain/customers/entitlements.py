@@ -41,12 +41,20 @@ def entitlements(
         spans = _running(some, on) if agreed.runs else _handed_over(units.get(key, []), agreed.months)
         found += [
             Entitlement(
-                order=key[0], line=key[1], product=some[0].product, name=some[0].name, quantity=quantity,
-                sla=agreed.sla, response_hours=response_hours.get(agreed.sla or ""), starts=starts, ends=ends,
+                order=key[0],
+                line=key[1],
+                product=some[0].product,
+                name=some[0].name,
+                quantity=quantity,
+                sla=agreed.sla,
+                response_hours=response_hours.get(agreed.sla or ""),
+                starts=starts,
+                ends=ends,
                 because=tuple(dict.fromkeys(fact.source for fact in some)),
             )
-            for starts, ends, quantity in spans if quantity > 0 and starts <= on and not (ends and ends <= on)
-        ]  # fmt: skip
+            for starts, ends, quantity in spans
+            if quantity > 0 and starts <= on and not (ends and ends <= on)
+        ]
     return found
 
 

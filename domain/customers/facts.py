@@ -89,10 +89,15 @@ def terms_of(line: QuoteLine, quote: Quote) -> Terms:
     goods = line.sold_as is LineKind.GOODS
     months = line.term_months or quote.term_months
     return Terms(
-        recognition=line.earned_by, billing=line.billing, goods=goods, months=line.term_months if goods else months,
-        sla=line.sla, proration=line.proration or USUAL, acceptance_days=line.acceptance_days,
+        recognition=line.earned_by,
+        billing=line.billing,
+        goods=goods,
+        months=line.term_months if goods else months,
+        sla=line.sla,
+        proration=line.proration or USUAL,
+        acceptance_days=line.acceptance_days,
         milestones=line.milestones_agreed,
-    )  # fmt: skip
+    )
 
 
 def known(facts: Iterable[Fact], on: date | None = None, at: Instant | None = None) -> list[Fact]:
@@ -160,14 +165,27 @@ def happened(
         assert line is not None
         kind = Kind(news.kind)
         starts = news.on if kind is Kind.EXTENDED else None
-        facts.append(_of(now, line, kind, customer, news.on or today, at, quantity=news.quantity, source=news.source,
-                         serials=news.serials, net=news.net, starts=starts, ends=news.ends))  # fmt: skip
+        facts.append(
+            _of(
+                now,
+                line,
+                kind,
+                customer,
+                news.on or today,
+                at,
+                quantity=news.quantity,
+                source=news.source,
+                serials=news.serials,
+                net=news.net,
+                starts=starts,
+                ends=news.ends,
+            )
+        )
         if kind is Kind.DELIVERED and original:
             facts.append(replacement_fact(facts[-1], original, news.quantity))
     return [
-        fact.evolve(id=short_id("f", now.id, now.seq, n), source=fact.source or "order")
-        for n, fact in enumerate(facts)
-    ]  # fmt: skip
+        fact.evolve(id=short_id("f", now.id, now.seq, n), source=fact.source or "order") for n, fact in enumerate(facts)
+    ]
 
 
 def replacement_fact(fact: Fact, original: str, quantity: Decimal) -> Fact:
@@ -183,8 +201,20 @@ def _ordered(
     starts = line.starts or today
     own_end = months_after(starts, terms.months) if terms and terms.runs and terms.months else None
     ends = line.ends if runs and line.ends and line.ends > starts else own_end
-    return _of(order, line, Kind.ORDERED, customer, today, at, quantity=more.quantity, net=more.net,
-               terms=terms, starts=starts if runs else None, ends=ends, source="")  # fmt: skip
+    return _of(
+        order,
+        line,
+        Kind.ORDERED,
+        customer,
+        today,
+        at,
+        quantity=more.quantity,
+        net=more.net,
+        terms=terms,
+        starts=starts if runs else None,
+        ends=ends,
+        source="",
+    )
 
 
 def _handed_over(was: Order, now: Order, name: str, terms: Terms | None) -> Decimal:
@@ -198,6 +228,15 @@ def _handed_over(was: Order, now: Order, name: str, terms: Terms | None) -> Deci
 def _of(order: Order, line: Line, kind: Kind, customer: str, on: date, at: Instant, **more: object) -> Fact:
     given = {"source": "", **more}
     return Fact(
-        id="", customer=customer, order=order.id, line=line.line, product=line.product, name=line.name,
-        currency=order.currency, kind=kind, on=on, at=at, **given,
-    )  # fmt: skip
+        id="",
+        customer=customer,
+        order=order.id,
+        line=line.line,
+        product=line.product,
+        name=line.name,
+        currency=order.currency,
+        kind=kind,
+        on=on,
+        at=at,
+        **given,
+    )

@@ -90,12 +90,22 @@ def assets(facts: Iterable[Fact]) -> list[Asset]:
     terms, lines = terms_by_line(everything), by_line(everything)
     return [
         Asset(
-            id=unit.fact.id, order=unit.fact.order, line=unit.fact.line, product=unit.fact.product, name=unit.fact.name,
-            quantity=unit.quantity, serials=unit.serials, shipment=unit.fact.source, since=unit.fact.on,
-            contract=contract_of(lines[unit.fact.order, unit.fact.line]), currency=unit.fact.currency, price=unit.price,
+            id=unit.fact.id,
+            order=unit.fact.order,
+            line=unit.fact.line,
+            product=unit.fact.product,
+            name=unit.fact.name,
+            quantity=unit.quantity,
+            serials=unit.serials,
+            shipment=unit.fact.source,
+            since=unit.fact.on,
+            contract=contract_of(lines[unit.fact.order, unit.fact.line]),
+            currency=unit.fact.currency,
+            price=unit.price,
         )
-        for unit in delivered_units(everything, terms) if terms[unit.fact.order, unit.fact.line].goods
-    ]  # fmt: skip
+        for unit in delivered_units(everything, terms)
+        if terms[unit.fact.order, unit.fact.line].goods
+    ]
 
 
 def check_serials(facts: Iterable[Fact], lines: Mapping[str, Decimal], serials: Mapping[str, tuple[str, ...]]) -> None:
@@ -128,11 +138,20 @@ def subscriptions(facts: Iterable[Fact]) -> list[Subscription]:
         segments = _segments(tranches, ended)
         found.append(
             Subscription(
-                id=f"{order}.{line}", order=order, line=line, product=first.product, name=first.name,
-                contract=contract_of(some), currency=first.currency, starts=segments[0].starts,
-                ends=segments[-1].ends, sla=terms.sla, recurring=terms.subscribed, segments=segments,
+                id=f"{order}.{line}",
+                order=order,
+                line=line,
+                product=first.product,
+                name=first.name,
+                contract=contract_of(some),
+                currency=first.currency,
+                starts=segments[0].starts,
+                ends=segments[-1].ends,
+                sla=terms.sla,
+                recurring=terms.subscribed,
+                segments=segments,
             )
-        )  # fmt: skip
+        )
     return found
 
 

@@ -57,8 +57,9 @@ def entries(facts: list[Fact], booked: Mapping[Key, Decimal], closed_through: da
     first_open = months_after(closed_through, 1) if closed_through else date.min
     return [
         Entry(kind=key.kind, fact=key.fact, month=max(key.month, first_open), earned_in=key.month, amount=difference)
-        for key, amount in wanted.items() if (difference := amount - booked.get(key, ZERO))
-    ]  # fmt: skip
+        for key, amount in wanted.items()
+        if (difference := amount - booked.get(key, ZERO))
+    ]
 
 
 Contribution = tuple[EntryKind, str, date, Decimal]
@@ -144,8 +145,9 @@ def _recognition_days(facts: list[Fact], terms: Terms) -> Iterator[tuple[date, F
 
     What the customer must accept counts when they do, or when they let the time for it pass; what came back before
     that is taken off on that day."""
-    deliveries = [(_acceptance_day(fact, terms, facts[n:]), fact) for n, fact in enumerate(facts)
-                  if fact.kind is Kind.DELIVERED]  # fmt: skip
+    deliveries = [
+        (_acceptance_day(fact, terms, facts[n:]), fact) for n, fact in enumerate(facts) if fact.kind is Kind.DELIVERED
+    ]
     days, back = {fact.id: day for day, fact in deliveries}, ZERO
     deliveries.sort(key=lambda found: found[0])
     for fact in facts:

@@ -9,7 +9,7 @@ from typing import Any
 
 from domain.orders import changes, correcting, renewing, shipping
 from domain.orders.changes import agreed
-from domain.orders.order import ERP, Agreed, Hold, Line, Order, Phase, is_past
+from domain.orders.order import ERP, Hold, Line, Order, Phase, PreviousVersion, is_past
 from domain.orders.payload import Decided, day_of, too_late
 from domain.orders.split import Trigger
 from domain.problems import ID_PATTERN
@@ -91,8 +91,14 @@ def _reschedule(order: Order, command: Command, at: Instant) -> Decided:
     if trigger.after == order.id:
         return order, refused("cycle", "An order cannot wait for itself.", field="after")
     slot = order.slot.evolve(trigger=trigger)
-    after = agreed(order, command, slot=slot, starts_at=None, unsettled=trigger.after is not None,
-                   previous=Agreed(version=order.version, slot=order.slot, starts_at=order.starts_at))  # fmt: skip
+    after = agreed(
+        order,
+        command,
+        slot=slot,
+        starts_at=None,
+        unsettled=trigger.after is not None,
+        previous=PreviousVersion(version=order.version, slot=order.slot, starts_at=order.starts_at),
+    )
     return after, done(
         "rescheduled", start=trigger.start, on=trigger.on and trigger.on.isoformat(), after=trigger.after
     )
@@ -160,8 +166,13 @@ def _follow(order: Order, command: Command, at: Instant) -> Decided:
         return order, refused("not_awaited", "It does not wait for that order.")
     if command.payload.get("ended") == "fulfilled":
         return order.evolve(starts_at=at), done("starts", after=other)
-    hold = Hold(id=f"h{order.seq + 1}", reason=f"order {other}, which it waits for, was cancelled", owner="desk",
-                by=command.actor, at=at)  # fmt: skip
+    hold = Hold(
+        id=f"h{order.seq + 1}",
+        reason=f"order {other}, which it waits for, was cancelled",
+        owner="desk",
+        by=command.actor,
+        at=at,
+    )
     return order.evolve(holds=(*order.holds, hold)), done("held", hold=hold.id, reason=hold.reason)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from domain.orders.ledger import NOTHING, ZERO
-from domain.orders.order import Agreed, Change, Hold, Line, News, Order, Phase, is_past
+from domain.orders.order import Change, Hold, Line, Order, PendingFact, Phase, PreviousVersion, is_past
 from domain.orders.payload import Decided, amounts, day_of, too_late
 from domain.orders.split import Slot
 from domain.runs import Command, Outcome, done, refused, text_of
@@ -48,9 +48,16 @@ def cancel(order: Order, command: Command, at: Instant) -> Decided:
     placed = order.change is not None and order.change.verb == "place"
     if order.phase in BEFORE and not placed and (round := _round(command)):
         change = Change(
-            id=f"v{order.version + 1}", version=order.version, verb="cancel", for_good=for_good, by=command.actor,
-            at=at, lines={line.line: ZERO for line in order.lines}, round=round, reason=_reason(command),
-        )  # fmt: skip
+            id=f"v{order.version + 1}",
+            version=order.version,
+            verb="cancel",
+            for_good=for_good,
+            by=command.actor,
+            at=at,
+            lines={line.line: ZERO for line in order.lines},
+            round=round,
+            reason=_reason(command),
+        )
         return propose(order if order.change is None else _without_change(order), change, command, at)
     if order.phase in BEFORE:
         free = _without_change(order)
@@ -81,9 +88,16 @@ def _end_rest(order: Order, command: Command, at: Instant, verb: Any, for_good: 
     if not lines:
         return order, refused("nothing_open", "Nothing of it is open.", state=order.status)
     change = Change(
-        id=f"v{order.version + 1}", version=order.version, verb=verb, lines=lines, for_good=for_good, by=command.actor,
-        at=at, reason=_reason(command), round=_round(command),
-    )  # fmt: skip
+        id=f"v{order.version + 1}",
+        version=order.version,
+        verb=verb,
+        lines=lines,
+        for_good=for_good,
+        by=command.actor,
+        at=at,
+        reason=_reason(command),
+        round=_round(command),
+    )
     return propose(dropped, change, command, at)
 
 
@@ -109,9 +123,17 @@ def _proposal(order: Order, command: Command, at: Instant) -> Change | Outcome:
     if not any(after.values()):
         return refused("nothing_left", "Nothing would be left of it. Cancel it instead.", field="lines")
     return Change(
-        id=f"v{order.version + 1}", version=order.version, verb="amend", lines=lines, slot=slot, by=command.actor,
-        at=at, effective=effective, reason=_reason(command), round=_round(command),
-    )  # fmt: skip
+        id=f"v{order.version + 1}",
+        version=order.version,
+        verb="amend",
+        lines=lines,
+        slot=slot,
+        by=command.actor,
+        at=at,
+        effective=effective,
+        reason=_reason(command),
+        round=_round(command),
+    )
 
 
 def _round(command: Command) -> str | None:
@@ -181,8 +203,9 @@ def propose(order: Order, change: Change, command: Command, at: Instant) -> Deci
 
 def _held(order: Order, change: Change, at: Instant) -> Order:
     what = "the order" if change.verb == "place" else f"change {change.id}"
-    hold = Hold(id=f"a{change.id}", reason=change.reason or f"{what} waits for approval", owner="approval",
-                by=change.by, at=at)  # fmt: skip
+    hold = Hold(
+        id=f"a{change.id}", reason=change.reason or f"{what} waits for approval", owner="approval", by=change.by, at=at
+    )
     return order.evolve(holds=(*order.holds, hold)) if order.phase in BEFORE else order
 
 
@@ -206,11 +229,14 @@ def take_effect(order: Order, change: Change) -> tuple[Order, str]:
         gone = _without_change(order).evolve(version=order.version + 1, previous=None, tasks=())
         return gone.evolve(phase=Phase.CANCELLED, for_good=change.for_good), "cancelled"
     was = {line.line for line in order.lines}
-    before = Agreed(
-        version=order.version, slot=order.slot, starts_at=order.starts_at,
+    before = PreviousVersion(
+        version=order.version,
+        slot=order.slot,
+        starts_at=order.starts_at,
         lines=tuple(line for line in order.lines if line.line in change.lines),
-        added=tuple(name for name in change.lines if name not in was), places=tuple(n.line for n in order.lines),
-    )  # fmt: skip
+        added=tuple(name for name in change.lines if name not in was),
+        places=tuple(n.line for n in order.lines),
+    )
     moved = change.slot is not None and change.slot.ship_to != order.slot.ship_to
     update = {"previous": before, "version": order.version + 1, "change": None, "unsettled": True}
     if moved and order.slot.trigger.on:
@@ -277,7 +303,7 @@ def _with_excess_delivered(was: Order, now: Order) -> Order:
         more = min(line.excess, line.share.quantity - line.delivered)
         if more > 0:
             line = line.evolve(delivered=line.delivered + more, excess=line.excess - more)
-            news.append(News(line=line.line, kind="delivered", quantity=more, source=f"change {now.version}"))
+            news.append(PendingFact(line=line.line, kind="delivered", quantity=more, source=f"change {now.version}"))
             gone |= set() if line.excess else {line.line}
         lines.append(line)
     tasks = tuple(task for task in now.tasks if task.kind != "excess" or task.line not in gone)
@@ -338,8 +364,15 @@ def undo(order: Order, command: Command, at: Instant) -> Decided:
     lines = tuple(old.pop(line.line, line) for line in order.lines if line.line not in before.added)
     found = {line.line: line for line in (*lines, *old.values())}
     places = dict.fromkeys((*(name for name in before.places if name in found), *found))
-    after = agreed(order, command, slot=before.slot, starts_at=before.starts_at, lines=tuple(found[n] for n in places),
-                   previous=None, unsettled=True)  # fmt: skip
+    after = agreed(
+        order,
+        command,
+        slot=before.slot,
+        starts_at=before.starts_at,
+        lines=tuple(found[n] for n in places),
+        previous=None,
+        unsettled=True,
+    )
     return after, done("undone", version=order.version)
 
 

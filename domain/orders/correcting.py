@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 
 from domain.orders.ledger import ZERO
-from domain.orders.order import Line, News, Order, Reported
+from domain.orders.order import Line, Order, PendingFact, Reported
 from domain.orders.payload import Decided, amounts
 from domain.orders.shipping import count_goods, day_reported
 from domain.runs import Command, Outcome, done, refused, text_of
@@ -58,7 +58,7 @@ def _apply_correction(order: Order, known: Reported, wanted: dict[str, Decimal],
     day = on or known.on
     report = known.evolve(lines=wanted, given=known.given or known.lines, on=day)
     reports = tuple(report if each is known else each for each in order.reports)
-    lines, news = list[Line](), list[News]()
+    lines, news = list[Line](), list[PendingFact]()
     for line in order.lines:
         if line.line not in wanted:
             lines.append(line)
@@ -70,14 +70,15 @@ def _apply_correction(order: Order, known: Reported, wanted: dict[str, Decimal],
     return order.evolve(lines=tuple(lines), reports=reports, news=(*order.news, *news))
 
 
-def _news(known: Reported, was: Line, now: Line, day: object) -> list[News]:
+def _news(known: Reported, was: Line, now: Line, day: object) -> list[PendingFact]:
     """The old figure is taken back on its own day, and the right one counts on its."""
     change = now.delivered - was.delivered
     told = {"line": was.line, "kind": "delivered", "source": known.id}
     if day == known.on:
-        return [News.model_validate({**told, "quantity": change, "on": known.on})] if change else []
+        return [PendingFact.model_validate({**told, "quantity": change, "on": known.on})] if change else []
     before = min(known.lines[was.line], was.delivered)
     return [
-        News.model_validate({**told, "quantity": quantity, "on": on})
-        for quantity, on in ((-before, known.on), (before + change, day)) if quantity
-    ]  # fmt: skip
+        PendingFact.model_validate({**told, "quantity": quantity, "on": on})
+        for quantity, on in ((-before, known.on), (before + change, day))
+        if quantity
+    ]

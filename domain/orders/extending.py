@@ -40,9 +40,10 @@ def extensions(
 ) -> list[Extension]:
     """Every subscription that would end before `end`. What has ended already does not run on."""
     return [
-        _extension(s, end, terms[s.order, s.line]) for s in running
+        _extension(s, end, terms[s.order, s.line])
+        for s in running
         if s.recurring and s.ends and today <= s.ends < end and s.segments[-1].quantity > 0
-    ]  # fmt: skip
+    ]
 
 
 def _extension(subscription: Subscription, end: date, terms: Terms) -> Extension:
@@ -50,10 +51,17 @@ def _extension(subscription: Subscription, end: date, terms: Terms) -> Extension
     assert last.ends is not None
     price = prorated(last.price, (last.starts, last.ends), (last.ends, end), terms.proration, subscription.currency)
     return Extension(
-        order=subscription.order, line=subscription.line, product=subscription.product, name=subscription.name,
-        currency=subscription.currency, quantity=last.quantity, starts=last.ends, ends=end, agreed=last.price,
+        order=subscription.order,
+        line=subscription.line,
+        product=subscription.product,
+        name=subscription.name,
+        currency=subscription.currency,
+        quantity=last.quantity,
+        starts=last.ends,
+        ends=end,
+        agreed=last.price,
         price=price,
-    )  # fmt: skip
+    )
 
 
 def ending_of(extension: Extension) -> Ending:
@@ -67,18 +75,33 @@ def extension_order(extended: Order, some: Sequence[Extension], number: int, acc
     known = {line.line: line for line in extended.lines}
     lines = tuple(
         Line(
-            line=one.line, product=one.product, name=one.name, shipped_goods=False, unit=known[one.line].unit,
-            step=known[one.line].step, share=Share(quantity=one.quantity, net=one.price, full=one.price),
-            starts=one.starts, ends=one.ends,
+            line=one.line,
+            product=one.product,
+            name=one.name,
+            shipped_goods=False,
+            unit=known[one.line].unit,
+            step=known[one.line].step,
+            share=Share(quantity=one.quantity, net=one.price, full=one.price),
+            starts=one.starts,
+            ends=one.ends,
         )
         for one in some
-    )  # fmt: skip
+    )
     slot = Slot(ship_to=extended.slot.ship_to, contact=extended.slot.contact, trigger=Trigger(start="now"))
     made = Order(
-        id=order_id(extended.quote, number), quote=extended.quote, number=number, customer=extended.customer, title="",
-        owner=extended.owner, currency=extended.currency, slot=slot, lines=lines, company_zone=extended.company_zone,
-        extends=extended.id, acceptance=acceptance,
-    )  # fmt: skip
+        id=order_id(extended.quote, number),
+        quote=extended.quote,
+        number=number,
+        customer=extended.customer,
+        title="",
+        owner=extended.owner,
+        currency=extended.currency,
+        slot=slot,
+        lines=lines,
+        company_zone=extended.company_zone,
+        extends=extended.id,
+        acceptance=acceptance,
+    )
     return made.evolve(title=title_of(made))
 
 

@@ -64,8 +64,10 @@ class LineLedger(Value):
             and left.net + held.net + ended.net + self.not_charged == quoted.net
             and self.not_charged >= 0
             and left.full + held.full + ended.full == quoted.full
-            and left.sound and held.sound and ended.sound
-        )  # fmt: skip
+            and left.sound
+            and held.sound
+            and ended.sound
+        )
 
     def shifted(self, allocated: Share = NOTHING, cancelled: Share = NOTHING) -> "LineLedger":
         """So much more is allocated to orders and cancelled for good, out of what is unallocated; less gives it back.

@@ -9,9 +9,12 @@ from domain.values import plain_number
 
 def visible(order: Order) -> Visible:
     return Visible(
-        status=order.status.value, customer=order.customer[:100], waiting_on=order.waiting_on,
-        waiting_since=order.waiting_since, due=order.due,
-    )  # fmt: skip
+        status=order.status.value,
+        customer=order.customer[:100],
+        waiting_on=order.waiting_on,
+        waiting_since=order.waiting_since,
+        due=order.due,
+    )
 
 
 def details(order: Order) -> str:

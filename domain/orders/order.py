@@ -68,7 +68,7 @@ class Task(Value):
     line: str | None = None
 
 
-class News(Value):
+class PendingFact(Value):
     """Something that happened to a line, which the record has yet to write down as a fact."""
 
     line: Id
@@ -234,7 +234,7 @@ class Change(Value):
         return self.round is None and not self.sent
 
 
-class Agreed(Value):
+class PreviousVersion(Value):
     """What was agreed before the last change, as far as that differs."""
 
     version: int
@@ -268,9 +268,9 @@ class Order(RunState):
     holds: tuple[Hold, ...] = ()
     tasks: tuple[Task, ...] = ()
     change: Change | None = None
-    previous: Agreed | None = None
+    previous: PreviousVersion | None = None
     """What `undo` restores; nothing once the order went to the back office."""
-    news: tuple[News, ...] = ()
+    news: tuple[PendingFact, ...] = ()
     expected: date | None = None
     """The day on which the back office expects to have sent everything."""
     reports: tuple[Reported, ...] = ()
@@ -301,9 +301,11 @@ class Order(RunState):
             return OrderStatus.HELD if self.holds else OrderStatus.SCHEDULED
         if self.phase is not Phase.ACTIVE:
             return {
-                Phase.NEW: OrderStatus.DRAFT, Phase.ACTIVATING: OrderStatus.ACTIVATING,
-                Phase.FALLOUT: OrderStatus.FALLOUT, Phase.CANCELLED: OrderStatus.CANCELLED,
-            }[self.phase]  # fmt: skip
+                Phase.NEW: OrderStatus.DRAFT,
+                Phase.ACTIVATING: OrderStatus.ACTIVATING,
+                Phase.FALLOUT: OrderStatus.FALLOUT,
+                Phase.CANCELLED: OrderStatus.CANCELLED,
+            }[self.phase]
         if all(line.delivered == line.share.quantity for line in self.lines):
             return OrderStatus.FULFILLED
         partly = any(line.shipped for line in self.lines if line.shipped_goods)
@@ -460,9 +462,17 @@ def new_order(planned: PlannedOrder, quote: Quote, number: int, company_zone: st
     quoted = {line.id: line for line in quote.lines}
     lines = tuple(new_line(quoted[line.line], line.share, quote.term_months) for line in planned.lines)
     made = Order(
-        id=planned.id, quote=quote.id, number=number, customer=quote.customer.name, title="", owner=quote.owner,
-        currency=quote.currency, slot=planned.slot, lines=lines, company_zone=company_zone,
-    )  # fmt: skip
+        id=planned.id,
+        quote=quote.id,
+        number=number,
+        customer=quote.customer.name,
+        title="",
+        owner=quote.owner,
+        currency=quote.currency,
+        slot=planned.slot,
+        lines=lines,
+        company_zone=company_zone,
+    )
     return made.evolve(title=title_of(made))
 
 

@@ -2,7 +2,7 @@
 
 from datetime import date
 
-from domain.orders.order import Line, News, Order, Phase
+from domain.orders.order import Line, Order, PendingFact, Phase
 from domain.orders.payload import Decided, day_of
 from domain.orders.split import later
 from domain.runs import Command, done, refused, text_of
@@ -20,9 +20,16 @@ def renew(order: Order, clock: Instant) -> Decided | None:
             line = _add_month(line)
             assert line.renewal is not None
             news.append(
-                News(line=line.line, kind="extended", quantity=line.share.quantity, net=line.renewal.month.net,
-                     on=begins, ends=line.renewal.paid_until, source=f"month {line.renewal.months}")
-            )  # fmt: skip
+                PendingFact(
+                    line=line.line,
+                    kind="extended",
+                    quantity=line.share.quantity,
+                    net=line.renewal.month.net,
+                    on=begins,
+                    ends=line.renewal.paid_until,
+                    source=f"month {line.renewal.months}",
+                )
+            )
         lines.append(line)
     after = order.evolve(lines=tuple(lines), news=tuple(news), unsettled=True)
     return after, done("renewed", lines=[each.line for each in news])
@@ -48,9 +55,12 @@ def end_subscription(order: Order, command: Command, at: Instant) -> Decided:
     ended = {line.line: _with_end(line, on) for line in chosen}
     lines = tuple(ended.get(line.line, line) for line in order.lines)
     news = tuple(
-        News(line=line.line, kind="ended", on=today, ends=line.renewal.ends_on, source=f"ended by {command.actor}")
-        for line in ended.values() if line.renewal
-    )  # fmt: skip
+        PendingFact(
+            line=line.line, kind="ended", on=today, ends=line.renewal.ends_on, source=f"ended by {command.actor}"
+        )
+        for line in ended.values()
+        if line.renewal
+    )
     after = order.evolve(lines=lines, news=(*order.news, *news), changed_by=command.actor)
     days = {name: str(line.renewal.ends_on) for name, line in ended.items() if line.renewal}
     return after, done("subscription_ends", ends=days, reason=text_of(command.payload.get("reason"), 1_000))

@@ -59,9 +59,15 @@ def new_return(
     """The return at sequence number 0."""
     title = f"Return {number} of order {order.id} · {order.customer}"
     return Return(
-        order=order.id, number=number, customer=order.customer, title=title, lines=dict(lines), reason=reason,
-        serials=dict(serials), by=by,
-    )  # fmt: skip
+        order=order.id,
+        number=number,
+        customer=order.customer,
+        title=title,
+        lines=dict(lines),
+        reason=reason,
+        serials=dict(serials),
+        by=by,
+    )
 
 
 def check_returned(order: Order, earlier: Mapping[str, Decimal], lines: Mapping[str, Decimal]) -> None:

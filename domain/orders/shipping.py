@@ -7,7 +7,7 @@ from typing import Literal
 
 from domain.orders.changes import propose, take_effect
 from domain.orders.ledger import ZERO
-from domain.orders.order import ERP, MOST_TASKS, Change, Line, News, Order, Phase, Reported, Task
+from domain.orders.order import ERP, MOST_TASKS, Change, Line, Order, PendingFact, Phase, Reported, Task
 from domain.orders.payload import Decided, amounts, day_of
 from domain.runs import Command, Outcome, done, refused, text_of
 from domain.sentences import Sentence
@@ -122,13 +122,20 @@ def _serials(given: object, quantities: Mapping[str, Decimal]) -> dict[str, tupl
 
 def arrivals(
     was: Order, lines: Iterable[Line], on: date | None, source: str, serials: Mapping[str, tuple[str, ...]]
-) -> tuple[News, ...]:
+) -> tuple[PendingFact, ...]:
     """What of it was ordered; the excess is news when somebody accepts it."""
     return tuple(
-        News(line=line.line, kind="delivered", quantity=line.delivered - old.delivered, on=on, source=source,
-             serials=serials.get(line.line, ())[: max(0, int(line.delivered - old.delivered))])
-        for line in lines if (old := was.line(line.line)) and line.delivered != old.delivered
-    )  # fmt: skip
+        PendingFact(
+            line=line.line,
+            kind="delivered",
+            quantity=line.delivered - old.delivered,
+            on=on,
+            source=source,
+            serials=serials.get(line.line, ())[: max(0, int(line.delivered - old.delivered))],
+        )
+        for line in lines
+        if (old := was.line(line.line)) and line.delivered != old.delivered
+    )
 
 
 def milestone(order: Order, command: Command, at: Instant) -> Decided:
@@ -144,7 +151,7 @@ def milestone(order: Order, command: Command, at: Instant) -> Decided:
         open_ones = sorted({step for line in order.lines for step in line.milestones})
         return order, refused("no_such_milestone", "No line waits for that milestone.", field="name", open=open_ones)
     lines = tuple(_reached(line, name) if line in reached else line for line in order.lines)
-    news = tuple(News(line=line.line, kind="milestone", on=on, source=name) for line in reached)
+    news = tuple(PendingFact(line=line.line, kind="milestone", on=on, source=name) for line in reached)
     after = order.evolve(lines=lines, news=(*order.news, *news))
     return after, done("milestone", state=after.status, name=name, of=[line.line for line in reached])
 
@@ -214,9 +221,15 @@ def close_within_tolerance(order: Order, by: str, at: Instant) -> Order:
     if not short or not over or order.phase is not Phase.ACTIVE or order.change is not None:
         return order
     change = Change(
-        id=f"v{order.version + 1}", version=order.version, verb="close_short", for_good=True, by=by, at=at,
-        lines={line.line: line.delivered for line in short}, reason="enough arrived",
-    )  # fmt: skip
+        id=f"v{order.version + 1}",
+        version=order.version,
+        verb="close_short",
+        for_good=True,
+        by=by,
+        at=at,
+        lines={line.line: line.delivered for line in short},
+        reason="enough arrived",
+    )
     return take_effect(order, change)[0]
 
 
@@ -280,9 +293,14 @@ def accept_excess(order: Order, command: Command, at: Instant) -> Decided:
             "order_closed", Sentence("This order is {state}.", state=order.status), state=order.status
         )
     change = Change(
-        id=f"v{order.version + 1}", version=order.version, verb="accept_excess", by=command.actor, at=at,
-        lines={line.line: line.share.quantity + line.excess}, round=text_of(command.payload.get("round"), 200) or None,
-    )  # fmt: skip
+        id=f"v{order.version + 1}",
+        version=order.version,
+        verb="accept_excess",
+        by=command.actor,
+        at=at,
+        lines={line.line: line.share.quantity + line.excess},
+        round=text_of(command.payload.get("round"), 200) or None,
+    )
     return propose(order, change, command, at)
 
 

@@ -32,26 +32,46 @@ def change_subject(
         if old != new:
             lines.append(
                 {
-                    "id": name, "product": line.product, "name": line.name, "quantity": old.quantity,
-                    "quantity_after": new.quantity, "quantity_change": new.quantity - old.quantity,
-                    "net_total": old.net * rate, "net_after": new.net * rate,
+                    "id": name,
+                    "product": line.product,
+                    "name": line.name,
+                    "quantity": old.quantity,
+                    "quantity_after": new.quantity,
+                    "quantity_change": new.quantity - old.quantity,
+                    "net_total": old.net * rate,
+                    "net_after": new.net * rate,
                 }
-            )  # fmt: skip
+            )
     percent = None if before == 0 else (_unrounded_total(was, now) - was.net_total) / was.net_total * 100
     return Subject(
-        kind="order_change", id=was.quote, version=was.version, title=change_card(was, now).title(say.word, say.locale),
-        card=change_card(was, now), rate=rate, customer=was.customer,
-        digest=digest([was.id, was.version, dict(payload)]), owner=was.owner,
+        kind="order_change",
+        id=was.quote,
+        version=was.version,
+        title=change_card(was, now).title(say.word, say.locale),
+        card=change_card(was, now),
+        rate=rate,
+        customer=was.customer,
+        digest=digest([was.id, was.version, dict(payload)]),
+        owner=was.owner,
         fields={
-            "order": was.id, "quote": was.quote, "customer": was.customer, "currency": was.currency,
-            "owner": was.owner, "owner_unit": owner_unit or None, "status": was.status.value,
-            "reason": payload.get("reason") or None, "net_total": before, "net_after": after,
-            "net_change": after - before, "net_change_percent": percent,
-            "place_changed": was.slot.ship_to != now.slot.ship_to, "effective": day_of(payload.get("effective")),
+            "order": was.id,
+            "quote": was.quote,
+            "customer": was.customer,
+            "currency": was.currency,
+            "owner": was.owner,
+            "owner_unit": owner_unit or None,
+            "status": was.status.value,
+            "reason": payload.get("reason") or None,
+            "net_total": before,
+            "net_after": after,
+            "net_change": after - before,
+            "net_change_percent": percent,
+            "place_changed": was.slot.ship_to != now.slot.ship_to,
+            "effective": day_of(payload.get("effective")),
             "extends": now.extends,
         },
         lines=lines,
-    )  # fmt: skip
+    )
 
 
 def _unrounded_total(was: Order, now: Order) -> Decimal:

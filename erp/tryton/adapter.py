@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import Any
 
 from domain.values import plain_number
-from erp.port import Answer, Document, Entry, Outcome, Refused, Reports, Trouble, Unavailable
+from erp.port import Answer, Document, Entry, ErpError, Outcome, Refused, Reports, Unavailable
 from erp.tryton.catalogue import Catalogue, described, described_any
 from erp.tryton.rpc import Rpc, quantity_of
 from erp.tryton.shipments import SHIPPED, UNDER_WAY, Shipments
@@ -23,9 +23,24 @@ ZERO = Decimal(0)
 Found = dict[str, Any]
 """A record as Tryton tells it; what belongs to it stands under names that end with a dot."""
 Act = Callable[[list[Document]], Awaitable[dict[str, Outcome]]]
-WHOLE = ["web_id", "state", "number", "description", "party", "invoice_address", "shipment_address",
-         "lines.note", "lines.type", "lines.quantity", "lines.product", "lines.unit", "lines.unit_price",
-         "amendments.description", "amendments.state", "shipments.state"]  # fmt: skip
+WHOLE = [
+    "web_id",
+    "state",
+    "number",
+    "description",
+    "party",
+    "invoice_address",
+    "shipment_address",
+    "lines.note",
+    "lines.type",
+    "lines.quantity",
+    "lines.product",
+    "lines.unit",
+    "lines.unit_price",
+    "amendments.description",
+    "amendments.state",
+    "shipments.state",
+]
 
 
 class Tryton:
@@ -46,7 +61,7 @@ class Tryton:
             by_kind[document.kind].append(document)
         try:
             known = await self._sales([document.order for document in by_kind["restate"]])
-        except Trouble as trouble:
+        except ErpError as trouble:
             return [trouble] * len(documents)
         for document in by_kind["restate"]:
             there = known.get(document.order, _NOTHING)["state"] in THERE
@@ -66,7 +81,7 @@ class Tryton:
             if not half:
                 return {documents[0].key: verdict}
             return {**await self._in_halves(documents[:half], act), **await self._in_halves(documents[half:], act)}
-        except Trouble as trouble:
+        except ErpError as trouble:
             return {document.key: trouble for document in documents}
 
     async def _take_over(self, documents: Sequence[Document]) -> dict[str, Outcome]:
@@ -180,8 +195,14 @@ class Tryton:
         if document.kind != "cancel" and document.body.get("ship_to"):
             address = await self._catalogue.address(sale["party"], document.body["ship_to"])
             if address != sale["shipment_address"]:
-                acts.append({"action": "party", "party": sale["party"], "invoice_address": sale["invoice_address"],
-                             "shipment_address": address})  # fmt: skip
+                acts.append(
+                    {
+                        "action": "party",
+                        "party": sale["party"],
+                        "invoice_address": sale["invoice_address"],
+                        "shipment_address": address,
+                    }
+                )
         return {"sale": sale["id"], "description": described(document.version), "lines": [["create", acts]]}
 
     async def _validated(self, amendments: Sequence[Found]) -> None:
@@ -284,8 +305,11 @@ def _entry(sale: Found, shipped: Mapping[int, Decimal], delivered: Mapping[int, 
     lines = _lines(sale)
     quantities = {name: quantity_of(line["quantity"]) for name, line in lines.items()}
     return Entry(
-        order=sale["web_id"], reference=sale["number"] or "", version=_version(sale),
-        cancelled=sale["state"] == "cancelled" or not any(quantities.values()), quantities=quantities,
+        order=sale["web_id"],
+        reference=sale["number"] or "",
+        version=_version(sale),
+        cancelled=sale["state"] == "cancelled" or not any(quantities.values()),
+        quantities=quantities,
         shipped={name: shipped[line["id"]] for name, line in lines.items() if line["id"] in shipped},
         delivered={name: delivered[line["id"]] for name, line in lines.items() if line["id"] in delivered},
-    )  # fmt: skip
+    )

@@ -93,11 +93,19 @@ class Catalogue:
             raise Refused(f"Tryton has no currency {body['currency']}")
         currency, minor = self._currencies[body["currency"]]
         lines = [
-            {"type": "line", "sequence": n, "note": line["line"], "description": line["name"],
-             "product": products[line["product"]][0], "unit": self._unit(line, products),
-             "quantity": float(line["quantity"]), "unit_price": self._price(line, minor)}
-            for n, line in enumerate(body["lines"], 1) if Decimal(line["quantity"])
-        ]  # fmt: skip
+            {
+                "type": "line",
+                "sequence": n,
+                "note": line["line"],
+                "description": line["name"],
+                "product": products[line["product"]][0],
+                "unit": self._unit(line, products),
+                "quantity": float(line["quantity"]),
+                "unit_price": self._price(line, minor),
+            }
+            for n, line in enumerate(body["lines"], 1)
+            if Decimal(line["quantity"])
+        ]
         return {
             "web_shop": self._shop, "web_id": document.order, "reference": body.get("quote") or document.order,
             "description": described(document.version), "currency": currency, "comment": body.get("note") or "",
@@ -229,12 +237,20 @@ class Catalogue:
             "salable": True, "list_price": Decimal(0), "account_category": categories[0], "lead_time": timedelta(0),
             "products": [["create", [{}]]],
         }  # fmt: skip
-        await self._rpc.create("product.template", *(
-            {"code": line["product"], "name": line["name"] or line["product"],
-             "type": "goods" if line["ships"] else "service", "default_uom": self._known_units[symbol_of(line)][0],
-             "sale_uom": self._known_units[symbol_of(line)][0], **shared}
-            for line in lines
-        ))  # fmt: skip
+        await self._rpc.create(
+            "product.template",
+            *(
+                {
+                    "code": line["product"],
+                    "name": line["name"] or line["product"],
+                    "type": "goods" if line["ships"] else "service",
+                    "default_uom": self._known_units[symbol_of(line)][0],
+                    "sale_uom": self._known_units[symbol_of(line)][0],
+                    **shared,
+                }
+                for line in lines
+            ),
+        )
 
 
 def symbol_of(line: Mapping[str, Any]) -> str:

@@ -8,21 +8,45 @@ from babel import Locale
 
 from erp.tryton.rpc import Rpc
 
-MONEY = {"EUR": "Euro", "USD": "US dollar", "GBP": "Pound sterling", "BRL": "Real", "ISK": "Króna", "CHF": "Franc",
-         "JPY": "Yen", "CAD": "Canadian dollar", "AUD": "Australian dollar", "SEK": "Krona"}  # fmt: skip
+MONEY = {
+    "EUR": "Euro",
+    "USD": "US dollar",
+    "GBP": "Pound sterling",
+    "BRL": "Real",
+    "ISK": "Króna",
+    "CHF": "Franc",
+    "JPY": "Yen",
+    "CAD": "Canadian dollar",
+    "AUD": "Australian dollar",
+    "SEK": "Krona",
+}
 WITHOUT_CENTS = ("ISK", "JPY")
-GROUPS = ("Sales", "Sales Administrator", "Stock", "Product Administration", "Account Product Administration",
-          "Sale Amendment")  # fmt: skip
+GROUPS = (
+    "Sales",
+    "Sales Administrator",
+    "Stock",
+    "Product Administration",
+    "Account Product Administration",
+    "Sale Amendment",
+)
 YEARS = 3
 
 
 async def found(rpc: Rpc, user: str, password: str, shop: str) -> None:
     """As an administrator, once."""
-    currencies = await rpc.create("currency.currency", *(
-        {"name": name, "code": code, "symbol": code, "digits": 0 if code in WITHOUT_CENTS else 2,
-         "rounding": Decimal(1) if code in WITHOUT_CENTS else Decimal("0.01")}
-        for code, name in MONEY.items()
-    ))  # fmt: skip
+    currencies = await rpc.create(
+        "currency.currency",
+        *(
+            {
+                "name": name,
+                "code": code,
+                "symbol": code,
+                "digits": 0 if code in WITHOUT_CENTS else 2,
+                "rounding": Decimal(1) if code in WITHOUT_CENTS else Decimal("0.01"),
+            }
+            for code, name in MONEY.items()
+        ),
+    )
     lands = sorted((code, name) for code, name in Locale("en").territories.items() if len(code) == 2 and code.isalpha())
     await rpc.create("country.country", *({"code": code, "name": name} for code, name in lands))
     (party,) = await rpc.create("party.party", {"name": "Sample company", "code": "SELF"})
@@ -51,8 +75,12 @@ async def _books(rpc: Rpc, company: int) -> None:
     session, *_ = await rpc.run(f"{wizard}.create")
     chart = {"account": {"company": company, "account_template": template}}
     await rpc.run(f"{wizard}.execute", session, chart, "create_account")
-    accounts = {"account_receivable": "1.2.1", "account_payable": "2.1.1", "category_account_revenue": "4.1.1",
-                "category_account_expense": "5.2.1"}  # fmt: skip
+    accounts = {
+        "account_receivable": "1.2.1",
+        "account_payable": "2.1.1",
+        "category_account_revenue": "4.1.1",
+        "category_account_expense": "5.2.1",
+    }
     properties = {name: await _account(rpc, code) for name, code in accounts.items()}
     await rpc.run(f"{wizard}.execute", session, {"properties": {"company": company, **properties}}, "create_properties")
     await rpc.run(f"{wizard}.delete", session)

@@ -83,8 +83,13 @@ class Server:
     @property
     def settings(self) -> dict[str, str]:
         """What Dealwright must know of it."""
-        return {"DEALWRIGHT_ERP": "tryton", "DEALWRIGHT_ERP_URL": self.url, "DEALWRIGHT_ERP_USER": USER,
-                "DEALWRIGHT_ERP_SECRET": self.password, "DEALWRIGHT_ERP_SHOP": SHOP}  # fmt: skip
+        return {
+            "DEALWRIGHT_ERP": "tryton",
+            "DEALWRIGHT_ERP_URL": self.url,
+            "DEALWRIGHT_ERP_USER": USER,
+            "DEALWRIGHT_ERP_SECRET": self.password,
+            "DEALWRIGHT_ERP_SHOP": SHOP,
+        }
 
     @property
     def _secrets(self) -> dict[str, Any]:

@@ -46,8 +46,15 @@ class Rpc:
             session = await self._signed_in(instead_of=session)
             return await self._call(method, *params, self.context, session=session)
 
-    async def search(self, name: str, domain: list[Any], fields: list[str], limit: int | None = None, offset: int = 0,
-                     order: list[list[str]] | None = None) -> list[dict[str, Any]]:  # fmt: skip
+    async def search(
+        self,
+        name: str,
+        domain: list[Any],
+        fields: list[str],
+        limit: int | None = None,
+        offset: int = 0,
+        order: list[list[str]] | None = None,
+    ) -> list[dict[str, Any]]:
         """Records and their fields, of related ones too: `lines.quantity` is found under `lines.`."""
         found: list[dict[str, Any]] = await self.model(name, "search_read", domain, offset, limit, order, fields)
         return found

@@ -109,8 +109,9 @@ def _ids(sale: Found) -> list[int]:
 class _Told:
     """What one sale's shipments mean for its order."""
 
-    def __init__(self, sale: Found, shipments: Iterable[Found], moves: Mapping[int, Mapping[int, Decimal]],
-                 new: Iterable[int]) -> None:  # fmt: skip
+    def __init__(
+        self, sale: Found, shipments: Iterable[Found], moves: Mapping[int, Mapping[int, Decimal]], new: Iterable[int]
+    ) -> None:
         self._sale = sale
         self._names = {line["id"]: line["note"] for line in sale["lines."] if line["note"]}
         self._shipments = sorted(shipments, key=lambda one: int(one["id"]))

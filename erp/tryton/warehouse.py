@@ -37,11 +37,18 @@ class Warehouse:
         sales = await self._rpc.search("sale.sale", [["web_id", "=", order]], fields)
         names = {line["id"]: line["note"] for sale in sales for line in sale["lines."]}
         return [
-            Parcel(id=one["id"], state=one["state"], lines={
-                names[int(move["origin"].split(",")[1])]: quantity_of(move["quantity"])
-                for move in await self._moves(one["id"]) if (move["origin"] or "").startswith("sale.line,")
-            }) for sale in sales for one in sale["shipments."]
-        ]  # fmt: skip
+            Parcel(
+                id=one["id"],
+                state=one["state"],
+                lines={
+                    names[int(move["origin"].split(",")[1])]: quantity_of(move["quantity"])
+                    for move in await self._moves(one["id"])
+                    if (move["origin"] or "").startswith("sale.line,")
+                },
+            )
+            for sale in sales
+            for one in sale["shipments."]
+        ]
 
     async def ship(self, order: str, only: Mapping[str, Decimal] | None = None, to: str = "done") -> Parcel:
         """Send off what waits, or only so much of its lines; the rest waits on. Raises Refused."""

@@ -17,7 +17,7 @@ from domain.runs import Command, Outcome, refused
 from domain.sentences import Sentence
 from domain.values import Id, Text, Value
 from services.approvals import absences
-from services.office import Office, authorise
+from services.context import ServiceContext, authorise
 from services.quotes.quotes import principals, reached
 from services.runs.authority import authorise_decision, current_person
 from services.runs.commands import Caller, CommandReceipt, CommandRequest
@@ -76,52 +76,58 @@ def is_fulfilled(round: Round, decision: Decision, person: str) -> bool:
 
 
 class Approvals:
-    def __init__(self, office: Office) -> None:
-        self._office = office
+    def __init__(self, context: ServiceContext) -> None:
+        self._context = context
 
     async def inbox(self, person: Person, after: tuple[datetime, str] | None, limit: int) -> list[Waiting]:
         """What waits on this person and on those they decide for, longest waiting first."""
         authorise(person, "inbox.read")
-        async with self._office.database.reading() as session:
-            others = await principals(session, person.id, self._office.clock())
+        async with self._context.database.reading() as session:
+            others = await principals(session, person.id, self._context.clock())
             return await inbox.page(session, person.id, others, after, limit)
 
     async def waiting_count(self, person: Person, most: int = 100) -> int:
-        async with self._office.database.reading() as session:
-            others = await principals(session, person.id, self._office.clock())
+        async with self._context.database.reading() as session:
+            others = await principals(session, person.id, self._context.clock())
             return await inbox.waiting_count(session, person.id, others, most)
 
     async def holders(self, person: Person, kind: str) -> list[str]:
         """The person, and everybody they decide for now where such a subject waits."""
-        async with self._office.database.reading() as session:
-            return [person.id, *(await principals(session, person.id, self._office.clock()))[kind]]
+        async with self._context.database.reading() as session:
+            return [person.id, *(await principals(session, person.id, self._context.clock()))[kind]]
 
     async def list_short(self, round: Round) -> set[str]:
         """The ids of what a round asks for and the people who are there now cannot give."""
-        asked, now = [(approval, round) for approval in round.requested], self._office.clock()
+        asked, now = [(approval, round) for approval in round.requested], self._context.clock()
         if not asked:
             return set()
-        async with self._office.database.reading() as session:
+        async with self._context.database.reading() as session:
             standing = [d for d in await delegations.standing(session, now) if d.active(now)]
             return await absences.list_short(session, asked, standing, now)
 
     async def get(self, person: Person, id: str) -> ApprovalDetail:
         reach = authorise(person, "approvals.read")
-        async with self._office.database.reading() as session:
+        async with self._context.database.reading() as session:
             found = await rounds.run_of_approval(session, id)
             if found is None:
                 raise NotFound(Sentence("There is no approval {id!r} that you can see.", id=id))
             row, run = found
             stored = await quotes.load(session, row.subject_id)
-            if stored is None or not await reached(session, reach, person, stored, self._office.clock()):
+            if stored is None or not await reached(session, reach, person, stored, self._context.clock()):
                 raise NotFound(Sentence("There is no approval {id!r} that you can see.", id=id))
             round, plan = Round.model_validate(run.state), Plan.model_validate(run.opening["plan"])
             approval, planned = list(explained(round, plan))[row.number]
             names = await rounds.names(session, {s.holder for a in round.approvals for s in a.seats})
         return ApprovalDetail(
-            approval=approval, reasons=planned.reasons, asked=planned.asked, notes=planned.notes, round=round,
-            run=run.id, quote=stored.quote, names=names,
-        )  # fmt: skip
+            approval=approval,
+            reasons=planned.reasons,
+            asked=planned.asked,
+            notes=planned.notes,
+            round=round,
+            run=run.id,
+            quote=stored.quote,
+            names=names,
+        )
 
     async def approve(self, caller: Caller, id: str, digest: str, comment: str = "") -> CommandReceipt:
         authorise(caller.person, "approvals.decide")
@@ -153,7 +159,7 @@ class Approvals:
         outcome = result.outcome
         if outcome is None or outcome.applied or outcome.code not in DECIDED_ALREADY:
             return result
-        async with self._office.database.reading() as session:
+        async with self._context.database.reading() as session:
             found = await rounds.run_of_approval(session, decision.approval)
             round = Round.model_validate(found[1].state) if found else None
         if round and is_fulfilled(round, decision, caller.person.id):
@@ -190,12 +196,12 @@ class Approvals:
             else:
                 await self._fit(session, to or "")
                 seats = [to or ""]
-            command = await authorise_decision(session, run, request, self._office.clock())
+            command = await authorise_decision(session, run, request, self._context.clock())
             return command.evolve(payload={**command.payload, "seats": seats})
 
         given = {"to": to, "group": group, "step": step}
         request = _request(caller, "add_approver", id, comment=reason, **{n: v for n, v in given.items() if v})
-        return await self._office.path.execute(request, check)
+        return await self._context.path.execute(request, check)
 
     async def remove_approver(self, caller: Caller, id: str, reason: str = "") -> CommandReceipt:
         """Take an approver whom somebody added off the subject again: by whoever added them, or an approvals admin."""
@@ -218,10 +224,10 @@ class Approvals:
 
         async def check(session: AsyncSession, run: RunSnapshot) -> Command:
             await self._visible(session, caller.person, id)
-            return await authorise_decision(session, run, request, self._office.clock())
+            return await authorise_decision(session, run, request, self._context.clock())
 
         request = _request(caller, "advise", id, comment=answer)
-        return await self._office.path.execute(request, check)
+        return await self._context.path.execute(request, check)
 
     async def delegate(self, caller: Caller, id: str, digest: str, to: str, reason: str = "") -> CommandReceipt:
         """Hand one approval over. Raises Invalid when `to` cannot decide anything."""
@@ -239,7 +245,7 @@ class Approvals:
         reach = authorise(await current_person(session, person.id), "approvals.read")
         found = await rounds.run_of_approval(session, id)
         stored = await quotes.load(session, found[0].subject_id) if found else None
-        if stored is None or not await reached(session, reach, person, stored, self._office.clock()):
+        if stored is None or not await reached(session, reach, person, stored, self._context.clock()):
             raise NotFound(Sentence("There is no approval {id!r} that you can see.", id=id))
 
     async def _fit(self, session: AsyncSession, to: str) -> None:
@@ -263,14 +269,18 @@ class Approvals:
         async def check(session: AsyncSession, run: RunSnapshot) -> Command:
             if asked is not None:
                 await self._fit(session, asked)
-            return await authorise_decision(session, run, request, self._office.clock())
+            return await authorise_decision(session, run, request, self._context.clock())
 
         request = _request(caller, verb, id, **fields)
-        return await self._office.path.execute(request, check)
+        return await self._context.path.execute(request, check)
 
 
 def _request(caller: Caller, verb: str, approval: str, **fields: Any) -> CommandRequest:
     return CommandRequest(
-        id=caller.command_id, actor=caller.person.id, verb=verb, channel=caller.channel, approval=approval,
+        id=caller.command_id,
+        actor=caller.person.id,
+        verb=verb,
+        channel=caller.channel,
+        approval=approval,
         fields={"approval": approval, **fields},
-    )  # fmt: skip
+    )

@@ -9,7 +9,7 @@ from domain.people import Person
 from domain.values import short_id
 from notify.links import Claim, Links
 from services.approvals.approvals import ApprovalDetail, Approvals
-from services.office import Office
+from services.context import ServiceContext
 from services.runs.commands import Caller, CommandReceipt
 from storage.letters import codes, messages
 from storage.people import people
@@ -18,8 +18,8 @@ CODES_A_DAY, TRIES, CODE_LIFE = 5, 5, timedelta(minutes=10)
 
 
 class ByLink:
-    def __init__(self, office: Office, approvals: Approvals, links: Links, login: bool) -> None:
-        self._office = office
+    def __init__(self, context: ServiceContext, approvals: Approvals, links: Links, login: bool) -> None:
+        self._context = context
         self._approvals = approvals
         self._links = links
         self.requires_login = login
@@ -42,9 +42,9 @@ class ByLink:
     async def send_code(self, token: str, signed_in: Person | None) -> Person:
         """Mail a one-time code to whom the link was sent to. Raises NotFound, TooMany."""
         claim, person = await self._owner(token, signed_in)
-        office = self._office
-        async with office.database.writing() as session:
-            now = office.clock()
+        context = self._context
+        async with context.database.writing() as session:
+            now = context.clock()
             if await messages.count_since(session, person.id, "code", now - timedelta(days=1)) >= CODES_A_DAY:
                 raise TooMany("Too many codes were sent today. Sign in instead, or try again tomorrow.")
             about = await messages.load(session, claim.message)
@@ -61,8 +61,8 @@ class ByLink:
 
         Raises Invalid, NotFound."""
         _, person = await self._owner(token, signed_in)
-        async with self._office.database.writing() as session:
-            nonce = await codes.take_try(session, person.id, self._office.clock(), TRIES)
+        async with self._context.database.writing() as session:
+            nonce = await codes.take_try(session, person.id, self._context.clock(), TRIES)
             right = nonce is not None and secrets.compare_digest(self._links.code(person.id, nonce), code.strip())
             if right:
                 await codes.delete_code(session, person.id)
@@ -84,7 +84,7 @@ class ByLink:
             raise NotFound("This link is not valid, or too old. Open your inbox instead.")
         if signed_in is not None and signed_in.id != claim.person:
             raise NotFound("This link was sent to somebody else. Open your own inbox.")
-        async with self._office.database.reading() as session:
+        async with self._context.database.reading() as session:
             person = await people.load_person(session, claim.person)
         if person is None or not person.active:
             raise NotFound("This link is not valid any more.")

@@ -10,11 +10,11 @@ from domain.approvals.evaluation import Judgement
 from domain.approvals.plan import NO_PAST, Past, Plan, plan
 from domain.approvals.policy import Policy
 from domain.approvals.round import added_approvals, past_decisions
-from domain.approvals.smart import Given
+from domain.approvals.smart import PriorApproval
 from domain.approvals.subject import Subject, quote_subject, testable
 from domain.errors import NotFound
 from domain.quotes import Quote, QuoteStatus
-from services.office import Office
+from services.context import ServiceContext
 from storage.approvals import delegations, policies, rounds
 from storage.approvals.policies import StoredPolicy
 from storage.people import people, replacements
@@ -40,17 +40,17 @@ class Planned:
     """How the policy would see another version of the quote."""
 
 
-async def planned(session: AsyncSession, office: Office, drafted: Drafted, submitter: str) -> Planned:
+async def planned(session: AsyncSession, context: ServiceContext, drafted: Drafted, submitter: str) -> Planned:
     """The approvals the quote needs when `submitter` submits it now. Raises NotFound where no policy is published."""
     stored = await policies.current(session, "quote")
     if stored is None:
         raise NotFound("No approval policy for quotes is published yet. An approvals admin must publish one.")
     policy, quote = stored.policy, drafted.quote
-    rates = (await people.rates(session, office.company_currency)).on(office.company_day())
+    rates = (await people.rates(session, context.company_currency)).on(context.company_day())
     owner = await people.load_person(session, quote.owner)
 
     def as_subject(other: Quote, rates: Mapping[str, Decimal] = rates) -> Subject:
-        return quote_subject(other, 0, rates, drafted.editors, owner.unit if owner else "", policy.neutral, office.say)
+        return quote_subject(other, 0, rates, drafted.editors, owner.unit if owner else "", policy.neutral, context.say)
 
     def at_rate(rate: Decimal) -> Subject:
         return as_subject(quote, {quote.currency: rate})
@@ -58,13 +58,13 @@ async def planned(session: AsyncSession, office: Office, drafted: Drafted, submi
     subject = as_subject(quote)
     earlier = await rounds.rounds_of(session, f"quote:{quote.id}") if drafted.round else []
     past = Past(past_decisions(earlier), added_approvals(earlier), at_rate)
-    found, judgements = await plan_for(session, office, policy, subject, submitter, drafted.status.value, past)
+    found, judgements = await plan_for(session, context, policy, subject, submitter, drafted.status.value, past)
     return Planned(stored, subject, found, judgements, as_subject)
 
 
 async def plan_for(
     session: AsyncSession,
-    office: Office,
+    context: ServiceContext,
     policy: Policy,
     subject: Subject,
     submitter: str,
@@ -72,7 +72,7 @@ async def plan_for(
     past: Past = NO_PAST,
 ) -> tuple[Plan, list[Judgement]]:
     """The plan of any subject, with everybody whom its policy may ask looked up, and who stands in for them."""
-    now = office.clock()
+    now = context.clock()
     named = [who for _, who in policy.people_named()]
     asked = {str(subject.fields.get(who.field)) for who in named if who.field} | {submitter}
     asked |= {who.user for who in named if who.user}
@@ -83,7 +83,7 @@ async def plan_for(
     groups = {who.group for who in named if who.group} | {added.group for added in past.added if added.group}
     standing = [d for d in await delegations.standing(session, now) if d.active(now) and d.covers(subject.kind)]
     asked |= {delegation.delegate for delegation in standing}
-    asked |= {who for given in past.decisions if isinstance(given, Given) for who in (*given.by, *given.seats)}
+    asked |= {who for given in past.decisions if isinstance(given, PriorApproval) for who in (*given.by, *given.seats)}
     directory = await people.directory(session, asked, groups)
     directory = directory.evolve(delegations=tuple(standing), at=now)
-    return plan(policy, subject, directory, submitter, status, office.company_day(), past)
+    return plan(policy, subject, directory, submitter, status, context.company_day(), past)

@@ -12,7 +12,7 @@ from domain.money import known_currencies
 from domain.people import Directory, Person
 from domain.sentences import Sentence
 from domain.values import number_of
-from services.office import Office, authorise
+from services.context import ServiceContext, authorise
 from services.runs.commands import Caller
 from services.versions import next_version
 from storage.approvals import policies, rounds
@@ -21,54 +21,54 @@ from storage.people import people
 
 
 class Policies:
-    def __init__(self, office: Office) -> None:
-        self._office = office
+    def __init__(self, context: ServiceContext) -> None:
+        self._context = context
 
     async def current(self, person: Person, kind: str) -> StoredPolicy:
         authorise(person, "policies.read")
-        async with self._office.database.reading() as session:
+        async with self._context.database.reading() as session:
             return _found(await policies.current(session, kind), kind)
 
     async def versions(self, person: Person, kind: str, before: int, limit: int) -> list[StoredPolicy]:
         authorise(person, "policies.read")
-        async with self._office.database.reading() as session:
+        async with self._context.database.reading() as session:
             return await policies.versions(session, kind, before, limit)
 
     async def draft(self, person: Person, kind: str) -> StoredPolicy:
         authorise(person, "policies.read")
-        async with self._office.database.reading() as session:
+        async with self._context.database.reading() as session:
             return _found(await policies.draft(session, kind), kind)
 
     async def put_draft(self, caller: Caller, policy: Policy, expected: int | None) -> StoredPolicy:
         """Replace the draft; `expected` is the revision the caller saw. A draft may still have problems."""
         authorise(caller.person, "policies.write")
-        office = self._office
-        async with office.database.writing() as session:
+        context = self._context
+        async with context.database.writing() as session:
             known = await policies.draft(session, policy.kind)
             next_version(known.revision if known else None, expected)
-            return await policies.save_draft(session, policy, caller.person.id, office.clock())
+            return await policies.save_draft(session, policy, caller.person.id, context.clock())
 
     async def publish(self, caller: Caller, kind: str) -> StoredPolicy:
         """Make the draft the next version, which every later submission is evaluated with. Raises Invalid."""
         authorise(caller.person, "policies.write")
-        async with self._office.database.reading() as session:
+        async with self._context.database.reading() as session:
             draft = _found(await policies.draft(session, kind), kind)
         return await self.publish_policy(caller, draft.policy)
 
     async def publish_policy(self, caller: Caller, policy: Policy) -> StoredPolicy:
         """Publish a policy as the next version; the same policy again stays the version it is."""
         authorise(caller.person, "policies.write")
-        office = self._office
+        context = self._context
         if found := await self.check(policy):
             raise Invalid.fields(found, "the policy cannot be published")
-        async with office.database.writing() as session:
+        async with context.database.writing() as session:
             newest = await policies.current(session, policy.kind)
             if newest and newest.hash == policy.hash:
                 return newest
             version = newest.version + 1 if newest else 1
-            stored = await policies.publish(session, policy, version, caller.person.id, office.clock())
+            stored = await policies.publish(session, policy, version, caller.person.id, context.clock())
             facts = {"version": version, "hash": policy.hash}
-            await office.note(session, caller, f"policy:{policy.kind}", "published", policy.hash, policy, **facts)
+            await context.audit(session, caller, f"policy:{policy.kind}", "published", policy.hash, policy, **facts)
         return stored
 
     async def set_rate(self, caller: Caller, currency: str, valid_from: date, rate: str) -> None:
@@ -81,10 +81,10 @@ class Policies:
             raise Invalid.field("currency", "{currency!r} is not an ISO 4217 currency code", currency=currency)
         if not 0 < value < 10**9:
             raise Invalid.field("rate", "must be more than 0 and less than 1,000,000,000")
-        office = self._office
-        async with office.database.writing() as session:
+        context = self._context
+        async with context.database.writing() as session:
             await people.set_rate(session, currency, valid_from, value)
-            await office.note(
+            await context.audit(
                 session, caller, f"rate:{currency}", "rate_set", valid_from=str(valid_from), rate=str(value)
             )
 
@@ -94,11 +94,11 @@ class Policies:
 
     async def suspicious(self, policy: Policy) -> list[dict[str, str]]:
         """What may be published and yet deserves a second look."""
-        return warnings(policy, await self._directory(policy), self._office.company_day())
+        return warnings(policy, await self._directory(policy), self._context.company_day())
 
     async def _directory(self, policy: Policy) -> Directory:
         named = [who for _, who in policy.people_named()]
-        async with self._office.database.reading() as session:
+        async with self._context.database.reading() as session:
             return await people.directory(
                 session, {who.user for who in named if who.user}, {who.group for who in named if who.group}
             )
@@ -106,7 +106,7 @@ class Policies:
     async def changes(self, person: Person, kind: str) -> list[str]:
         """What the draft changes of the policy in force, in words."""
         draft = await self.draft(person, kind)
-        async with self._office.database.reading() as session:
+        async with self._context.database.reading() as session:
             current = await policies.current(session, kind)
         return differences(current.policy if current else Policy(kind=kind), draft.policy)
 
@@ -116,7 +116,7 @@ class Policies:
         Each is judged as it was submitted and on its day. Totals are of all; listed are those that differ."""
         draft = (await self.draft(person, kind)).policy
         total, changed = Backtest(), []
-        async with self._office.database.reading() as session:
+        async with self._context.database.reading() as session:
             current = await policies.current(session, kind)
             async for subject, at in rounds.submissions(session, kind, most):
                 found = effect(current.policy if current else None, draft, subject, "draft", at.date())

@@ -16,7 +16,7 @@ from domain.runs import Outcome
 from domain.values import Value, short_id
 from notify.links import Claim
 from services.approvals.approvals import Approvals, Decision, is_fulfilled
-from services.office import Office, authorise
+from services.context import ServiceContext, authorise
 from services.runs.commands import Caller
 from storage.approvals import rounds
 from storage.letters import inbound, messages
@@ -68,9 +68,9 @@ class Replies:
     (`needs_verdict`) and there is none, a reply decides nothing and its sender is sent a link to confirm it."""
 
     def __init__(
-        self, office: Office, approvals: Approvals, authenticated_by: str = "", needs_verdict: bool = False
+        self, context: ServiceContext, approvals: Approvals, authenticated_by: str = "", needs_verdict: bool = False
     ) -> None:
-        self._office = office
+        self._context = context
         self._approvals = approvals
         self._authenticated_by = authenticated_by
         self._needs_verdict = needs_verdict or bool(authenticated_by)
@@ -79,20 +79,26 @@ class Replies:
         """Obey a reply, or ask again in the reader's language; the same mail twice is one mail.
 
         Authority is checked now, not when the message went out."""
-        office = self._office
+        context = self._context
         id = short_id("i", answered, mail.identity)
-        async with office.database.reading() as session:
+        async with context.database.reading() as session:
             message = await messages.load(session, answered)
             person = await people.load_person(session, message.person) if message else None
             if await inbound.known(session, id):
                 return ReplyResult(result="decided", detail="already received")
         done = await self._execute(message, person, mail) if message and person else ReplyResult(result="unknown")
-        async with office.database.writing() as session:
-            now = office.clock()
+        async with context.database.writing() as session:
+            now = context.clock()
             received = Received(
-                id=id, at=now, sender=mail.sender, person=person.id if person else None, message=answered,
-                run=message.run if message else None, result=done.result, detail=done.detail[:500],
-            )  # fmt: skip
+                id=id,
+                at=now,
+                sender=mail.sender,
+                person=person.id if person else None,
+                message=answered,
+                run=message.run if message else None,
+                result=done.result,
+                detail=done.detail[:500],
+            )
             if await inbound.add(session, received) and done.result in ANSWERED and message and person:
                 await self._answer(session, message, person, done, id, now)
         log.info("reply", message=answered, result=done.result)
@@ -119,14 +125,14 @@ class Replies:
         return await self._decide(message, person, verb, mail.comment)
 
     async def _round(self, message: Message) -> Round:
-        async with self._office.database.reading() as session:
+        async with self._context.database.reading() as session:
             return (await rounds.round_of(session, message.run))[0]
 
     async def _answered_before(self, message: Message, person: Person) -> bool:
         """Whether this very message was answered with a decision already."""
         for approval in message.data.get("approvals", ()):
             caller = Caller(person=person, channel="mail", key=_key(message, approval))
-            if await self._office.path.outcome(caller.command_id):
+            if await self._context.path.outcome(caller.command_id):
                 return True
         return False
 
@@ -176,7 +182,7 @@ class Replies:
     async def received(self, person: Person, after: str, limit: int) -> list[Received]:
         """Every reply that came in, and what came of it: for ops."""
         authorise(person, "messages.read")
-        async with self._office.database.reading() as session:
+        async with self._context.database.reading() as session:
             return await inbound.listed(session, after, limit)
 
 

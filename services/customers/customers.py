@@ -18,8 +18,8 @@ from domain.people import Person
 from domain.permissions import allows
 from domain.sentences import Sentence
 from domain.values import Amount, Value, short_id
+from services.context import ServiceContext, authorise
 from services.customers.revenue import RevenueMonth, with_remaining
-from services.office import Office, authorise
 from services.runs.commands import Caller
 from storage.customers import facts, fulfilment_facts, revenue
 from storage.customers.customers import (
@@ -40,7 +40,7 @@ SHOWN_MONTHS = 12
 """So many months before this one, and after it."""
 
 
-class Worth(Value):
+class ContractValue(Value):
     """A contract, and what stands in it is worth in each currency."""
 
     contract: Contract
@@ -49,7 +49,7 @@ class Worth(Value):
     assets: int
 
 
-class Whole(Value):
+class CustomerOverview(Value):
     """Everything about one customer."""
 
     id: str
@@ -59,7 +59,7 @@ class Whole(Value):
     order_counts: dict[str, int]
     orders: list[OrderSummary]
     """Those that are open or to come first, then the newest of the others."""
-    contracts: list[Worth]
+    contracts: list[ContractValue]
     assets: list[Asset]
     """The newest; `counts` says how many there are of each kind."""
     subscriptions: list[Subscription]
@@ -71,21 +71,21 @@ class Whole(Value):
 
 
 class Customers:
-    def __init__(self, office: Office) -> None:
-        self._office = office
+    def __init__(self, context: ServiceContext) -> None:
+        self._context = context
 
     async def listed(self, person: Person, after: str, limit: int) -> list[CustomerSummary]:
         authorise(person, "customers.read")
-        async with self._office.database.reading() as session:
+        async with self._context.database.reading() as session:
             return await listed(session, after, limit)
 
-    async def whole(self, person: Person, id: str, on: date | None, known_at: datetime | None) -> Whole:
+    async def whole(self, person: Person, id: str, on: date | None, known_at: datetime | None) -> CustomerOverview:
         """The customer on a day, as far as it was known at an instant. Raises NotFound.
 
         Orders and approvals are those of now; it takes the same few queries however many there are."""
         authorise(person, "customers.read")
-        day = on or self._office.today_of(person)
-        async with self._office.database.reading() as session:
+        day = on or self._context.today_of(person)
+        async with self._context.database.reading() as session:
             name = await self._name(session, id)
             known = await facts.of_customer(session, id, known_at)
             made = await facts.contracts(session, id)
@@ -94,18 +94,27 @@ class Customers:
             money = await self._revenue(session, id, known_at) if allows(person, "revenue.read") else None
         there = [fact for fact in known if fact.on <= day]
         own, running = assets(there), subscriptions(there)
-        entitled = entitlements(there, day, None, self._office.sla_hours)
-        return Whole(
-            id=id, name=name, on=day, known_at=known_at, order_counts=counts, orders=shown, approvals=waiting,
-            contracts=_worths(made, running, own), assets=own[-MOST_LISTED:], subscriptions=running[-MOST_LISTED:],
-            entitlements=entitled[-MOST_LISTED:], revenue=money,
+        entitled = entitlements(there, day, None, self._context.sla_hours)
+        return CustomerOverview(
+            id=id,
+            name=name,
+            on=day,
+            known_at=known_at,
+            order_counts=counts,
+            orders=shown,
+            approvals=waiting,
+            contracts=_worths(made, running, own),
+            assets=own[-MOST_LISTED:],
+            subscriptions=running[-MOST_LISTED:],
+            entitlements=entitled[-MOST_LISTED:],
+            revenue=money,
             counts={"assets": len(own), "subscriptions": len(running), "entitlements": len(entitled)},
-        )  # fmt: skip
+        )
 
     async def contracts(self, person: Person, id: str) -> list[Contents]:
         """Each contract of a customer with what stands in it. Raises NotFound."""
         authorise(person, "customers.read")
-        async with self._office.database.reading() as session:
+        async with self._context.database.reading() as session:
             await self._name(session, id)
             known, made = await facts.of_customer(session, id), await facts.contracts(session, id)
         running, own = subscriptions(known), assets(known)
@@ -116,15 +125,15 @@ class Customers:
     ) -> list[Entitlement]:
         """What a customer may use or claim on a day, as far as it was known at an instant. Raises NotFound."""
         authorise(person, "customers.read")
-        async with self._office.database.reading() as session:
+        async with self._context.database.reading() as session:
             await self._name(session, id)
             known = await facts.of_customer(session, id, known_at)
-        return entitlements(known, on or self._office.today_of(person), known_at, self._office.sla_hours)
+        return entitlements(known, on or self._context.today_of(person), known_at, self._context.sla_hours)
 
     async def check(self, person: Person, id: str) -> None:
         """Raises NotFound."""
         authorise(person, "customers.read")
-        async with self._office.database.reading() as session:
+        async with self._context.database.reading() as session:
             await self._name(session, id)
 
     async def _name(self, session: AsyncSession, id: str) -> str:
@@ -134,14 +143,14 @@ class Customers:
         return name
 
     async def _revenue(self, session: AsyncSession, id: str, known_at: datetime | None) -> list[RevenueMonth]:
-        this = month_of(self._office.company_day())
+        this = month_of(self._context.company_day())
         first, last = months_after(this, -SHOWN_MONTHS), months_after(this, SHOWN_MONTHS)
         return list(with_remaining(await revenue.by_month(session, "company", last, known_at, id, first)))
 
     async def of_order(self, person: Person, order: str) -> str:
         """The id of an order's customer."""
         authorise(person, "customers.read")
-        async with self._office.database.reading() as session:
+        async with self._context.database.reading() as session:
             return await fulfilment_facts.customer_of(session, order)
 
     async def ways_to_end(self, person: Person, order: str) -> dict[Coterm, list[Ending]]:
@@ -149,17 +158,17 @@ class Customers:
 
         Empty for an order that has begun. Raises NotFound."""
         authorise(person, "customers.read")
-        async with self._office.database.reading() as session:
+        async with self._context.database.reading() as session:
             state = await _order(session, order)
             waits = state.phase in (Phase.NEW, Phase.WAITING)
             if not waits or state.extends or all(line.can_end for line in state.lines):
                 return {}  # nothing of it runs over a time, or until another day
-            return await fulfilment_facts.ways_to_end(session, state, self._office.clock())
+            return await fulfilment_facts.ways_to_end(session, state, self._context.clock())
 
     async def to_accept(self, person: Person, order: str) -> list[str]:
         """What of an order was delivered, must be accepted, and was not yet, by name."""
         authorise(person, "customers.read")
-        async with self._office.database.reading() as session:
+        async with self._context.database.reading() as session:
             known = by_line(await facts.of_orders(session, [order]))
         return [some[0].name or some[0].product for some in known.values() if awaits_acceptance(some)]
 
@@ -170,18 +179,18 @@ class Customers:
 
         Raises NotFound, Invalid."""
         authorise(caller.person, "orders.steer")
-        office, now = self._office, self._office.clock()
-        if on and on > office.today_of(caller.person):
+        context, now = self._context, self._context.clock()
+        if on and on > context.today_of(caller.person):
             raise Invalid.field("on", "is a day to come; write down an acceptance that was given")
-        async with office.database.writing() as session:
+        async with context.database.writing() as session:
             state = await _order(session, order, lock=True)
             known = await facts.of_orders(session, [order])
-            accepted = _acceptances(state, known, lines, on or office.today_of(caller.person), now, caller.command_id)
+            accepted = _acceptances(state, known, lines, on or context.today_of(caller.person), now, caller.command_id)
             if any(fact.id == accepted[0].id for fact in known):
                 return accepted
             await facts.append(session, accepted)
             told = [fact.line for fact in accepted]
-            await office.note(session, caller, f"order:{order}", "customer_accepts", of=told, on=str(accepted[0].on))
+            await context.audit(session, caller, f"order:{order}", "customer_accepts", of=told, on=str(accepted[0].on))
         return accepted
 
 
@@ -191,13 +200,16 @@ async def _order(session: AsyncSession, id: str, lock: bool = False) -> Order:
     return order
 
 
-def _worths(made: Iterable[Contract], running: list[Subscription], own: list[Asset]) -> list[Worth]:
+def _worths(made: Iterable[Contract], running: list[Subscription], own: list[Asset]) -> list[ContractValue]:
     """Contracts that hold something by then."""
     found = (contents(contract, running, own) for contract in made)
     return [
-        Worth(contract=one.contract, value=one.value, subscriptions=len(one.subscriptions), assets=len(one.assets))
-        for one in found if one.subscriptions or one.assets
-    ]  # fmt: skip
+        ContractValue(
+            contract=one.contract, value=one.value, subscriptions=len(one.subscriptions), assets=len(one.assets)
+        )
+        for one in found
+        if one.subscriptions or one.assets
+    ]
 
 
 def _acceptances(

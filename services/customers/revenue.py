@@ -9,8 +9,8 @@ from domain.errors import Invalid
 from domain.orders.ledger import ZERO
 from domain.people import Person
 from domain.values import Amount, Value
+from services.context import ServiceContext, authorise
 from services.imports.records import csv_of, spreadsheet_safe
-from services.office import Office, authorise
 from services.runs.commands import Caller
 from storage.customers import facts, revenue
 from storage.customers.revenue import Booked, By, Sums
@@ -41,8 +41,8 @@ class OrderRevenue(Value):
 
 
 class Revenue:
-    def __init__(self, office: Office) -> None:
-        self._office = office
+    def __init__(self, context: ServiceContext) -> None:
+        self._context = context
 
     async def by_month(
         self, person: Person, first: date, last: date, by: By, known_at: datetime | None, customer: str | None = None
@@ -54,33 +54,33 @@ class Revenue:
         first, last = month_of(first), month_of(last)
         if last < first or months_after(first, MOST_MONTHS) < last:
             raise Invalid.field("to", "is a month from the first on, at most {most} later", most=MOST_MONTHS)
-        async with self._office.database.reading() as session:
+        async with self._context.database.reading() as session:
             sums = await revenue.by_month(session, by, last, known_at, customer, first)
         return list(with_remaining(sums))
 
     async def of_order(self, person: Person, order: str) -> OrderRevenue:
         """Every amount that was booked for an order, with what earned it."""
         authorise(person, "revenue.read")
-        async with self._office.database.reading() as session:
+        async with self._context.database.reading() as session:
             entries = await revenue.of_order(session, order)
         price = revenue.total(entries, "price")
-        recognised = revenue.total(entries, "earned", self._office.company_day())
+        recognised = revenue.total(entries, "earned", self._context.company_day())
         return OrderRevenue(price=price, recognised=recognised, remaining=price - recognised, entries=entries)
 
     async def closed_through(self, person: Person) -> date | None:
         authorise(person, "revenue.read")
-        async with self._office.database.reading() as session:
+        async with self._context.database.reading() as session:
             return await facts.closed_through(session)
 
     async def close(self, caller: Caller, month: date) -> None:
         """Nothing is booked into this month any more. Raises Locked, Invalid."""
         authorise(caller.person, "periods.close")
-        office = self._office
-        async with office.database.writing() as session:
+        context = self._context
+        async with context.database.writing() as session:
             closed = await facts.closed_through(session, closing=True)
-            check_closing(month, closed, min(office.company_day(), (office.clock() - WEST).date()))
+            check_closing(month, closed, min(context.company_day(), (context.clock() - WEST).date()))
             await facts.close(session, month)
-            await office.note(session, caller, "books", "close_period", month=f"{month:%Y-%m}")
+            await context.audit(session, caller, "books", "close_period", month=f"{month:%Y-%m}")
 
 
 def with_remaining(sums: Iterable[Sums]) -> Iterable[RevenueMonth]:
@@ -90,8 +90,14 @@ def with_remaining(sums: Iterable[Sums]) -> Iterable[RevenueMonth]:
         key = s.of, s.currency
         left[key] = left.get(key, ZERO) + s.price - s.earned
         if s.month != date.min:
-            yield RevenueMonth(month=f"{s.month:%Y-%m}", of=s.of, currency=s.currency, sold=s.price,
-                               recognised=s.earned, remaining=left[key])  # fmt: skip
+            yield RevenueMonth(
+                month=f"{s.month:%Y-%m}",
+                of=s.of,
+                currency=s.currency,
+                sold=s.price,
+                recognised=s.earned,
+                remaining=left[key],
+            )
 
 
 COLUMNS = tuple(RevenueMonth.model_fields)

@@ -12,7 +12,7 @@ from domain.sentences import Sentence
 from domain.values import storable
 from erp.port import Answer, Outcome, Refused
 from erp.webhook import Forged, callback
-from services.office import Office
+from services.context import ServiceContext
 from services.runs.commands import CommandPath, CommandReceipt, CommandRequest
 from storage.erp import documents
 from storage.orders import orders
@@ -24,8 +24,11 @@ NO_REASON = "The ERP gave no reason."
 
 def answer_report(document: Document, outcome: Outcome) -> Report | None:
     """The ERP's answer to one version of a document; None where it gave none."""
-    given = {"id": f"v{document.version}.{document.asked_at:%Y%m%d%H%M%S%f}", "order": document.order,
-             "version": document.version}  # fmt: skip
+    given = {
+        "id": f"v{document.version}.{document.asked_at:%Y%m%d%H%M%S%f}",
+        "order": document.order,
+        "version": document.version,
+    }
     match outcome:
         case Answer(later=False):
             return Report.model_validate({**given, "kind": "accepted", "reference": storable(outcome.reference, 100)})
@@ -55,8 +58,8 @@ async def store_reports(
 
 
 class Callbacks:
-    def __init__(self, office: Office, secret: str) -> None:
-        self._office = office
+    def __init__(self, context: ServiceContext, secret: str) -> None:
+        self._context = context
         self._secret = secret
 
     async def take(self, body: bytes, headers: Mapping[str, str]) -> CommandReceipt:
@@ -70,13 +73,13 @@ class Callbacks:
         except ValueError as error:
             raise Invalid.field("event", "cannot be taken: {why}", why=str(error)[:500]) from None
         await self._check_customer(report)
-        return await self._office.path.execute(request_of(command_of(report)))
+        return await self._context.path.execute(request_of(command_of(report)))
 
     async def _check_customer(self, report: Report) -> None:
         """What happened to another customer's order did not happen to ours. Raises Invalid."""
         if not report.customer:
             return
-        async with self._office.database.reading() as session:
+        async with self._context.database.reading() as session:
             ours = await orders.customer_of(session, report.order)
         if ours is not None and ours != report.customer:
             raise Invalid.field(
@@ -87,6 +90,10 @@ class Callbacks:
 def request_of(command: Command) -> CommandRequest:
     """What the ERP reports, as a request: the signature of the report is its authority."""
     return CommandRequest(
-        id=command.id, run=command.run, actor=command.actor, verb=command.verb, fields=command.payload,
+        id=command.id,
+        run=command.run,
+        actor=command.actor,
+        verb=command.verb,
+        fields=command.payload,
         channel=command.channel,
-    )  # fmt: skip
+    )

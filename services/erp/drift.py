@@ -10,7 +10,7 @@ from domain.errors import Locked, NotFound
 from domain.people import Person
 from domain.runs import ids
 from domain.sentences import Sentence
-from services.office import Office, authorise
+from services.context import ServiceContext, authorise
 from services.runs.commands import Caller
 from services.runs.engine import RPC_LIMIT
 from storage.erp import documents
@@ -19,8 +19,10 @@ from storage.erp.drift import DriftFound
 
 
 class Drifts:
-    def __init__(self, office: Office, connect: Callable[[], Awaitable[Client]], adapter: str, compares: bool) -> None:
-        self._office = office
+    def __init__(
+        self, context: ServiceContext, connect: Callable[[], Awaitable[Client]], adapter: str, compares: bool
+    ) -> None:
+        self._context = context
         self._connect = connect
         self._adapter = adapter
         self.compares = compares
@@ -29,7 +31,7 @@ class Drifts:
     async def listed(self, person: Person, after: tuple[str, str, str] | None, limit: int) -> list[DriftFound]:
         """What differed when they were compared last, by order."""
         authorise(person, "erp.read")
-        async with self._office.database.reading() as session:
+        async with self._context.database.reading() as session:
             return await drifts.listed(session, after, limit)
 
     async def compare(self, caller: Caller) -> None:
@@ -47,18 +49,18 @@ class Drifts:
 
     async def trouble(self) -> str:
         """Why the ERP does not answer now; empty where it does."""
-        async with self._office.database.reading() as session:
+        async with self._context.database.reading() as session:
             return await documents.last_trouble(session, self._adapter)
 
     async def mend(self, caller: Caller, order: str) -> list[Drift]:
         """Have one order made equal: what the ERP lacks is sent again, what it knows better is told again. What was
         to be mended. Raises NotFound."""
         authorise(caller.person, "erp.mend")
-        office = self._office
-        async with office.database.writing() as session:
-            found = await drifts.want_mended(session, order, office.clock())
+        context = self._context
+        async with context.database.writing() as session:
+            found = await drifts.want_mended(session, order, context.clock())
             if not found:
                 raise NotFound(Sentence("Nothing of {order} was found to differ from the ERP.", order=order))
             kinds = sorted({each.kind for each in found})
-            await office.note(session, caller, f"order:{order}", "erp_mend", kinds=kinds)
+            await context.audit(session, caller, f"order:{order}", "erp_mend", kinds=kinds)
         return found

@@ -9,7 +9,7 @@ import structlog
 from domain.drift import OURS_TO_MEND, Drift, catching_up, drift
 from domain.erp import Entry, Report
 from domain.runs.contracts import Reconciled
-from erp.port import Erp, Trouble
+from erp.port import Erp, ErpError
 from services.clock import Heartbeat, no_heartbeat
 from storage.database import Database
 from storage.erp import drift as drifts
@@ -95,7 +95,7 @@ class Reconciliation:
         for order in orders:
             try:
                 await self._mend(order)
-            except Trouble as trouble:  # it is tried again, while it is wanted
+            except ErpError as trouble:  # it is tried again, while it is wanted
                 log.warning("erp_away", order=order, error=str(trouble))
 
     async def _mend(self, order: str) -> None:
@@ -110,7 +110,7 @@ class Reconciliation:
             differing = {each.kind for each in drift(asked.standing, theirs)}
             if differing & set(OURS_TO_MEND):
                 (outcome,) = await self._erp.put([asked.document])
-                words = str(outcome) if isinstance(outcome, Trouble) else ""
+                words = str(outcome) if isinstance(outcome, ErpError) else ""
             if theirs and (missed := catching_up(asked.standing, theirs)):
                 if await self._tell(missed):
                     await self._mend(order)

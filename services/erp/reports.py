@@ -6,7 +6,7 @@ import structlog
 
 from domain.erp import Report
 from domain.runs.contracts import Synced
-from erp.port import Erp, Trouble
+from erp.port import Erp, ErpError
 from services.erp.callbacks import store_reports
 from services.erp.reconciliation import Reconciliation
 from services.runs.commands import CommandPath
@@ -28,7 +28,7 @@ class ErpReports:
             cursor = await documents.cursor(session, self._adapter)
         try:
             found = await self._erp.reports(cursor)
-        except Trouble as error:
+        except ErpError as error:
             log.warning("erp_away", error=str(error))
             await self._note_trouble(str(error) or type(error).__name__)
             return Synced(failed=1)

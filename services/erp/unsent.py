@@ -116,8 +116,16 @@ class UnsentDocuments:
             if stray or missing:
                 facts = {"withdrawn": [each.version for each in stray], "asked": state.version if missing else None}
                 entry = Entry(
-                    subject=run.subject, seq=0, at=now, actor=CLOCK, verb="erp_mend", channel="cli", applied=True,
-                    code="document_mended", run=run.id, facts=facts,
-                )  # fmt: skip
+                    subject=run.subject,
+                    seq=0,
+                    at=now,
+                    actor=CLOCK,
+                    verb="erp_mend",
+                    channel="cli",
+                    applied=True,
+                    code="document_mended",
+                    run=run.id,
+                    facts=facts,
+                )
                 await audit_log.append(session, self._audit_key, [entry])
         await self._wake(order)

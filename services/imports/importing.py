@@ -7,10 +7,10 @@ from domain.errors import Invalid
 from domain.people import Role
 from domain.quotes import QuoteStatus
 from domain.values import Value
+from services.context import ServiceContext
 from services.imports.sales_orders import HEADERS, read_sales_orders
 from services.imports.salesforce import QUOTES, Export, Remark, read_export
 from services.imports.salesforce_approvals import ApprovalsExport, read_approvals
-from services.office import Office
 from services.runs.commands import Caller
 from storage.approvals import policies
 from storage.people import people
@@ -34,18 +34,18 @@ class ImportReport(Value):
 
 
 class Imports:
-    def __init__(self, office: Office) -> None:
-        self._office = office
+    def __init__(self, context: ServiceContext) -> None:
+        self._context = context
 
     async def salesforce_approvals(self, caller: Caller, folder: Path) -> ApprovalsExport:
         """The policies of an export, each kept as the draft of its kind. A second run changes nothing."""
         export = read_approvals(folder)
-        office = self._office
-        async with office.database.writing() as session:
+        context = self._context
+        async with context.database.writing() as session:
             for policy in export.policies:
                 known = await policies.draft(session, policy.kind)
                 if known is None or known.policy != policy:
-                    await policies.save_draft(session, policy, caller.person.id, office.clock())
+                    await policies.save_draft(session, policy, caller.person.id, context.clock())
         return export
 
     async def salesforce(
@@ -66,19 +66,24 @@ class Imports:
         self, caller: Caller, export: Export, file: str, owner: str, step: Callable[[str], None]
     ) -> ImportReport:
         """All of the export in one transaction, or nothing of it. Raises Invalid."""
-        office = self._office
+        context = self._context
         made: dict[str, dict[str, int]] = {"products": {}, "quotes": {}}
         remarks = list(export.remarks)
-        async with office.database.writing() as session:
+        async with context.database.writing() as session:
             person = await people.load_person(session, owner)
             if person is None or not person.has(Role.REP):
                 raise Invalid.field("owner", f"{owner!r} is not an active person with the role rep")
             for product in export.products:
                 step(product.name)
                 done = await quotes.save_product(
-                    session, product.id, code=product.code, name=product.name, family=product.family,
-                    active=product.active, fields=product.fields,
-                )  # fmt: skip
+                    session,
+                    product.id,
+                    code=product.code,
+                    name=product.name,
+                    family=product.family,
+                    active=product.active,
+                    fields=product.fields,
+                )
                 _count(made["products"], done)
             for quote in export.quotes:
                 step(quote.id)
@@ -93,7 +98,7 @@ class Imports:
                 if known and known.quote == quote:
                     _count(made["quotes"], "unchanged")
                     continue
-                now = office.clock()
+                now = context.clock()
                 fresh = StoredQuote(
                     quote=quote,
                     version=0,
@@ -104,11 +109,16 @@ class Imports:
                     created_at=now,
                     changed_at=now,
                 )
-                update = {"quote": quote, "status": QuoteStatus.DRAFT, "flags": flags, "changed_at": now,
-                          "digest": quote.digest}  # fmt: skip
+                update = {
+                    "quote": quote,
+                    "status": QuoteStatus.DRAFT,
+                    "flags": flags,
+                    "changed_at": now,
+                    "digest": quote.digest,
+                }
                 stored = known or fresh.evolve(**update)
                 stored = stored.evolve(version=stored.version + 1)
-                await office.note(
+                await context.audit(
                     session, caller, f"quote:{quote.id}", "imported", quote.digest, quote, version=stored.version
                 )
                 await quotes.save(session, stored, new=known is None)
@@ -117,10 +127,13 @@ class Imports:
         if refused := {remark.record for remark in remarks if remark.kind == "refused"}:
             made["quotes"]["refused"] = len(refused)
         return ImportReport(
-            read=export.read, products=made["products"], quotes=made["quotes"], remarks=remarks,
+            read=export.read,
+            products=made["products"],
+            quotes=made["quotes"],
+            remarks=remarks,
             lines=sum(len(quote.lines) for quote in export.quotes),
             not_mapped=sum(remark.kind == "not_mapped" for remark in remarks),
-        )  # fmt: skip
+        )
 
 
 def _count(counts: dict[str, int], what: str) -> None:

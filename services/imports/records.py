@@ -34,10 +34,16 @@ def records(policy: Policy, file: Path, lines: Path | None = None) -> Iterator[t
             if not id:
                 raise Invalid.field(f"{file.name} line {n}", f"needs an id in one of the columns {', '.join(IDS)}")
             subject = Subject(
-                kind=policy.kind, id=id, version=1, digest="", title=row.get("Name") or id,
-                customer=row.get("AccountId", ""), owner=row.get("OwnerId", ""),
-                fields=header.typed(n, row), lines=find(id),
-            )  # fmt: skip
+                kind=policy.kind,
+                id=id,
+                version=1,
+                digest="",
+                title=row.get("Name") or id,
+                customer=row.get("AccountId", ""),
+                owner=row.get("OwnerId", ""),
+                fields=header.typed(n, row),
+                lines=find(id),
+            )
             yield subject, (_first(row, STATUS) or "draft").lower()
 
 
@@ -50,8 +56,13 @@ class _Types:
         tested: dict[str, FieldType | None] = {
             condition.field: None for rule in policy.rules for condition in rule.conditions if condition.field
         }
-        gathered = {name: FieldType.NUMBER for v in policy.variables if v.aggregate is not Aggregate.COUNT
-                    for name in (v.field, v.list, v.net) if name}  # fmt: skip
+        gathered = {
+            name: FieldType.NUMBER
+            for v in policy.variables
+            if v.aggregate is not Aggregate.COUNT
+            for name in (v.field, v.list, v.net)
+            if name
+        }
         filtered: dict[str, FieldType | None] = {kept.field: None for v in policy.variables for kept in v.where}
         self.fields: dict[str, FieldType | None] = {**tested, **KNOWN_FIELDS.get(policy.kind, {})}
         self.line_fields: dict[str, FieldType | None] = {

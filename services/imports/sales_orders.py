@@ -20,12 +20,41 @@ from services.imports.salesforce import Export, Product, Remark
 
 HEADERS, DETAILS = "SalesOrderHeader.csv", "SalesOrderDetail.csv"
 BETWEEN = "|+|"
-HEADER = ("SalesOrderID", "RevisionNumber", "OrderDate", "DueDate", "ShipDate", "Status", "OnlineOrderFlag",
-          "SalesOrderNumber", "PurchaseOrderNumber", "AccountNumber", "CustomerID", "ShipToAddressID",
-          "BillToAddressID", "ShipMethod", "CreditCardApprovalCode", "SubTotal", "TaxAmt", "Freight", "TotalDue",
-          "Comment", "rowguid", "ModifiedDate")  # fmt: skip
-DETAIL = ("SalesOrderID", "SalesOrderDetailID", "OrderQty", "ProductID", "UnitPrice", "UnitPriceDiscount", "LineTotal",
-          "rowguid", "ModifiedDate")  # fmt: skip
+HEADER = (
+    "SalesOrderID",
+    "RevisionNumber",
+    "OrderDate",
+    "DueDate",
+    "ShipDate",
+    "Status",
+    "OnlineOrderFlag",
+    "SalesOrderNumber",
+    "PurchaseOrderNumber",
+    "AccountNumber",
+    "CustomerID",
+    "ShipToAddressID",
+    "BillToAddressID",
+    "ShipMethod",
+    "CreditCardApprovalCode",
+    "SubTotal",
+    "TaxAmt",
+    "Freight",
+    "TotalDue",
+    "Comment",
+    "rowguid",
+    "ModifiedDate",
+)
+DETAIL = (
+    "SalesOrderID",
+    "SalesOrderDetailID",
+    "OrderQty",
+    "ProductID",
+    "UnitPrice",
+    "UnitPriceDiscount",
+    "LineTotal",
+    "rowguid",
+    "ModifiedDate",
+)
 
 
 def read_sales_orders(folder: Path, owner: str, currency: str) -> Export:
@@ -37,10 +66,16 @@ def read_sales_orders(folder: Path, owner: str, currency: str) -> Export:
         lines.setdefault(row["SalesOrderID"], []).append(row)
     known = {row["SalesOrderID"] for row in headers}
     remarks = [
-        Remark(file=DETAILS, record=row["SalesOrderDetailID"], field="SalesOrderID", kind="not_mapped",
-               what=f"belongs to {row['SalesOrderID']!r}, which is not here; left out")
-        for row in details if row["SalesOrderID"] not in known
-    ]  # fmt: skip
+        Remark(
+            file=DETAILS,
+            record=row["SalesOrderDetailID"],
+            field="SalesOrderID",
+            kind="not_mapped",
+            what=f"belongs to {row['SalesOrderID']!r}, which is not here; left out",
+        )
+        for row in details
+        if row["SalesOrderID"] not in known
+    ]
     products = {row["ProductID"]: row for row in details}
     quotes: dict[str, Quote] = {}
     for row in headers:
@@ -63,10 +98,15 @@ def _refusals(header: Row, details: list[Row], error: Invalid) -> list[Remark]:
     """What is wrong with an order, each with the id of its record."""
     record = header["SalesOrderNumber"] or header[""]
     return [
-        Remark(file=HEADERS, record=record, field=_record_field(each["field"], details), what=each["problem"],
-               kind="refused")
+        Remark(
+            file=HEADERS,
+            record=record,
+            field=_record_field(each["field"], details),
+            what=each["problem"],
+            kind="refused",
+        )
         for each in error.facts["errors"]
-    ]  # fmt: skip
+    ]
 
 
 def _record_field(field: str, details: list[Row]) -> str:
@@ -108,21 +148,29 @@ def _quote(header: Row, details: list[Row], owner: str, currency: str) -> Quote:
     due = _day(header, "DueDate")
     lines = [
         {
-            "id": row["SalesOrderDetailID"], "product": f"P-{row['ProductID']}", "name": f"Product {row['ProductID']}",
-            "quantity": _number(row, "OrderQty"), "list_price": _number(row, "UnitPrice"),
+            "id": row["SalesOrderDetailID"],
+            "product": f"P-{row['ProductID']}",
+            "name": f"Product {row['ProductID']}",
+            "quantity": _number(row, "OrderQty"),
+            "list_price": _number(row, "UnitPrice"),
             "discount_percent": _number(row, "UnitPriceDiscount") * 100,
-            "net_total": rounded(_number(row, "LineTotal"), currency), "ship_to": place, "requested_date": due,
+            "net_total": rounded(_number(row, "LineTotal"), currency),
+            "ship_to": place,
+            "requested_date": due,
         }
         for row in details
-    ]  # fmt: skip
+    ]
     try:
         return Quote.model_validate(
             {
-                "id": header["SalesOrderNumber"], "currency": currency, "owner": owner, "lines": lines,
+                "id": header["SalesOrderNumber"],
+                "currency": currency,
+                "owner": owner,
+                "lines": lines,
                 "customer": {"id": header["CustomerID"], "name": f"Customer {header['CustomerID']}"},
                 "fields": {"purchase_order": header["PurchaseOrderNumber"]},
             }
-        ).checked(keep_source_figures=True)  # fmt: skip
+        ).checked(keep_source_figures=True)
     except ValidationError as error:
         raise invalid_fields(f"{header['']} cannot be read", error) from None
 

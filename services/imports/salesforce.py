@@ -36,11 +36,24 @@ from services.imports.csv_files import (
 QUOTES, LINES, PRODUCTS = "SBQQ__Quote__c.csv", "SBQQ__QuoteLine__c.csv", "Product2.csv"
 NEEDED = {QUOTES: (), LINES: ("SBQQ__Quote__c", "SBQQ__Quantity__c"), PRODUCTS: ("Name",)}
 """What nothing can be taken over without."""
-NUMBERS = ("SBQQ__Number__c", "SBQQ__Quantity__c", "SBQQ__ListPrice__c", "SBQQ__NetPrice__c", "SBQQ__Discount__c",
-           "SBQQ__ProrateMultiplier__c", "SBQQ__SubscriptionTerm__c", "SBQQ__DefaultSubscriptionTerm__c")  # fmt: skip
+NUMBERS = (
+    "SBQQ__Number__c",
+    "SBQQ__Quantity__c",
+    "SBQQ__ListPrice__c",
+    "SBQQ__NetPrice__c",
+    "SBQQ__Discount__c",
+    "SBQQ__ProrateMultiplier__c",
+    "SBQQ__SubscriptionTerm__c",
+    "SBQQ__DefaultSubscriptionTerm__c",
+)
 SUBSCRIPTIONS = ("renewable", "evergreen")
-PRODUCT_NAMES = ("SBQQ__ProductName__c", "SBQQ__ProductCode__c", "SBQQ__PackageProductCode__c",
-                 "SBQQ__PricebookEntryId__c", "SBQQ__Description__c")  # fmt: skip
+PRODUCT_NAMES = (
+    "SBQQ__ProductName__c",
+    "SBQQ__ProductCode__c",
+    "SBQQ__PackageProductCode__c",
+    "SBQQ__PricebookEntryId__c",
+    "SBQQ__Description__c",
+)
 """What a line says of its product, where no product is named by id."""
 
 
@@ -136,9 +149,13 @@ class _Reader:
         if active is None:
             self.remark(PRODUCTS, row, "IsActive", f"{row['IsActive'][:40]!r} is neither true nor false", "not_mapped")
         return Product(
-            id=id_of(row), code=row.get("ProductCode", ""), name=row["Name"], family=row.get("Family") or None,
-            active=active is not False, fields={k: v for k, v in row.items() if v and k not in taken},
-        )  # fmt: skip
+            id=id_of(row),
+            code=row.get("ProductCode", ""),
+            name=row["Name"],
+            family=row.get("Family") or None,
+            active=active is not False,
+            fields={k: v for k, v in row.items() if v and k not in taken},
+        )
 
     def line(self, row: Row, quote: Row, products: dict[str, Product], siblings: set[str]) -> dict[str, Any]:
         product = self.product_of(row, products)
@@ -306,11 +323,22 @@ class _Reader:
         return row.get("CurrencyIsoCode") or self.currency
 
 
-PLACE = {"name": "Name", "street": "Street", "city": "City", "region": "State", "postal_code": "PostalCode",
-         "country": "Country"}  # fmt: skip
-KEPT = {"type": "SBQQ__Type__c", "primary": "SBQQ__Primary__c", "opportunity": "SBQQ__Opportunity2__c",
-        "start_date": "SBQQ__StartDate__c", "end_date": "SBQQ__EndDate__c",
-        "contracting_method": "SBQQ__ContractingMethod__c"}  # fmt: skip
+PLACE = {
+    "name": "Name",
+    "street": "Street",
+    "city": "City",
+    "region": "State",
+    "postal_code": "PostalCode",
+    "country": "Country",
+}
+KEPT = {
+    "type": "SBQQ__Type__c",
+    "primary": "SBQQ__Primary__c",
+    "opportunity": "SBQQ__Opportunity2__c",
+    "start_date": "SBQQ__StartDate__c",
+    "end_date": "SBQQ__EndDate__c",
+    "contracting_method": "SBQQ__ContractingMethod__c",
+}
 MAPPED = {
     *(f"SBQQ__Shipping{theirs}__c" for theirs in PLACE.values()), *KEPT.values(), "Id", "Guid", "SBQQ__Account__c",
     "SBQQ__BillingName__c", "SBQQ__ExpirationDate__c", "SBQQ__SubscriptionTerm__c", "SBQQ__PaymentTerms__c",
@@ -354,9 +382,11 @@ def read_export(folder: Path, owner: str, currency: str) -> Export:
     reader.remarks += _unmapped(QUOTES, quotes.rows, MAPPED)
     reader.remarks += _unmapped(LINES, lines.rows, LINE_MAPPED)
     return Export(
-        products=[*known.values(), *reader.found.values()], quotes=taken, remarks=reader.remarks,
+        products=[*known.values(), *reader.found.values()],
+        quotes=taken,
+        remarks=reader.remarks,
         read={"products": len(products.rows), "quotes": len(quotes.rows), "lines": len(lines.rows)},
-    )  # fmt: skip
+    )
 
 
 def _general_remarks(rows: list[Row], owner: str, currency: str, products: bool) -> Iterator[Remark]:

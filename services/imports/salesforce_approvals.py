@@ -27,19 +27,48 @@ RULES, CONDITIONS, CHAINS, APPROVERS, VARIABLES, TRACKED = (
     f"{PREFIX}{name}__c.csv"
     for name in ("ApprovalRule", "ApprovalCondition", "ApprovalChain", "Approver", "ApprovalVariable", "TrackedField")
 )
-RULE_FIELDS = ("TargetObject", "Active", "RequireExplicitApproval", "ExcludedStatuses", "OverrideField",
-               "ApprovalChain", "ApprovalStep", "ConditionsMet", "AdvancedCondition", "ApproverField", "Approver",
-               "EffectiveStartDate", "EffectiveEndDate", "EffectiveDateField")  # fmt: skip
-CONDITION_FIELDS = ("ApprovalRule", "TestedField", "TestedVariable", "Index", "Operator", "EnableSmartApproval",
-                    "FilterType", "FilterVariable", "FilterField", "FilterValue")  # fmt: skip
+RULE_FIELDS = (
+    "TargetObject",
+    "Active",
+    "RequireExplicitApproval",
+    "ExcludedStatuses",
+    "OverrideField",
+    "ApprovalChain",
+    "ApprovalStep",
+    "ConditionsMet",
+    "AdvancedCondition",
+    "ApproverField",
+    "Approver",
+    "EffectiveStartDate",
+    "EffectiveEndDate",
+    "EffectiveDateField",
+)
+CONDITION_FIELDS = (
+    "ApprovalRule",
+    "TestedField",
+    "TestedVariable",
+    "Index",
+    "Operator",
+    "EnableSmartApproval",
+    "FilterType",
+    "FilterVariable",
+    "FilterField",
+    "FilterValue",
+)
 APPROVER_FIELDS = ("DelegatedApprover", "DelegationStart", "DelegationEnd", "GroupId", "Unanimous")
 VARIABLE_FIELDS = ("Type", "ListVariable", "NetVariable", "AggregateFunction", "AggregateField", "CombineWith")
 LOGIC = {"": "all", "all": "all", "any": "any", "custom": "custom"}
 STATUSES = {"Pending": "in_approval", "Approved": "approved", "Rejected": "rejected", "Recalled": "recalled"}
 NOT_MAPPED = (
-    "ApprovalTemplate", "RecallTemplate", "RejectionTemplate", "RequestTemplate", "ApprovalRecipients",
-    "RejectionRecipients", "Parallel", "SmartApprovalIgnoresConditionsMet",
-)  # fmt: skip
+    "ApprovalTemplate",
+    "RecallTemplate",
+    "RejectionTemplate",
+    "RequestTemplate",
+    "ApprovalRecipients",
+    "RejectionRecipients",
+    "Parallel",
+    "SmartApprovalIgnoresConditionsMet",
+)
 
 
 KNOWN = {
@@ -134,8 +163,13 @@ class _Reader:
                 what = f"belongs to {field(row, 'ApprovalRule')!r}, which is not here; left out"
                 self.remark(CONDITIONS, row, "ApprovalRule", what, "not_mapped")
         policies = [self._policy(kind, found) for kind, found in rules.items()]
-        read = {"rules": len(self.rules), "conditions": len(self.conditions), "approvers": len(self.approvers),
-                "chains": len(self.chains), "variables": len(self.variables)}  # fmt: skip
+        read = {
+            "rules": len(self.rules),
+            "conditions": len(self.conditions),
+            "approvers": len(self.approvers),
+            "chains": len(self.chains),
+            "variables": len(self.variables),
+        }
         return ApprovalsExport(policies=policies, remarks=self.remarks, read=read)
 
     def _policy(self, kind: str, rules: list[Rule]) -> Policy:

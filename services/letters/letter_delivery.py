@@ -162,15 +162,26 @@ class LetterDelivery:
     def _facts(self, message: Message, round: Round, plan: Plan, quote: Quote, names: dict[str, str]) -> Facts:
         asked = message.data["approvals"] if message.template in ASKING or message.template == "answer" else []
         by_mail = message.channel == "mail"  # whoever reads along in a chat room must not decide
-        claims = [Claim(message=message.id, approval=approval, person=message.person, digest=round.digest)
-                  for approval in asked if by_mail and message.data.get("result") != "ended"]  # fmt: skip
+        claims = [
+            Claim(message=message.id, approval=approval, person=message.person, digest=round.digest)
+            for approval in asked
+            if by_mail and message.data.get("result") != "ended"
+        ]
         return Facts(
-            round=round, plan=plan, names=names, customer=quote.customer.name, net_total=quote.net_total,
-            currency=quote.currency, discount_percent=quote.discount_percent,
-            link=self._links.subject(quote.id), decide={c.approval: self._links.decide(c) for c in claims},
+            round=round,
+            plan=plan,
+            names=names,
+            customer=quote.customer.name,
+            net_total=quote.net_total,
+            currency=quote.currency,
+            discount_percent=quote.discount_percent,
+            link=self._links.subject(quote.id),
+            decide={c.approval: self._links.decide(c) for c in claims},
             reply_to=self._links.reply_address(message.id) if claims else "",
-            text=message.data.get("text", ""), by=message.data.get("by", ""),
+            text=message.data.get("text", ""),
+            by=message.data.get("by", ""),
             acts_for=tuple(filter(None, message.data.get("acts_for", "").split(","))),
             code=self._links.code(message.person, message.data["nonce"]) if "nonce" in message.data else "",
-            result=message.data.get("result", ""), detail=message.data.get("detail", ""),
-        )  # fmt: skip
+            result=message.data.get("result", ""),
+            detail=message.data.get("detail", ""),
+        )

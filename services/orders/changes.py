@@ -12,9 +12,9 @@ from domain.approvals.round import Round, RoundStatus, added_approvals, new_roun
 from domain.approvals.subject import Subject
 from domain.errors import Unresolved
 from domain.orders.documents import Message, messages
+from domain.orders.dry_run import DryRun, in_effect, tried
 from domain.orders.ledger import LineLedger, Share
 from domain.orders.order import Order, order_run
-from domain.orders.rehearsal import Tried, in_effect, tried
 from domain.orders.settle import claims
 from domain.orders.subject import change_subject, in_words
 from domain.quotes import Place, Quote, check_zone
@@ -22,7 +22,7 @@ from domain.runs import PARKED, Command, Outcome
 from domain.sentences import Sentence
 from domain.values import Value
 from services.approvals.planning import plan_for
-from services.office import Office
+from services.context import ServiceContext
 from services.runs.commands import CommandRequest
 from storage.approvals import policies, rounds
 from storage.approvals.policies import StoredPolicy
@@ -49,7 +49,7 @@ class Move(Value):
     """What can be ordered after it."""
 
 
-class Rehearsal(Value):
+class DryRunReport(Value):
     """What a command would do."""
 
     outcome: Outcome
@@ -63,35 +63,44 @@ class Rehearsal(Value):
     """What the back office would be asked."""
 
 
-async def rehearsed(session: AsyncSession, office: Office, command: Command, order: Order) -> Rehearsal:
+async def compute_dry_run(
+    session: AsyncSession, context: ServiceContext, command: Command, order: Order
+) -> DryRunReport:
     """The same rules and the same policy as the real thing."""
     quote, ledger = await _around(session, order)
     payload, asked = command.payload, []
     if command.verb in JUDGED:
         payload = {**payload, "policy": 0}
-        found = await _planned(session, office, command.evolve(payload=payload), order, quote, ledger)
+        found = await _planned(session, context, command.evolve(payload=payload), order, quote, ledger)
         if found:
             asked = [f"{a.title}: {a.asked}" for a in found[2].approvals if not a.inform]
             payload |= {"round": "rehearsal"} if asked else {}
-    done = tried(order, command.evolve(payload=payload), ledger, quote, office.clock())
+    done = tried(order, command.evolve(payload=payload), ledger, quote, context.clock())
     if done.order.slot.trigger.after != order.slot.trigger.after:
         awaited = await completion.predecessors(session, done.order.slot.trigger.after)
         if problem := await completion.waits_in_vain(session, done.order, awaited):
-            done = Tried(problem, order, ledger)
-    then = in_effect(order, command.evolve(payload=payload), ledger, quote, office.clock())
+            done = DryRun(problem, order, ledger)
+    then = in_effect(order, command.evolve(payload=payload), ledger, quote, context.clock())
     net_total = then.order.net_total if command.verb in JUDGED else done.order.net_total
     before, after = claims(order), claims(done.order)
     moves = [
         Move(
-            line=name, to_orders=entry.allocated.minus(ledger[name].allocated),
-            cancelled=entry.cancelled.minus(ledger[name].cancelled), left=entry.unallocated,
+            line=name,
+            to_orders=entry.allocated.minus(ledger[name].allocated),
+            cancelled=entry.cancelled.minus(ledger[name].cancelled),
+            left=entry.unallocated,
         )
-        for name, entry in done.ledger.items() if before.get(name) != after.get(name)
-    ]  # fmt: skip
-    return Rehearsal(
-        outcome=done.outcome, order=done.order, net_total=net_total, moves=moves, approvals=asked,
+        for name, entry in done.ledger.items()
+        if before.get(name) != after.get(name)
+    ]
+    return DryRunReport(
+        outcome=done.outcome,
+        order=done.order,
+        net_total=net_total,
+        moves=moves,
+        approvals=asked,
         messages=messages(order, done.order),
-    )  # fmt: skip
+    )
 
 
 @dataclass
@@ -105,7 +114,7 @@ class Prepared:
 
 
 async def derived(
-    session: AsyncSession, office: Office, request: CommandRequest, order: Order, prepared: Prepared
+    session: AsyncSession, context: ServiceContext, request: CommandRequest, order: Order, prepared: Prepared
 ) -> Command:
     """The command of a change, with the round it must wait for where the policy asks for one.
 
@@ -114,17 +123,17 @@ async def derived(
     if "ship_to" in asked:
         check_zone(Place.model_validate(asked["ship_to"]), "ship_to")
     if "coterm" in asked:
-        first = order.starts_on or office.company_day()
+        first = order.starts_on or context.company_day()
         await fulfilment_facts.check_end(
             session, await fulfilment_facts.customer_of(session, order.id), asked["coterm"], first
         )
     seen = {"version": order.version} if request.verb == "amend" else {}
     command = request.command(order_run(order.id), **{**seen, **asked, "policy": 0})
     quote, ledger = await _around(session, order)
-    if found := await _planned(session, office, command, order, quote, ledger):
+    if found := await _planned(session, context, command, order, quote, ledger):
         policy, subject, plan = found
         if plan.approvals:
-            await prepare_round(session, office, command, order, policy, subject, plan, prepared)
+            await prepare_round(session, context, command, order, policy, subject, plan, prepared)
         payload = {**command.payload, "policy": policy.version}
         payload |= {"version": order.version, "round": prepared.run} if prepared.run else {}
         command = command.evolve(payload=payload)
@@ -143,7 +152,12 @@ async def _around(session: AsyncSession, order: Order) -> tuple[Quote, dict[str,
 
 
 async def _planned(
-    session: AsyncSession, office: Office, command: Command, order: Order, quote: Quote, ledger: dict[str, LineLedger]
+    session: AsyncSession,
+    context: ServiceContext,
+    command: Command,
+    order: Order,
+    quote: Quote,
+    ledger: dict[str, LineLedger],
 ) -> Judged | None:
     """What the policy for changes of orders asks; None where there is none, or the rules refuse the change anyway.
 
@@ -152,7 +166,7 @@ async def _planned(
     if command.verb == "cancel" and order.change and order.change.verb == "place":
         return None
     stored = await policies.current(session, "order_change")
-    now = office.clock()
+    now = context.clock()
     if stored is None:
         return None
     outcome = tried(order, command, ledger, quote, now).outcome
@@ -161,18 +175,18 @@ async def _planned(
     then = in_effect(order, command, ledger, quote, now)
     if not then.outcome.applied:
         return None
-    return await judge(session, office, stored, order, then.order, command)
+    return await judge(session, context, stored, order, then.order, command)
 
 
 async def judge(
-    session: AsyncSession, office: Office, stored: StoredPolicy, order: Order, changed: Order, command: Command
+    session: AsyncSession, context: ServiceContext, stored: StoredPolicy, order: Order, changed: Order, command: Command
 ) -> Judged:
     """What a policy asks of an order that becomes another. Raises Unresolved."""
-    rates = (await people.rates(session, office.company_currency)).on(office.company_day())
+    rates = (await people.rates(session, context.company_currency)).on(context.company_day())
     owner = await people.load_person(session, order.owner)
-    subject = change_subject(order, changed, command.payload, rates, owner.unit if owner else "", office.say)
+    subject = change_subject(order, changed, command.payload, rates, owner.unit if owner else "", context.say)
     past = await _added_before(session, order)
-    plan, _ = await plan_for(session, office, stored.policy, subject, command.actor, order.status.value, past)
+    plan, _ = await plan_for(session, context, stored.policy, subject, command.actor, order.status.value, past)
     if plan.unresolved:
         nobody = plan.unresolved[0]
         raise Unresolved(
@@ -197,7 +211,7 @@ async def _added_before(session: AsyncSession, order: Order) -> Past:
 
 async def prepare_round(
     session: AsyncSession,
-    office: Office,
+    context: ServiceContext,
     command: Command,
     order: Order,
     stored: StoredPolicy,
@@ -206,13 +220,23 @@ async def prepare_round(
     prepared: Prepared,
 ) -> None:
     """The round of a change; it opens once the order has taken the change in."""
-    number, now = len(await rounds.rounds_of(session, f"order:{order.id}")) + 1, office.clock()
+    number, now = len(await rounds.rounds_of(session, f"order:{order.id}")) + 1, context.clock()
     run = round_run("order", order.id, number)
     policy = stored.policy
     prepared.run, prepared.plan, prepared.subject = run, plan, subject
     prepared.round = new_round(
-        run, plan, kind="order_change", id=order.quote, number=number, digest=subject.digest, title=subject.title,
-        card=subject.card, customer=subject.customer, submitter=command.actor,
+        run,
+        plan,
+        kind="order_change",
+        id=order.quote,
+        number=number,
+        digest=subject.digest,
+        title=subject.title,
+        card=subject.card,
+        customer=subject.customer,
+        submitter=command.actor,
         barred=barred_people(subject, command.actor),
-        policy_version=stored.version, on_rejection=policy.on_rejection, submitted_at=now,
-    )  # fmt: skip
+        policy_version=stored.version,
+        on_rejection=policy.on_rejection,
+        submitted_at=now,
+    )

@@ -16,7 +16,7 @@ from domain.quotes import Acceptance
 from domain.runs import Command
 from domain.sentences import Sentence
 from domain.values import Value, digest
-from services.office import Office, authorise
+from services.context import ServiceContext, authorise
 from services.orders import changes as order_changes
 from services.orders.changes import Prepared
 from services.orders.orders import opening
@@ -41,18 +41,18 @@ class Extended(Value):
 
 
 class Extensions:
-    def __init__(self, office: Office) -> None:
-        self._office = office
+    def __init__(self, context: ServiceContext) -> None:
+        self._context = context
 
     async def preview(self, person: Person, customer: str, ends: date | None) -> Extended:
         """Which subscriptions would run on until `ends`, or until the last of them does. Nothing is stored.
 
         Raises NotFound, Invalid."""
         authorise(person, "orders.steer")
-        async with self._office.database.reading() as session:
+        async with self._context.database.reading() as session:
             end, wanted = await self._wanted(session, customer, ends)
             asked: list[str] = []
-            for made, some in await self._orders(session, wanted, Acceptance(on=self._office.today_of(person))):
+            for made, some in await self._orders(session, wanted, Acceptance(on=self._context.today_of(person))):
                 plan = await self._judge(session, made, some, person.id)
                 asked += [f"{a.title}: {a.asked}" for a in plan[2].approvals if not a.inform] if plan else []
         return Extended(ends=end, subscriptions=wanted, approvals=list(dict.fromkeys(asked)))
@@ -62,11 +62,11 @@ class Extensions:
 
         Raises NotFound, Invalid, Unresolved, CommandIdReused."""
         authorise(caller.person, "orders.steer")
-        office, now = self._office, self._office.clock()
-        if acceptance.on > office.today_of(caller.person):
+        context, now = self._context, self._context.clock()
+        if acceptance.on > context.today_of(caller.person):
             raise Invalid.field("acceptance.on", "is a day to come; write down an acceptance that was given")
         way = digest([customer, ends, acceptance])
-        async with office.database.writing() as session:
+        async with context.database.writing() as session:
             await runs.check_open(session)
             if known := await orders.split_of(session, caller.command_id) if caller.key else None:
                 if known.way != way:
@@ -79,18 +79,18 @@ class Extensions:
                 await orders.add(session, made, customer, now)
                 await runs.enqueue_followup(session, await self._opening(session, caller, made, some), now)
                 about = {"by": made.id, "ends": some[0].ends.isoformat(), **acceptance.model_dump(mode="json")}
-                await office.note(session, caller, f"order:{made.extends}", "extend", **about)
+                await context.audit(session, caller, f"order:{made.extends}", "extend", **about)
                 placed.append(made)
             await orders.add_split(session, caller.command_id, placed[0].quote, way, [each.id for each in placed], now)
             followups = runs.take_followups(session)
-        await office.path.after_commit(None, followups)
+        await context.path.after_commit(None, followups)
         return placed
 
     async def _wanted(self, session: AsyncSession, customer: str, ends: date | None) -> tuple[date, list[Extension]]:
         """The subscriptions that would end earlier and that nothing lets run on already."""
         if await found(session, customer) is None:
             raise NotFound(Sentence("There is no customer {id!r} with orders.", id=customer))
-        today = self._office.company_day()
+        today = self._context.company_day()
         known = await facts.of_customer(session, customer)
         running = [one for one in subscriptions(known) if one.recurring and one.ends and one.ends >= today]
         end = ends or common_end(running)
@@ -130,7 +130,7 @@ class Extensions:
             return None
         was, changed = before_and_after(made, some)
         command = Command(id="", run=order_run(made.id), actor=actor, verb="place", payload={"reason": "extension"})
-        return await order_changes.judge(session, self._office, stored, was, changed, command)
+        return await order_changes.judge(session, self._context, stored, was, changed, command)
 
     async def _opening(self, session: AsyncSession, caller: Caller, made: Order, some: list[Extension]) -> Command:
         """The first command of an order, with the round that it must wait for."""
@@ -139,8 +139,8 @@ class Extensions:
         if judged is None or not judged[2].approvals:
             return command
         policy, subject, plan = judged
-        await order_changes.prepare_round(session, self._office, command, made, policy, subject, plan, prepared)
-        await order_changes.insert_prepared(session, prepared, self._office.clock())
+        await order_changes.prepare_round(session, self._context, command, made, policy, subject, plan, prepared)
+        await order_changes.insert_prepared(session, prepared, self._context.clock())
         payload: Mapping[str, str] = {"round": prepared.run}
         return command.evolve(payload={**command.payload, **payload})
 

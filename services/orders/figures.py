@@ -7,8 +7,8 @@ from domain.money import rounded
 from domain.orders.ledger import ZERO
 from domain.people import Person
 from domain.values import Amount, Value
+from services.context import ServiceContext, authorise
 from services.imports.records import BOM, csv_of, spreadsheet_safe
-from services.office import Office, authorise
 from storage.orders import figures
 from storage.orders.figures import Future, OnTime, Waiting
 
@@ -35,23 +35,26 @@ class OrderFigures(Value):
 
 
 class Figures:
-    def __init__(self, office: Office) -> None:
-        self._office = office
+    def __init__(self, context: ServiceContext) -> None:
+        self._context = context
 
     async def orders(self, person: Person, first: date | None, last: date | None) -> OrderFigures:
         """On time between two days, the last ninety unless told; the rest as of now. Raises Invalid."""
         authorise(person, "figures.read")
-        today = self._office.today_of(person)
+        today = self._context.today_of(person)
         last = last or today
         first = first or last - timedelta(days=USUAL_DAYS)
         if not first <= last <= first + timedelta(days=MOST_DAYS):
             raise Invalid.field("to", "is a day from the first on, at most {most} later", most=MOST_DAYS)
-        async with self._office.database.reading() as session:
+        async with self._context.database.reading() as session:
             return OrderFigures(
-                first=first, last=last, on_time=await figures.on_time(session, first, last, today),
-                not_in_stock=await figures.not_in_stock(session), refused=await figures.refused(session),
+                first=first,
+                last=last,
+                on_time=await figures.on_time(session, first, last, today),
+                not_in_stock=await figures.not_in_stock(session),
+                refused=await figures.refused(session),
                 weeks=_weeks(await figures.to_come(session, _monday(today) + timedelta(weeks=WEEKS, days=-1))),
-            )  # fmt: skip
+            )
 
 
 def _monday(day: date) -> date:

@@ -19,9 +19,9 @@ from domain.runs import Command
 from domain.runs.contracts import Split
 from domain.sentences import Sentence
 from domain.values import Value, digest
-from services.office import Office, authorise
+from services.context import ServiceContext, authorise
 from services.orders import changes as order_changes
-from services.orders.changes import Rehearsal
+from services.orders.changes import DryRunReport
 from services.quotes.quotes import principals
 from services.runs.apply import Applied
 from services.runs.authority import current_person
@@ -45,8 +45,8 @@ class Placed(Value):
 
 
 class Orders:
-    def __init__(self, office: Office, acceptance_required: bool = True) -> None:
-        self._office = office
+    def __init__(self, context: ServiceContext, acceptance_required: bool = True) -> None:
+        self._context = context
         self._acceptance_required = acceptance_required
 
     # --- from quote to orders ---------------------------------------------------------------------------------------
@@ -56,8 +56,8 @@ class Orders:
 
         Raises NotFound, Locked, Stale, Invalid."""
         reach = authorise(caller.person, "quotes.accept")
-        office = self._office
-        async with office.database.writing() as session:
+        context = self._context
+        async with context.database.writing() as session:
             await runs.check_open(session)
             stored = await self._quote(session, caller.person, reach, id, lock=True)
             if stored.status.frozen and stored.acceptance == acceptance:
@@ -75,17 +75,17 @@ class Orders:
         self, session: AsyncSession, caller: Caller, stored: StoredQuote, acceptance: Acceptance
     ) -> StoredQuote:
         """The quote as it can be ordered from now on, with nothing of it ordered yet."""
-        office, now, id = self._office, self._office.clock(), stored.quote.id
+        context, now, id = self._context, self._context.clock(), stored.quote.id
         if stored.valid_until and stored.valid_until <= now:
             raise Locked("The approval has ended. Submit the quote again.", state="lapsed")
-        if acceptance.on > office.today_of(caller.person):
+        if acceptance.on > context.today_of(caller.person):
             raise Invalid.field("on", "is a day to come; write down an acceptance that was given")
         update = {"status": QuoteStatus.ACCEPTED, "acceptance": acceptance, "valid_until": None, "changed_at": now}
         accepted = stored.evolve(**update)
         await quotes.save(session, accepted)
         await orders.open_ledger(session, id, nothing_ordered(stored.quote).values())
         facts = acceptance.model_dump(mode="json")
-        await office.note(session, caller, f"quote:{id}", "accept", stored.digest, **facts)
+        await context.audit(session, caller, f"quote:{id}", "accept", stored.digest, **facts)
         return accepted
 
     async def _quote(
@@ -99,28 +99,28 @@ class Orders:
     async def preview(self, person: Person, id: str, way: Way) -> Placed:
         """The orders a split would make, and what would be left. Nothing is stored."""
         reach = authorise(person, "orders.place")
-        async with self._office.database.reading() as session:
+        async with self._context.database.reading() as session:
             stored = await self._quote(session, person, reach, id)
             planned, number = await self._planned(session, stored, way)
-        return _new_orders(planned, stored, number, self._office.company_zone)
+        return _new_orders(planned, stored, number, self._context.company_zone)
 
     async def place(self, caller: Caller, id: str, way: Way) -> Placed:
         """Split the quote into orders: ledger, orders and their first command are one transaction.
 
         Raises NotFound, Locked, Invalid."""
         reach = authorise(caller.person, "orders.place")
-        office = self._office
-        async with office.database.writing() as session:
+        context = self._context
+        async with context.database.writing() as session:
             await runs.check_open(session)
             stored = await self._quote(session, caller.person, reach, id, lock=True)
             if known := await self._placed_before(session, caller, id, way):
                 return known
             if not self._acceptance_required and stored.status is QuoteStatus.APPROVED:
-                stored = await self._accepted(session, caller, stored, Acceptance(on=office.today_of(caller.person)))
+                stored = await self._accepted(session, caller, stored, Acceptance(on=context.today_of(caller.person)))
             planned, number = await self._planned(session, stored, way)
-            before, now = await orders.ledger(session, id), office.clock()
+            before, now = await orders.ledger(session, id), context.clock()
             await orders.move(session, id, before, planned.ledger)
-            placed = _new_orders(planned, stored, number, self._office.company_zone)
+            placed = _new_orders(planned, stored, number, self._context.company_zone)
             for order in placed.orders:
                 await orders.add(session, order, stored.quote.customer.id, now)
                 await runs.enqueue_followup(session, opening(caller, order), now)
@@ -128,10 +128,10 @@ class Orders:
             nth = await orders.add_split(session, caller.command_id, id, digest(way), list(made), now)
             await quotes.set_status(session, id, QuoteStatus.ORDERING, now)
             facts: dict[str, Any] = {"way": way.way, "orders": list(made)}
-            await office.note(session, caller, f"quote:{id}", "split", stored.digest, **facts)
+            await context.audit(session, caller, f"quote:{id}", "split", stored.digest, **facts)
             followups = runs.take_followups(session)
         split = Split(quote=id, customer=stored.quote.customer.name, number=nth, orders=made)
-        await office.path.place(split, followups)
+        await context.path.place(split, followups)
         return placed
 
     async def _placed_before(self, session: AsyncSession, caller: Caller, id: str, way: Way) -> Placed | None:
@@ -159,7 +159,7 @@ class Orders:
             raise Locked(
                 Sentence("The customer has not accepted this quote yet; it is {state}.", state=state), state=state
             )
-        if stored.quote.order_by and stored.quote.order_by < self._office.company_day():
+        if stored.quote.order_by and stored.quote.order_by < self._context.company_day():
             raise Locked(
                 Sentence("It could be ordered until {order_by}.", order_by=stored.quote.order_by), state="too_late"
             )
@@ -168,16 +168,22 @@ class Orders:
         named = {order.slot.trigger.after for order in planned.orders if order.slot.trigger.after}
         others = await orders.waited_for(session, named, stored.quote.customer.id) if named else set()
         for order in planned.orders:
-            first = order.slot.trigger.on or self._office.company_day()
+            first = order.slot.trigger.on or self._context.company_day()
             await fulfilment_facts.check_end(session, stored.quote.customer.id, order.slot.coterm, first)
-        check_starts(planned.orders, others, self._office.clock(), stored.quote.order_by, way.way != "fields",
-                     self._office.company_zone)  # fmt: skip
+        check_starts(
+            planned.orders,
+            others,
+            self._context.clock(),
+            stored.quote.order_by,
+            way.way != "fields",
+            self._context.company_zone,
+        )
         return planned, number
 
     # --- one order --------------------------------------------------------------------------------------------------
 
     async def get(self, person: Person, id: str) -> Order:
-        async with self._office.database.reading() as session:
+        async with self._context.database.reading() as session:
             return await self.visible(session, person, id, "orders.read")
 
     async def visible(self, session: AsyncSession, person: Person, id: str, act: str) -> Order:
@@ -186,7 +192,7 @@ class Orders:
         if order is not None and (Reach.ALL in reach or (Reach.OWN in reach and order.owner == person.id)):
             return order
         if order is not None and Reach.INVOLVED in reach:
-            away = await principals(session, person.id, self._office.clock())
+            away = await principals(session, person.id, self._context.clock())
             if await rounds.involved(session, person.id, away, "quote", order.quote):
                 return order
         raise NotFound(Sentence("There is no order {id!r} that you can see.", id=id))
@@ -194,27 +200,27 @@ class Orders:
     async def listed(
         self, person: Person, quote: str | None, status: str | None, after: str, limit: int, attention: bool = False
     ) -> list[OrderSummary]:
-        at = self._office.clock() if attention else None
-        async with self._office.database.reading() as session:
+        at = self._context.clock() if attention else None
+        async with self._context.database.reading() as session:
             return await orders.listed(
                 session, owner=_owner(person), quote=quote, status=status, after=after, limit=limit, attention_at=at
             )
 
     async def starting(self, person: Person, first: date, last: date, limit: int) -> list[OrderSummary]:
         """Orders whose day lies between two, and has not come."""
-        async with self._office.database.reading() as session:
+        async with self._context.database.reading() as session:
             return await orders.starting(session, _owner(person), first, last, limit)
 
     async def ledger(self, person: Person, quote: str) -> list[LineLedger]:
         """What became of each line of a quote."""
         reach = authorise(person, "orders.read")
-        async with self._office.database.reading() as session:
+        async with self._context.database.reading() as session:
             stored = await self._quote(session, person, reach, quote)
             return list((await self._ledger(session, stored)).values())
 
     async def audit(self, person: Person, id: str, after: int, limit: int) -> list[Entry]:
         """Everything that ever happened to the order, in order."""
-        async with self._office.database.reading() as session:
+        async with self._context.database.reading() as session:
             await self.visible(session, person, id, "orders.read")
             return await audit_log.of_subject(session, f"order:{id}", after, limit)
 
@@ -231,15 +237,15 @@ class Orders:
             return request.command(run.id)
 
         request = request_of(caller, order, verb, fields)
-        return await self._office.path.execute(request, check)
+        return await self._context.path.execute(request, check)
 
-    async def rehearse(self, person: Person, order: str, verb: str, **payload: Any) -> Rehearsal:
+    async def dry_run(self, person: Person, order: str, verb: str, **payload: Any) -> DryRunReport:
         """What a command would do: to the order, the quote's ledger, the money, the back office. Nothing is stored."""
-        async with self._office.database.reading() as session:
+        async with self._context.database.reading() as session:
             found = await self.visible(session, person, order, "orders.steer")
-            return await order_changes.rehearsed(
+            return await order_changes.compute_dry_run(
                 session,
-                self._office,
+                self._context,
                 request_of(Caller(person=person), order, verb, payload).command(order_run(order)),
                 found,
             )
@@ -252,20 +258,20 @@ class Orders:
         self, caller: Caller, order: str, verb: str, act: str, fields: Mapping[str, Any]
     ) -> CommandReceipt:
         """What the policy for changes of orders wants approved waits until it is."""
-        office, prepared = self._office, order_changes.Prepared()
+        context, prepared = self._context, order_changes.Prepared()
 
         async def check(session: AsyncSession, run: RunSnapshot) -> Command:
             person = await current_person(session, caller.person.id)
             found = await self.visible(session, person, order, act)
-            return await order_changes.derived(session, office, request, found, prepared)
+            return await order_changes.derived(session, context, request, found, prepared)
 
         async def then(session: AsyncSession, applied: Applied) -> None:
             outcome = applied.outcomes.get(request.id)
             if outcome is None or outcome.applied:
-                await order_changes.insert_prepared(session, prepared, office.clock())
+                await order_changes.insert_prepared(session, prepared, context.clock())
 
         request = request_of(caller, order, verb, fields)
-        return await office.path.execute(request, check, then)
+        return await context.path.execute(request, check, then)
 
 
 HOLD_ROLES = {"desk": Role.ORDER_DESK, "finance": Role.FINANCE, "quality": Role.BACK_OFFICE}
@@ -297,9 +303,13 @@ def opening(caller: Caller, order: Order) -> Command:
 
 def request_of(caller: Caller, order: str, verb: str, fields: Mapping[str, Any]) -> CommandRequest:
     return CommandRequest(
-        id=caller.command_id, run=order_run(order), actor=caller.person.id, verb=verb, channel=caller.channel,
+        id=caller.command_id,
+        run=order_run(order),
+        actor=caller.person.id,
+        verb=verb,
+        channel=caller.channel,
         fields={name: value for name, value in fields.items() if value is not None},
-    )  # fmt: skip
+    )
 
 
 def _new_orders(planned: Planned, stored: StoredQuote, number: int, company_zone: str) -> Placed:

@@ -15,7 +15,7 @@ from domain.orders.split import Slot, order_id
 from domain.people import Person
 from domain.runs import Command
 from domain.sentences import Sentence
-from services.office import Office
+from services.context import ServiceContext
 from services.orders.orders import Orders, opening
 from services.runs.authority import current_person
 from services.runs.commands import Caller, CommandReceipt, CommandRequest
@@ -38,12 +38,12 @@ async def _check_day(session: AsyncSession, order: Order, on: date, now: datetim
 
 
 class Returns:
-    def __init__(self, office: Office, orders_: Orders) -> None:
-        self._office = office
+    def __init__(self, context: ServiceContext, orders_: Orders) -> None:
+        self._context = context
         self._orders = orders_
 
     async def of_order(self, person: Person, order: str) -> list[ReturnSummary]:
-        async with self._office.database.reading() as session:
+        async with self._context.database.reading() as session:
             await self._orders.visible(session, person, order, "orders.read")
             return await returns.of_order(session, order)
 
@@ -61,14 +61,14 @@ class Returns:
         """Announce a return, or report one that has arrived; its number. The same reference is the same return.
 
         Raises NotFound, Invalid naming a line of which less was delivered."""
-        office = self._office
-        async with office.database.writing() as session:
+        context = self._context
+        async with context.database.writing() as session:
             await runs.check_open(session)
             await self._orders.visible(session, caller.person, order, "orders.return")
             found = await orders.load(session, order, lock=True)
             assert found is not None
             if on is not None:
-                await _check_day(session, found, on, office.clock())
+                await _check_day(session, found, on, context.clock())
             earlier = await returns.of_order(session, order)
             known = next((one for one in earlier if one.reference == reference), None)
             if known and known.lines != dict(lines):
@@ -79,21 +79,26 @@ class Returns:
                 check_returned(found, returns.quantities(earlier), lines)
                 check_serials(await facts.of_orders(session, [order]), lines, serials or {})
                 new = new_return(found, number, lines, reason, caller.person.id, serials or {})
-                await returns.add(session, new, reference, office.clock())
-                command = Command(id=f"{run}:open", run=run, actor=caller.person.id, verb="open",
-                                  channel=caller.channel,
-                                  payload={"arrived": arrived, "on": on.isoformat() if on else None})  # fmt: skip
-                await runs.enqueue_followup(session, command, office.clock())
+                await returns.add(session, new, reference, context.clock())
+                command = Command(
+                    id=f"{run}:open",
+                    run=run,
+                    actor=caller.person.id,
+                    verb="open",
+                    channel=caller.channel,
+                    payload={"arrived": arrived, "on": on.isoformat() if on else None},
+                )
+                await runs.enqueue_followup(session, command, context.clock())
             followups = runs.take_followups(session)
-        await office.path.after_commit(None, followups)
-        return number, CommandReceipt(command=f"{run}:open", outcome=await office.path.outcome(f"{run}:open"))
+        await context.path.after_commit(None, followups)
+        return number, CommandReceipt(command=f"{run}:open", outcome=await context.path.outcome(f"{run}:open"))
 
     async def arrived(self, caller: Caller, order: str, number: int, on: date | None) -> CommandReceipt:
         """Announced goods are here. Raises NotFound, Invalid."""
         if on is not None:
-            async with self._office.database.reading() as session:
+            async with self._context.database.reading() as session:
                 found = await self._orders.visible(session, caller.person, order, "orders.return")
-                await _check_day(session, found, on, self._office.clock())
+                await _check_day(session, found, on, self._context.clock())
         fields = {"on": on.isoformat()} if on else {}
         return await self.ask(caller, order, number, "arrived", "orders.return", **fields)
 
@@ -105,15 +110,19 @@ class Returns:
             return request.command(run.id)
 
         request = CommandRequest(
-            id=caller.command_id, run=return_run(order, number), actor=caller.person.id, verb=verb,
-            channel=caller.channel, fields=fields,
-        )  # fmt: skip
-        return await self._office.path.execute(request, check)
+            id=caller.command_id,
+            run=return_run(order, number),
+            actor=caller.person.id,
+            verb=verb,
+            channel=caller.channel,
+            fields=fields,
+        )
+        return await self._context.path.execute(request, check)
 
     async def replace(self, caller: Caller, order: str, number: int, slot: Slot) -> Order:
         """Order the same goods again for nothing, once. Raises NotFound, Locked."""
-        office = self._office
-        async with office.database.writing() as session:
+        context = self._context
+        async with context.database.writing() as session:
             await runs.check_open(session)
             await self._orders.visible(session, caller.person, order, "orders.steer")
             found, back = await orders.load(session, order), await returns.load(session, order, number)
@@ -128,16 +137,16 @@ class Returns:
                 raise Locked("This return was declined.", state=back.status.value)
             stored = await quotes.load(session, found.quote, lock=True)
             assert stored is not None
-            next_number, now = await orders.next_number(session, found.quote), office.clock()
+            next_number, now = await orders.next_number(session, found.quote), context.clock()
             place = slot if slot.ship_to else slot.evolve(ship_to=found.slot.ship_to)
             planned = replacement(back, found, order_id(found.quote, next_number), place)
-            made = new_order(planned, stored.quote, next_number, office.company_zone)
+            made = new_order(planned, stored.quote, next_number, context.company_zone)
             made = made.evolve(replaces=f"{order}/{number}")
             row.replaced_by = made.id
             session.add(row)
             await orders.add(session, made, stored.quote.customer.id, now)
             await runs.enqueue_followup(session, opening(caller, made), now)
-            await office.note(session, caller, f"order:{order}", "replace_goods", by=made.id, number=number)
+            await context.audit(session, caller, f"order:{order}", "replace_goods", by=made.id, number=number)
             followups = runs.take_followups(session)
-        await office.path.after_commit(None, followups)
+        await context.path.after_commit(None, followups)
         return made

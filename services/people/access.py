@@ -16,7 +16,7 @@ from pwdlib import PasswordHash
 from domain.errors import Invalid, NotFound, NotSignedIn
 from domain.people import Person
 from domain.sentences import Sentence
-from services.office import Office
+from services.context import ServiceContext
 from services.runs.commands import Caller
 from storage.people import people
 
@@ -27,8 +27,10 @@ SHORTEST_PASSWORD, LONGEST_PASSWORD = 10, 200
 
 
 class Access:
-    def __init__(self, office: Office, secret: str, token_life: timedelta, hashes: PasswordHash | None = None) -> None:
-        self._office = office
+    def __init__(
+        self, context: ServiceContext, secret: str, token_life: timedelta, hashes: PasswordHash | None = None
+    ) -> None:
+        self._context = context
         self._key = OctKey.import_key(secret)
         self._life = token_life
         self._hashes = hashes or PasswordHash.recommended()
@@ -37,7 +39,7 @@ class Access:
 
     async def sign_in(self, id: str, password: str) -> tuple[str, Person]:
         """A bearer token. The same words and the same work whether the person or the password is wrong."""
-        async with self._office.database.reading() as session:
+        async with self._context.database.reading() as session:
             found = await people.login_of(session, id)
         person, hash, _ = found or (None, None, None)
         right = await asyncio.to_thread(self._hashes.verify, password[:LONGEST_PASSWORD], hash or self._nobody)
@@ -46,7 +48,7 @@ class Access:
         return self.token(person), person
 
     def token(self, person: Person) -> str:
-        now = self._office.clock()
+        now = self._context.clock()
         claims = {"sub": person.id, "iat": now.timestamp(), "exp": (now + self._life).timestamp()}
         return jwt.encode({"alg": ALGORITHM}, claims, self._key)
 
@@ -70,9 +72,9 @@ class Access:
         if claims is None:
             return None
         id, issued, expires = claims
-        if expires < self._office.clock().timestamp():
+        if expires < self._context.clock().timestamp():
             return None
-        async with self._office.database.reading() as session:
+        async with self._context.database.reading() as session:
             found = await people.login_of(session, id)
         if found is None:
             return None
@@ -83,7 +85,7 @@ class Access:
         prefix, _, secret = key.removeprefix(KEY_PREFIX).partition("_")
         if not re.fullmatch(r"[0-9a-f]{12}", prefix):
             return None
-        async with self._office.database.reading() as session:
+        async with self._context.database.reading() as session:
             found = await people.key_owner(session, prefix)
             if found is None or not hmac.compare_digest(found[1], _hashed(secret)):
                 return None
@@ -96,32 +98,32 @@ class Access:
                 "password", "must have {least} to {most} characters", least=SHORTEST_PASSWORD, most=LONGEST_PASSWORD
             )
         hash = await asyncio.to_thread(self._hashes.hash, password)
-        office = self._office
-        async with office.database.writing() as session:
+        context = self._context
+        async with context.database.writing() as session:
             if await people.load_person(session, id) is None:
                 raise NotFound(Sentence("There is no user {id!r}.", id=id))
-            await people.set_password(session, id, hash, office.clock())
-            await office.note(session, caller, f"user:{id}", "password_set")
+            await people.set_password(session, id, hash, context.clock())
+            await context.audit(session, caller, f"user:{id}", "password_set")
 
     async def new_key(self, caller: Caller, id: str, note: str = "") -> str:
         """An API key for a person. It is shown once and kept only as a hash."""
         prefix, secret = secrets.token_hex(6), secrets.token_urlsafe(32)
-        office = self._office
-        async with office.database.writing() as session:
+        context = self._context
+        async with context.database.writing() as session:
             if await people.load_person(session, id) is None:
                 raise NotFound(Sentence("There is no user {id!r}.", id=id))
-            await people.add_key(session, prefix, _hashed(secret), id, note, office.clock())
-            await office.note(session, caller, f"user:{id}", "key_made", prefix=prefix, note=note)
+            await people.add_key(session, prefix, _hashed(secret), id, note, context.clock())
+            await context.audit(session, caller, f"user:{id}", "key_made", prefix=prefix, note=note)
         return f"{KEY_PREFIX}{prefix}_{secret}"
 
     async def revoke_key(self, caller: Caller, prefix: str) -> None:
-        office = self._office
-        async with office.database.writing() as session:
+        context = self._context
+        async with context.database.writing() as session:
             owner = await people.key_owner(session, prefix)
-            if not await people.revoke_key(session, prefix, office.clock()):
+            if not await people.revoke_key(session, prefix, context.clock()):
                 raise NotFound(Sentence("There is no key {prefix!r}.", prefix=prefix))
             if owner:
-                await office.note(session, caller, f"user:{owner[0]}", "key_revoked", prefix=prefix)
+                await context.audit(session, caller, f"user:{owner[0]}", "key_revoked", prefix=prefix)
 
 
 def _hashed(secret: str) -> str:

@@ -10,7 +10,7 @@ from domain.people import Group, Person, Role
 from domain.quotes import unknown_zone
 from domain.sentences import Sentence
 from notify.chat import check_address, is_public
-from services.office import Office, authorise
+from services.context import ServiceContext, authorise
 from services.runs.commands import Caller
 from services.versions import next_version
 from storage.people import people, replacements
@@ -20,24 +20,24 @@ NO_USER, NO_GROUP = "There is no user {id!r}.", "There is no group {id!r}."
 
 
 class People:
-    def __init__(self, office: Office) -> None:
-        self._office = office
+    def __init__(self, context: ServiceContext) -> None:
+        self._context = context
 
     async def get(self, person: Person, id: str) -> Person:
         authorise(person, "people.read")
-        async with self._office.database.reading() as session:
+        async with self._context.database.reading() as session:
             return _found(await people.load_person(session, id), NO_USER, id)
 
     async def listed(self, person: Person, after: str, limit: int) -> list[Person]:
         authorise(person, "people.read")
-        async with self._office.database.reading() as session:
+        async with self._context.database.reading() as session:
             return await people.list_people(session, after, limit)
 
     async def put(self, caller: Caller, wanted: Person, expected: int | None) -> Person:
         """Create or change a person. Raises Invalid, Stale, VersionRequired."""
         authorise(caller.person, "people.write")
-        office = self._office
-        async with office.database.writing() as session:
+        context = self._context
+        async with context.database.writing() as session:
             known = await people.load_person(session, wanted.id, lock=True)
             stored = wanted.evolve(version=next_version(known.version if known else None, expected))
             _check_zone(wanted)
@@ -48,7 +48,7 @@ class People:
             await self._check_email(session, stored)
             await people.save_person(session, stored)
             changes = changed(known, stored)
-            await office.note(
+            await context.audit(
                 session, caller, f"user:{wanted.id}", "edited" if known else "created", record=stored, **changes
             )
         return stored
@@ -57,22 +57,22 @@ class People:
         """Where a person's chat messages go, beside their mail; empty for none. Raises Invalid, NotAllowed.
 
         Only they themselves say where: whoever set somebody else's would read their messages."""
-        office, own = self._office, caller.person.id == id
+        context, own = self._context, caller.person.id == id
         authorise(caller.person, "chat.write" if own else "people.write")
         if url and not own:
             raise NotAllowed(Sentence("Only {id} can set this address. You can remove it.", id=id))
         if url:
-            check_address(url, office.chat_schemes)
-            if not office.chat_to_private_addresses and not await is_public(url):
+            check_address(url, context.chat_schemes)
+            if not context.chat_to_private_addresses and not await is_public(url):
                 raise Invalid.field("url", "must name a host on the public internet")
-        async with office.database.writing() as session:
+        async with context.database.writing() as session:
             _found(await people.load_person(session, id, lock=True), NO_USER, id)
             await people.set_chat(session, id, url)
-            await office.note(session, caller, f"user:{id}", "chat_set", kind=url.partition("://")[0])
+            await context.audit(session, caller, f"user:{id}", "chat_set", kind=url.partition("://")[0])
 
     async def _check_leaving(self, session: AsyncSession, id: str, field: str) -> None:
         """Who still holds, may receive or hands on approvals is replaced first, so that nothing waits on nobody."""
-        found = await replacements.places(session, id, self._office.clock())
+        found = await replacements.places(session, id, self._context.clock())
         if not found.nowhere:
             wrong = problem(field, "{person} is still asked to approve. Replace them first.", person=id)
             raise Invalid.fields([wrong], places=found.model_dump(mode="json"))
@@ -95,19 +95,19 @@ class People:
 
     async def get_group(self, person: Person, id: str) -> Group:
         authorise(person, "groups.read")
-        async with self._office.database.reading() as session:
+        async with self._context.database.reading() as session:
             return _found(await people.load_group(session, id), NO_GROUP, id)
 
     async def list_groups(self, person: Person, after: str, limit: int) -> list[Group]:
         authorise(person, "groups.read")
-        async with self._office.database.reading() as session:
+        async with self._context.database.reading() as session:
             return await people.list_groups(session, after, limit)
 
     async def put_group(self, caller: Caller, wanted: Group, expected: int | None) -> Group:
         """Create or change a group. Raises Invalid when a member is unknown or named twice."""
         authorise(caller.person, "groups.write")
-        office = self._office
-        async with office.database.writing() as session:
+        context = self._context
+        async with context.database.writing() as session:
             known = await people.load_group(session, wanted.id, lock=True)
             stored = wanted.evolve(version=next_version(known.version if known else None, expected))
             _check_zone(wanted)
@@ -118,7 +118,7 @@ class People:
                 raise Invalid.field("members", "there is no user {person!r}", person=missing[0])
             await people.save_group(session, stored)
             changes = changed(known, stored)
-            await office.note(
+            await context.audit(
                 session, caller, f"group:{wanted.id}", "edited" if known else "created", record=stored, **changes
             )
         return stored

@@ -87,9 +87,13 @@ class ReplacementSteps:
         """The move of one approval; its id makes a second one the same."""
         fields = {"approval": approval, "from": found.old, "to": found.new, "authority": "approvals_admin"}
         return CommandRequest(
-            id=f"{command_prefix(found.id)}{approval}", run=run, actor=found.by, verb="reassign", fields=fields,
+            id=f"{command_prefix(found.id)}{approval}",
+            run=run,
+            actor=found.by,
+            verb="reassign",
+            fields=fields,
             channel="console",
-        )  # fmt: skip
+        )
 
     async def _note(
         self,
@@ -101,7 +105,15 @@ class ReplacementSteps:
         **facts: Any,
     ) -> None:
         entry = Entry(
-            subject=subject, seq=0, at=self._clock(), actor=found.by, verb="replace", channel="console", applied=True,
-            code=code, state=digest_of(record) if record else "", facts={"by": found.new, **facts},
-        )  # fmt: skip
+            subject=subject,
+            seq=0,
+            at=self._clock(),
+            actor=found.by,
+            verb="replace",
+            channel="console",
+            applied=True,
+            code=code,
+            state=digest_of(record) if record else "",
+            facts={"by": found.new, **facts},
+        )
         await audit_log.append(session, self._audit_key, [entry])

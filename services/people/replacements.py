@@ -7,7 +7,7 @@ from domain.people import Person, Role
 from domain.runs import Outcome
 from domain.sentences import Sentence
 from domain.values import Value, short_id
-from services.office import Office, authorise
+from services.context import ServiceContext, authorise
 from services.runs.commands import Caller
 from storage.people import people, replacements
 from storage.people.replacements import Places, Replacement
@@ -29,32 +29,38 @@ class Progress(Value):
 
 
 class Replacements:
-    def __init__(self, office: Office) -> None:
-        self._office = office
+    def __init__(self, context: ServiceContext) -> None:
+        self._context = context
 
     async def preview(self, person: Person, old: str, new: str) -> Places:
         """What a replacement would touch. Raises Invalid."""
         authorise(person, "replacements.write")
-        async with self._office.database.reading() as session:
+        async with self._context.database.reading() as session:
             await self._check(session, old, new)
-            return await replacements.places(session, old, self._office.clock())
+            return await replacements.places(session, old, self._context.clock())
 
     async def start(self, caller: Caller, old: str, new: str) -> Replacement:
         """Put `new` in `old`'s place everywhere. The same key starts it once."""
         authorise(caller.person, "replacements.write")
-        office = self._office
-        async with office.database.writing() as session:
+        context = self._context
+        async with context.database.writing() as session:
             await self._check(session, old, new)
             wanted = Replacement(
-                id=short_id("p", caller.command_id), old=old, new=new, by=caller.person.id, status="running",
-                created_at=office.clock(),
-            )  # fmt: skip
+                id=short_id("p", caller.command_id),
+                old=old,
+                new=new,
+                by=caller.person.id,
+                status="running",
+                created_at=context.clock(),
+            )
             known = await replacements.load(session, wanted.id)
             if known and (known.old, known.new, known.by) != (old, new, caller.person.id):
                 raise CommandIdReused
             if known is None:
                 await replacements.add(session, wanted)
-                await office.note(session, caller, f"user:{old}", "replacement_started", by=new, replacement=wanted.id)
+                await context.audit(
+                    session, caller, f"user:{old}", "replacement_started", by=new, replacement=wanted.id
+                )
         await self._wake(wanted.id)
         return known or wanted
 
@@ -69,28 +75,30 @@ class Replacements:
     async def _set(self, caller: Caller, id: str, before: str, after: str) -> Replacement:
         """Raises Locked when it has ended; asking for what is so already changes nothing."""
         authorise(caller.person, "replacements.write")
-        office = self._office
-        async with office.database.writing() as session:
+        context = self._context
+        async with context.database.writing() as session:
             found = _found(await replacements.load(session, id, lock=True), id)
             if found.status == after:
                 return found
             if found.status != before:
                 raise Locked(Sentence("The replacement is {state}.", state=found.status), state=found.status)
             await replacements.change(session, id, status=after)
-            await office.note(session, caller, f"user:{found.old}", f"replacement_{after}", replacement=id)
+            await context.audit(session, caller, f"user:{found.old}", f"replacement_{after}", replacement=id)
             return found.evolve(status=after)
 
     async def get(self, person: Person, id: str) -> Progress:
         authorise(person, "replacements.read")
-        async with self._office.database.reading() as session:
+        async with self._context.database.reading() as session:
             found = _found(await replacements.load(session, id), id)
-            refused = [RefusedMove.model_validate({**outcome, "approval": approval})
-                       for approval, outcome in await replacements.refused(session, id)]  # fmt: skip
+            refused = [
+                RefusedMove.model_validate({**outcome, "approval": approval})
+                for approval, outcome in await replacements.refused(session, id)
+            ]
             return Progress(replacement=found, refused=refused, **await replacements.sent(session, id))
 
     async def listed(self, person: Person, after: str, limit: int) -> list[Replacement]:
         authorise(person, "replacements.read")
-        async with self._office.database.reading() as session:
+        async with self._context.database.reading() as session:
             return await replacements.listed(session, after, limit)
 
     async def _check(self, session: AsyncSession, old: str, new: str) -> None:
@@ -104,7 +112,7 @@ class Replacements:
 
     async def _wake(self, id: str) -> None:
         """With Temporal away the row is safe, and the sweep starts its run."""
-        path = self._office.path
+        path = self._context.path
         path.in_background(path.quietly(id, path.engine.replace(id)))
 
 

@@ -28,7 +28,7 @@ from domain.runs import Command
 from domain.sentences import Sentence
 from domain.values import Value, short_id
 from services.approvals.planning import Drafted, Planned, planned
-from services.office import Office, authorise
+from services.context import ServiceContext, authorise
 from services.runs.apply import Applied
 from services.runs.authority import current_person
 from services.runs.commands import Caller, CommandReceipt, CommandRequest
@@ -91,8 +91,8 @@ class _Evaluated:
 
 
 class Quotes:
-    def __init__(self, office: Office) -> None:
-        self._office = office
+    def __init__(self, context: ServiceContext) -> None:
+        self._context = context
 
     async def put(self, caller: Caller, quote: Quote, expected: int | None) -> tuple[StoredQuote, bool]:
         """Create or replace a draft; `expected` is the version the caller saw. Says whether it is new.
@@ -103,9 +103,9 @@ class Quotes:
         if quote.owner != caller.person.id:
             raise NotAllowed("owner: you can only keep quotes of your own.", field="owner")
         quote.checked()
-        office = self._office
-        _check_levels(quote, office.sla_hours)
-        async with office.database.writing() as session:
+        context = self._context
+        _check_levels(quote, context.sla_hours)
+        async with context.database.writing() as session:
             await runs.check_open(session)
             known = await quotes.load(session, quote.id, lock=True)
             if known and known.quote.owner != caller.person.id:
@@ -116,7 +116,7 @@ class Quotes:
             await self._check_routing(session, known, quote)
             changed = known.quote.differing(quote) if known else set()
             neutral = changed if known and await self._neutral(session, known, changed) else set()
-            now = office.clock()
+            now = context.clock()
             if known and neutral:
                 stored = known.evolve(quote=quote, version=version, changed_at=now)
             else:
@@ -124,7 +124,7 @@ class Quotes:
             verb = "edited" if known else "drafted"
             facts: dict[str, Any] = {"version": stored.version, "was": known.status.value if known else None}
             facts |= {"neutral": sorted(neutral)} if neutral else {}
-            await office.note(session, caller, f"quote:{quote.id}", verb, stored.digest, stored.quote, **facts)
+            await context.audit(session, caller, f"quote:{quote.id}", verb, stored.digest, stored.quote, **facts)
             await quotes.save(session, stored, new=known is None)
         return stored, known is None
 
@@ -155,21 +155,21 @@ class Quotes:
                     raise _steers(f"lines[{n}].product")  # its approver is that of the product
 
     async def get(self, person: Person, id: str) -> StoredQuote:
-        async with self._office.database.reading() as session:
+        async with self._context.database.reading() as session:
             return await self.visible(session, person, id)
 
     async def visible(self, session: AsyncSession, person: Person, id: str) -> StoredQuote:
         """The quote, if this person may see it; otherwise it does not exist for them."""
         reach = authorise(person, "quotes.read")
         stored = await quotes.load(session, id)
-        if stored and await reached(session, reach, person, stored, self._office.clock()):
+        if stored and await reached(session, reach, person, stored, self._context.clock()):
             return stored
         raise NotFound(Sentence("There is no quote {id!r} that you can see.", id=id))
 
     async def listed(self, person: Person, status: str | None, after: str, limit: int) -> list[QuoteSummary]:
         reach = authorise(person, "quotes.read")
         everything = Reach.ALL in reach
-        async with self._office.database.reading() as session:
+        async with self._context.database.reading() as session:
             return await quotes.listed(
                 session,
                 owner=person.id if Reach.OWN in reach and not everything else None,
@@ -182,8 +182,8 @@ class Quotes:
 
     async def preview(self, person: Person, id: str, edits: Mapping[str, Any]) -> Preview:
         """The plan for the draft with these edits, without saving anything."""
-        office = self._office
-        async with office.database.reading() as session:
+        context = self._context
+        async with context.database.reading() as session:
             stored = await quotes.load(session, id)
             if stored is None:
                 authorise(person, "quotes.write")
@@ -195,8 +195,8 @@ class Quotes:
                 drafted = Drafted(quote, stored.editors, stored.status, stored.round)
             if edits or stored is None:
                 quote.checked()
-            found = await planned(session, office, drafted, quote.owner)
-            now = office.clock()
+            found = await planned(session, context, drafted, quote.owner)
+            now = context.clock()
             seats = {seat for a in found.plan.approvals for seat in a.seats}
             standing = await delegations.standing(session, now)
             stand_ins = {who: some for who in sorted(seats) if (some := delegates_of(who, standing, now, "quote"))}
@@ -205,20 +205,25 @@ class Quotes:
             past = await rounds.past_hours(session, found.plan)
         policy, needed = found.policy, found.plan
         open_ones = {a.rule for a in needed.approvals if a.carried is None} | {u.rule for u in needed.unresolved}
-        status, today = drafted.status.value, office.company_day()
+        status, today = drafted.status.value, context.company_day()
         return Preview(
-            quote=quote, policy_version=policy.version, plan=needed, names=names, stand_ins=stand_ins,
-            findings=[judged.finding() for judged in found.judgements], expected_hours=expected_hours(needed, past),
+            quote=quote,
+            policy_version=policy.version,
+            plan=needed,
+            names=names,
+            stand_ins=stand_ins,
+            findings=[judged.finding() for judged in found.judgements],
+            expected_hours=expected_hours(needed, past),
             hints=hints(policy.policy, quote, found.as_subject, open_ones, status, today),
-        )  # fmt: skip
+        )
 
     async def submit(self, caller: Caller, id: str, expected: int | None = None) -> CommandReceipt:
         """Open a round of approvals on the quote as it stands; `expected` is the version the caller saw.
 
         The policy is evaluated before the transaction, which checks that it saw what is stored; what changed
         meanwhile is evaluated anew. Raises NotFound, NotAllowed, Locked, Stale, Unresolved, CommandIdReused."""
-        path = self._office.path
-        received = self._office.clock()
+        path = self._context.path
+        received = self._context.clock()
         for _ in range(SUBMIT_ATTEMPTS):
             seen = await self._evaluate(caller, id)
 
@@ -234,12 +239,12 @@ class Quotes:
 
     async def _evaluate(self, caller: Caller, id: str) -> "_Evaluated | None":
         """What the policy asks of the quote as it is stored; None where it cannot be submitted anyway."""
-        async with self._office.database.reading() as session:
+        async with self._context.database.reading() as session:
             stored = await quotes.load(session, id)
             if stored is None or not stored.status.submittable:
                 return None
             drafted = Drafted(stored.quote, stored.editors, stored.status, stored.round)
-            return _Evaluated(stored, await planned(session, self._office, drafted, caller.person.id))
+            return _Evaluated(stored, await planned(session, self._context, drafted, caller.person.id))
 
     async def _submit(
         self,
@@ -286,7 +291,7 @@ class Quotes:
         expected: int | None,
         received: datetime,
     ) -> tuple[CommandReceipt, Applied]:
-        office, quote, submitter = self._office, stored.quote, caller.person.id
+        context, quote, submitter = self._context, stored.quote, caller.person.id
         policy, subject, needed = found.policy, found.subject, found.plan
         if needed.unresolved:
             nobody = needed.unresolved[0]
@@ -298,29 +303,49 @@ class Quotes:
                 ),
                 rules=[u.model_dump() for u in needed.unresolved],
             )
-        number, now = stored.round + 1, office.clock()
+        number, now = stored.round + 1, context.clock()
         run_id = round_run("quote", quote.id, number)
         round = new_round(
-            run_id, needed, kind="quote", id=quote.id, number=number, digest=subject.digest, title=subject.title,
-            card=subject.card, customer=subject.customer, submitter=submitter, barred=barred_people(subject, submitter),
-            policy_version=policy.version, on_rejection=policy.policy.on_rejection,
-            valid_for_days=policy.policy.valid_for_days, submitted_at=now,
-        )  # fmt: skip
-        update = {"status": QuoteStatus.IN_APPROVAL, "round": number, "editors": (), "changed_at": now,
-                  "digest": subject.digest}  # fmt: skip
+            run_id,
+            needed,
+            kind="quote",
+            id=quote.id,
+            number=number,
+            digest=subject.digest,
+            title=subject.title,
+            card=subject.card,
+            customer=subject.customer,
+            submitter=submitter,
+            barred=barred_people(subject, submitter),
+            policy_version=policy.version,
+            on_rejection=policy.policy.on_rejection,
+            valid_for_days=policy.policy.valid_for_days,
+            submitted_at=now,
+        )
+        update = {
+            "status": QuoteStatus.IN_APPROVAL,
+            "round": number,
+            "editors": (),
+            "changed_at": now,
+            "digest": subject.digest,
+        }
         await quotes.save(session, stored.evolve(**update))
         request = CommandRequest(
-            id=caller.command_id, run=run_id, actor=submitter, verb="open", channel=caller.channel,
+            id=caller.command_id,
+            run=run_id,
+            actor=submitter,
+            verb="open",
+            channel=caller.channel,
             fields={"digest": subject.digest, "version_seen": expected},
-        )  # fmt: skip
+        )
         run = rounds.new_run(run_id, round, needed, subject)
-        applied = await office.path.open(session, run, request, received)
+        applied = await context.path.open(session, run, request, received)
         return CommandReceipt(command=request.id, outcome=applied.outcomes[request.id]), applied
 
     async def recall(self, caller: Caller, id: str, comment: str = "") -> CommandReceipt:
         """Take a submission back while it is pending."""
         authorise(caller.person, "quotes.recall")
-        async with self._office.database.reading() as session:
+        async with self._context.database.reading() as session:
             stored = await quotes.load(session, id)
         missing = NotFound(Sentence("There is no quote {id!r} that you can recall.", id=id))
         if stored is None:
@@ -338,28 +363,32 @@ class Quotes:
                 raise missing
             raise Locked("The quote was never submitted.", state=stored.status.value)
         request = CommandRequest(
-            id=caller.command_id, run=stored.run, actor=caller.person.id, verb="recall",
-            fields={"comment": comment}, channel=caller.channel,
-        )  # fmt: skip
-        return await self._office.path.execute(request, check)
+            id=caller.command_id,
+            run=stored.run,
+            actor=caller.person.id,
+            verb="recall",
+            fields={"comment": comment},
+            channel=caller.channel,
+        )
+        return await self._context.path.execute(request, check)
 
     async def comment(self, caller: Caller, id: str, text: str) -> list[str]:
         """Say or ask something about the quote; whoever is named with @ is told. Returns who that is.
 
         Raises Invalid when somebody named is unknown or cannot see the quote."""
         reach = authorise(caller.person, "quotes.comment")
-        office = self._office
+        context = self._context
         if not text.strip():
             raise Invalid.field("text", "say something")
-        async with office.database.writing() as session:
+        async with context.database.writing() as session:
             stored = await quotes.load(session, id)
-            if stored is None or not await reached(session, reach, caller.person, stored, office.clock()):
+            if stored is None or not await reached(session, reach, caller.person, stored, context.clock()):
                 raise NotFound(Sentence("There is no quote {id!r} that you can see.", id=id))
             told = list(dict.fromkeys(MENTION.findall(text)))[:MOST_MENTIONS]
             for name in told:
                 await self._check_mention(session, name, stored)
-            now = office.clock()
-            await office.note(session, caller, f"quote:{id}", "comment", stored.digest, comment=text, told=told)
+            now = context.clock()
+            await context.audit(session, caller, f"quote:{id}", "comment", stored.digest, comment=text, told=told)
             for name in told:
                 data = {"approvals": [], "text": text, "by": caller.person.id}
                 mail = short_id("m", caller.command_id, name)
@@ -371,26 +400,26 @@ class Quotes:
         if person is None or not person.active:
             raise Invalid.field("text", "@{name} is nobody we know", name=name)
         reach = reaches(person, "quotes.read")
-        if not await reached(session, reach, person, stored, self._office.clock()):
+        if not await reached(session, reach, person, stored, self._context.clock()):
             raise Invalid.field("text", "@{name} cannot see this quote", name=name)
         if stored.round == 0:
             raise Invalid.field("text", "people can be named once the quote was submitted")
 
     async def rounds(self, person: Person, id: str) -> list[tuple[Round, Plan, dict[str, str]]]:
         """Every round of the quote, newest first, with the names of the people in it."""
-        async with self._office.database.reading() as session:
+        async with self._context.database.reading() as session:
             await self.visible(session, person, id)
             found = await rounds.rounds_of(session, f"quote:{id}")
             return [(round, plan_, await rounds.names(session, _people_in(round))) for round, plan_ in found]
 
     async def undelivered(self, person: Person, id: str) -> list[Undelivered]:
         """What people should have been told about the newest round and were not."""
-        async with self._office.database.reading() as session:
+        async with self._context.database.reading() as session:
             stored = await self.visible(session, person, id)
             return await messages.undelivered(session, stored.run)
 
     async def audit(self, person: Person, id: str, after: int, limit: int) -> list[Entry]:
-        async with self._office.database.reading() as session:
+        async with self._context.database.reading() as session:
             await self.visible(session, person, id)
             return await audit_log.of_subject(session, f"quote:{id}", after, limit)
 

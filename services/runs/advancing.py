@@ -126,9 +126,13 @@ class Advancer:
         told = {name: text_of(signal.data.get(name)) for name in ("comment", "to") if name in signal.data}
         fields = {"approval": claim.approval, "digest": claim.digest or run.state.get("digest"), "comment": "", **told}
         request = CommandRequest(
-            id=command_id(claim.person, claim.key), actor=claim.person, verb=signal.verb, channel="link", run=run.id,
+            id=command_id(claim.person, claim.key),
+            actor=claim.person,
+            verb=signal.verb,
+            channel="link",
+            run=run.id,
             fields=fields,
-        )  # fmt: skip
+        )
         command = await authorise_decision(session, run, request, self._path.clock())
         return NewCommand(command, request.sent(run.id))
 
@@ -143,11 +147,18 @@ class Advancer:
         self._note_seen(run.id, number, due)
         message = await type.next_erp_message(session, state, now) if type.next_erp_message else None
         return Advanced(
-            number=number, mark=mark, more=more, running=run.running, due=due,
-            wait=_seconds(due - now) if due else None, timer=type.narrator.timer_summary(state) if due else "",
-            visible=type.narrator.visible(state), details=type.narrator.details(state), erp=message,
+            number=number,
+            mark=mark,
+            more=more,
+            running=run.running,
+            due=due,
+            wait=_seconds(due - now) if due else None,
+            timer=type.narrator.timer_summary(state) if due else "",
+            visible=type.narrator.visible(state),
+            details=type.narrator.details(state),
+            erp=message,
             acts=[self._seal(act) for act, _ in told],
-        )  # fmt: skip
+        )
 
     def _seal(self, act: ToldCommand) -> ToldCommand:
         key, mac = self._keys.seal(act.sealed_part)

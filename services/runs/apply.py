@@ -199,8 +199,11 @@ class Applier:
             inserted.append({**row, **answer})
         if inserted:
             await execute(session, runs.INSERT_COMMAND, inserted)
-        answered = [{"of": id, **runs.answer_values(outcome, batch.at)}
-                    for id, outcome in batch.outcomes.items() if id not in fresh]  # fmt: skip
+        answered = [
+            {"of": id, **runs.answer_values(outcome, batch.at)}
+            for id, outcome in batch.outcomes.items()
+            if id not in fresh
+        ]
         if answered:
             await execute(session, runs.ANSWER_COMMAND, answered)
         parked = [{"of": id} for id in batch.parked if id not in fresh and id not in batch.outcomes]
@@ -306,10 +309,21 @@ def audit_entry(
     command, outcome = applied.command, applied.outcome
     parked = outcome.code == PARKED
     return Entry(
-        subject=run.subject, seq=0, at=applied.at, actor=command.actor, on_behalf_of=command.on_behalf_of,
-        verb=command.verb, channel=command.channel, applied=outcome.applied, code=outcome.code, verified=verified,
-        command=f"{PARKED}|{command.id}" if parked else command.id, run=run.id, run_seq=number,
-        digest=str(state.get("digest", "")), state="" if number is None else digest_of(state),
+        subject=run.subject,
+        seq=0,
+        at=applied.at,
+        actor=command.actor,
+        on_behalf_of=command.on_behalf_of,
+        verb=command.verb,
+        channel=command.channel,
+        applied=outcome.applied,
+        code=outcome.code,
+        verified=verified,
+        command=f"{PARKED}|{command.id}" if parked else command.id,
+        run=run.id,
+        run_seq=number,
+        digest=str(state.get("digest", "")),
+        state="" if number is None else digest_of(state),
         policy_version=state.get("policy_version"),
         facts={**outcome.facts, **({"comment": c} if (c := command.payload.get("comment")) else {})},
-    )  # fmt: skip
+    )

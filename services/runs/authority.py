@@ -10,7 +10,7 @@ from domain.errors import NotAllowed
 from domain.people import Person, Role
 from domain.permissions import BY_RECORD_ONLY, VERB_ACTS
 from domain.runs import Command
-from services.office import authorise
+from services.context import authorise
 from services.runs.commands import CommandRequest
 from storage.approvals import delegations
 from storage.people import people

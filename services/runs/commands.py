@@ -66,9 +66,14 @@ class CommandRequest(Value):
 
     def command(self, run: str, on_behalf_of: str | None = None, **derived: Any) -> Command:
         return Command(
-            id=self.id, run=run, actor=self.actor, verb=self.verb, payload={**self.fields, **derived},
-            on_behalf_of=on_behalf_of, channel=self.channel,
-        )  # fmt: skip
+            id=self.id,
+            run=run,
+            actor=self.actor,
+            verb=self.verb,
+            payload={**self.fields, **derived},
+            on_behalf_of=on_behalf_of,
+            channel=self.channel,
+        )
 
     def sent(self, run: str) -> str:
         return sent_digest(run, self.actor, self.verb, self.fields)

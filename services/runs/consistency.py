@@ -52,9 +52,13 @@ class Consistency:
     async def find(self, say: Say = lambda _: None) -> AsyncIterator[Difference]:
         """Every difference, as it is now."""
         for name, check in (
-            ("the audit log", self._audit()), ("states and lists", self._runs()), ("quotes", self._quotes()),
-            ("people, groups and policies", self._records()), ("ledgers", self._ledgers()), ("books", self._books()),
-        ):  # fmt: skip
+            ("the audit log", self._audit()),
+            ("states and lists", self._runs()),
+            ("quotes", self._quotes()),
+            ("people, groups and policies", self._records()),
+            ("ledgers", self._ledgers()),
+            ("books", self._books()),
+        ):
             say(name)
             async for difference in check:
                 yield difference
@@ -111,8 +115,9 @@ class Consistency:
     async def _records(self) -> AsyncIterator[Difference]:
         """People, groups and published policies are what was last written."""
         listed: tuple[tuple[str, ListPage[Person | Group]], ...] = (
-            ("user", people.list_people), ("group", people.list_groups),
-        )  # fmt: skip
+            ("user", people.list_people),
+            ("group", people.list_groups),
+        )
         for kind, list_page in listed:
             async for session, page in self._pages(list_page, lambda each: each.id):
                 sealed = await audit_log.newest_states(session, [f"{kind}:{each.id}" for each in page])

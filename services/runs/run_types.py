@@ -46,9 +46,14 @@ def run_types(grouping: Grouping = "single", erp_carries: bool = False) -> dict[
             RoundMachine(), complete_round, _project_round, narrate, APPROVAL_ROUND, APPROVALS_QUEUE, prepare_escalation
         ),
         RunType(
-            OrderMachine(), partial(complete_order, grouping=grouping), _project_order, narrate_order,
-            ORDER_FULFILMENT, ORDERS_QUEUE, next_erp_message=next_message if erp_carries else None,
+            OrderMachine(),
+            partial(complete_order, grouping=grouping),
+            _project_order,
+            narrate_order,
+            ORDER_FULFILMENT,
+            ORDERS_QUEUE,
+            next_erp_message=next_message if erp_carries else None,
         ),
         RunType(ReturnMachine(), complete_return, _project_return, returned, ORDER_RETURN, ORDERS_QUEUE),
-    )  # fmt: skip
+    )
     return {kind.kind: kind for kind in kinds}

@@ -113,9 +113,16 @@ class Sweeper:
             await self._path.engine.terminate(run.id, f"{condition}: it does not follow the database")
             async with self._path.writing() as session:
                 entry = Entry(
-                    subject=run.subject, seq=0, at=self._path.clock(), actor=CLOCK, verb="replace_execution",
-                    channel="timer", applied=True, code=f"execution_{condition}", run=run.id,
-                )  # fmt: skip
+                    subject=run.subject,
+                    seq=0,
+                    at=self._path.clock(),
+                    actor=CLOCK,
+                    verb="replace_execution",
+                    channel="timer",
+                    applied=True,
+                    code=f"execution_{condition}",
+                    run=run.id,
+                )
                 await audit_log.append(session, self._audit_key, [entry])
 
     def _pause(self, times: int) -> timedelta:

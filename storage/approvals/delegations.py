@@ -18,9 +18,16 @@ STANDING = WITH_ZONE.where(ROWS.ended_at.is_(None), or_(ROWS.last.is_(None), ROW
 
 def delegation_of(row: Row[Any]) -> Delegation:
     return Delegation(
-        id=row.id, person=row.person, delegate=row.delegate, first=row.first, last=row.last, kinds=tuple(row.kinds),
-        note=row.note, time_zone=row.time_zone, ended_at=row.ended_at,
-    )  # fmt: skip
+        id=row.id,
+        person=row.person,
+        delegate=row.delegate,
+        first=row.first,
+        last=row.last,
+        kinds=tuple(row.kinds),
+        note=row.note,
+        time_zone=row.time_zone,
+        ended_at=row.ended_at,
+    )
 
 
 async def standing(session: AsyncSession, at: datetime) -> list[Delegation]:

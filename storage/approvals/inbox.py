@@ -52,12 +52,17 @@ async def page(
     if not one:  # who may decide it for somebody is not asked for advice on it
         question = case((func.count(SEATS.holder) == func.count(SEATS.vote), func.min(question)))
     seats = (
-        select(SEATS.approval, asked_at.label("asked_at"), holder.label("holder"), own.label("own"),
-               question.label("question"))
+        select(
+            SEATS.approval,
+            asked_at.label("asked_at"),
+            holder.label("holder"),
+            own.label("own"),
+            question.label("question"),
+        )
         .where(*_waits(reader, others), SEATS.subject_kind.in_(ABOUT["quote"]))
         .order_by(asked_at, SEATS.approval)
         .limit(limit)
-    )  # fmt: skip
+    )
     if not one:
         seats = seats.join(ApprovalRow, APPROVALS.id == SEATS.approval).where(_may_decide(reader))
         seats = seats.group_by(SEATS.approval)
@@ -75,17 +80,30 @@ async def page(
     )
     return [
         Waiting(
-            approval=a.id, subject=round_subject(a.run), run=a.run,
-            title=a.title, chain=a.chain, step=a.step, rule=a.rule, reasons=a.reasons,
-            requested_at=a.requested_at or q.changed_at, due=a.due, digest=a.digest or q.digest,
+            approval=a.id,
+            subject=round_subject(a.run),
+            run=a.run,
+            title=a.title,
+            chain=a.chain,
+            step=a.step,
+            rule=a.rule,
+            reasons=a.reasons,
+            requested_at=a.requested_at or q.changed_at,
+            due=a.due,
+            digest=a.digest or q.digest,
             quote={
-                "id": q.id, "customer": q.customer, "currency": q.currency, "net_total": q.net_total,
-                "discount_percent": q.discount_percent, "owner": q.owner,
+                "id": q.id,
+                "customer": q.customer,
+                "currency": q.currency,
+                "net_total": q.net_total,
+                "discount_percent": q.discount_percent,
+                "owner": q.owner,
             },
-            on_behalf_of=None if own else holder, question=question,
+            on_behalf_of=None if own else holder,
+            question=question,
         )
         for a, q, holder, own, question in (await session.exec(query)).all()  # type: ignore[call-overload]
-    ]  # fmt: skip
+    ]
 
 
 def _may_decide(reader: str) -> ColumnElement[bool]:
@@ -102,8 +120,11 @@ def _waits(reader: str, others: Principals) -> list[ColumnElement[bool]]:
     if not any(others.values()):
         return [SEATS.holder.in_([reader]), asked]
     both = {kind: [reader, *people] for kind, people in others.items()}
-    return [held_by_kind(SEATS.subject_kind, SEATS.holder, both), asked,
-            or_(SEATS.vote.is_(None), SEATS.holder == reader)]  # fmt: skip
+    return [
+        held_by_kind(SEATS.subject_kind, SEATS.holder, both),
+        asked,
+        or_(SEATS.vote.is_(None), SEATS.holder == reader),
+    ]
 
 
 async def waiting_count(session: AsyncSession, reader: str, others: Principals, most: int) -> int:

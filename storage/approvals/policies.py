@@ -41,9 +41,13 @@ def _read(content: str) -> Policy:
 
 def stored_of(row: PolicyRow | Row[Any]) -> StoredPolicy:
     return StoredPolicy(
-        policy=_read(row.content), version=row.version, revision=row.revision, hash=row.hash,
-        changed_at=row.changed_at, changed_by=row.changed_by,
-    )  # fmt: skip
+        policy=_read(row.content),
+        version=row.version,
+        revision=row.revision,
+        hash=row.hash,
+        changed_at=row.changed_at,
+        changed_by=row.changed_by,
+    )
 
 
 async def current(session: AsyncSession, kind: str) -> StoredPolicy | None:

@@ -120,8 +120,9 @@ async def prepare_escalation(session: AsyncSession, round: Round, due: datetime)
     return round
 
 
-async def project_round(session: AsyncSession, run: RunSnapshot, was: Round, now: Round,
-                        applied: Sequence[AppliedCommand], at: datetime) -> None:  # fmt: skip
+async def project_round(
+    session: AsyncSession, run: RunSnapshot, was: Round, now: Round, applied: Sequence[AppliedCommand], at: datetime
+) -> None:
     """Approvals, seats, messages and the subject's status follow the round's new state."""
     if run.opening is None:
         await _update_approvals(session, run.id, was, now)
@@ -139,14 +140,22 @@ async def insert_messages(
     """`digest` is of what the letters show: an answer to one binds to it."""
     messages = [
         {
-            "id": notice.id, "person": notice.person, "template": notice.template, "subject": round_subject(run),
-            "run": run, "channel": "mail",
+            "id": notice.id,
+            "person": notice.person,
+            "template": notice.template,
+            "subject": round_subject(run),
+            "run": run,
+            "channel": "mail",
             "data": {"approvals": list(notice.approvals), "digest": digest, **notice.facts},
-            "status": "queued", "attempts": 0,
-            "next_at": at, "created_at": at, "sent_at": None, "error": "",
+            "status": "queued",
+            "attempts": 0,
+            "next_at": at,
+            "created_at": at,
+            "sent_at": None,
+            "error": "",
         }
         for notice in notices
-    ]  # fmt: skip
+    ]
     if messages:
         await execute(session, ADD_MESSAGE, messages)
 
@@ -248,9 +257,16 @@ async def _update_approvals(session: AsyncSession, run: str, was: Round, now: Ro
             await execute(session, ADD_SEAT, list(_seats(now, approval)))
             continue
         await _consult(session, now, earlier, approval)
-        approvals.append({"of": approval.id, "status": approval.status.value, "due": approval.due,
-                          "requested_at": approval.requested_at, "decided_at": approval.decided_at,
-                          "escalation": approval.escalation})  # fmt: skip
+        approvals.append(
+            {
+                "of": approval.id,
+                "status": approval.status.value,
+                "due": approval.due,
+                "requested_at": approval.requested_at,
+                "decided_at": approval.decided_at,
+                "escalation": approval.escalation,
+            }
+        )
         rows = {row["holder"]: row for row in _seats(now, approval)}
         before = {seat.holder for seat in earlier.seats}
         # Who handed an approval over keeps sight of the subject: the row stays, and nothing is asked of it.
@@ -275,10 +291,15 @@ async def _consult(session: AsyncSession, now: Round, earlier: Approval, approva
         if person in was:
             continue
         seat = SeatRow(
-            approval=approval.id, holder=person, vote=CONSULTED, comment=consultation.question,
-            asked_at=consultation.at, first_asked_at=consultation.at, subject_kind=now.subject_kind,
+            approval=approval.id,
+            holder=person,
+            vote=CONSULTED,
+            comment=consultation.question,
+            asked_at=consultation.at,
+            first_asked_at=consultation.at,
+            subject_kind=now.subject_kind,
             subject_id=now.subject_id,
-        )  # fmt: skip
+        )
         await session.merge(seat)
 
 

@@ -45,9 +45,11 @@ async def listed(session: AsyncSession, after: str, limit: int) -> list[Customer
     """Customers with orders, by id."""
     query = (
         sql_select(col(OrderRow.customer_id), func.max(OrderRow.customer).label("name"), func.count().label("orders"))
-        .where(col(OrderRow.customer_id) > after).group_by(col(OrderRow.customer_id))
-        .order_by(col(OrderRow.customer_id)).limit(limit)
-    )  # fmt: skip
+        .where(col(OrderRow.customer_id) > after)
+        .group_by(col(OrderRow.customer_id))
+        .order_by(col(OrderRow.customer_id))
+        .limit(limit)
+    )
     rows = await execute(session, query)
     return [CustomerSummary(id=row.customer_id, name=row.name, orders=row.orders) for row in rows]
 
@@ -56,9 +58,11 @@ async def orders_of(session: AsyncSession, id: str) -> list[OrderSummary]:
     """Open ones and those to come by their day, then the newest of those that are over."""
     over = case((col(OrderRow.status).in_(OVER), 1), else_=0)
     query = (
-        select(OrderRow).where(col(OrderRow.customer_id) == id)
-        .order_by(over, col(OrderRow.starts_at), col(OrderRow.changed_at).desc(), col(OrderRow.id)).limit(MOST_SHOWN)
-    )  # fmt: skip
+        select(OrderRow)
+        .where(col(OrderRow.customer_id) == id)
+        .order_by(over, col(OrderRow.starts_at), col(OrderRow.changed_at).desc(), col(OrderRow.id))
+        .limit(MOST_SHOWN)
+    )
     return [summary(row) for row in (await session.exec(query)).all()]
 
 
@@ -70,10 +74,12 @@ async def statuses(session: AsyncSession, id: str) -> dict[str, int]:
 
 async def open_approvals(session: AsyncSession, id: str) -> list[OpenApproval]:
     query = (
-        select(ApprovalRow).join(QuoteRow, col(QuoteRow.id) == col(ApprovalRow.subject_id))
+        select(ApprovalRow)
+        .join(QuoteRow, col(QuoteRow.id) == col(ApprovalRow.subject_id))
         .where(col(QuoteRow.customer_id) == id, col(ApprovalRow.status) == "requested")
-        .order_by(col(ApprovalRow.requested_at), col(ApprovalRow.id)).limit(MOST_SHOWN)
-    )  # fmt: skip
+        .order_by(col(ApprovalRow.requested_at), col(ApprovalRow.id))
+        .limit(MOST_SHOWN)
+    )
     return [
         OpenApproval(id=row.id, quote=row.subject_id, title=row.title, requested_at=row.requested_at)
         for row in (await session.exec(query)).all()

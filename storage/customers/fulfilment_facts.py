@@ -144,12 +144,21 @@ async def by_return(session: AsyncSession, was: Return, now: Return, at: datetim
         assert line is not None
         found.append(
             Fact(
-                id=short_id("f", now.order, "return", now.number, name), customer=customer, order=order.id, line=name,
-                product=line.product, name=line.name, currency=order.currency, kind=Kind.RETURNED,
-                on=now.arrived_on or today, at=at, quantity=quantity, source=f"return {now.number}",
+                id=short_id("f", now.order, "return", now.number, name),
+                customer=customer,
+                order=order.id,
+                line=name,
+                product=line.product,
+                name=line.name,
+                currency=order.currency,
+                kind=Kind.RETURNED,
+                on=now.arrived_on or today,
+                at=at,
+                quantity=quantity,
+                source=f"return {now.number}",
                 serials=now.serials.get(name, ()),
             )
-        )  # fmt: skip
+        )
         if original:
             id = short_id("f", now.order, "return", now.number, name, n)
             found.append(replacement_fact(found[-1], original, -quantity).evolve(id=id))

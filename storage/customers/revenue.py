@@ -63,10 +63,13 @@ async def by_month(
         unit = minor_unit(row.currency)
         found.append(
             Sums(
-                month=row.month, of=getattr(row, by) if of else "", currency=row.currency,
-                price=int(row.price) * unit, earned=int(row.earned) * unit,
+                month=row.month,
+                of=getattr(row, by) if of else "",
+                currency=row.currency,
+                price=int(row.price) * unit,
+                earned=int(row.earned) * unit,
             )
-        )  # fmt: skip
+        )
     return found
 
 
@@ -79,9 +82,11 @@ def _limited(query: Select[Any], known_at: datetime | None, customer: str | None
 async def of_order(session: AsyncSession, order: str) -> list[Booked]:
     """Every entry of an order with the fact that earned it, as they were booked."""
     query = (
-        select(BOOKED, FACTS.c.body).join(FACTS, FACTS.c.id == BOOKED.c.fact)
-        .where(BOOKED.c.order == order).order_by(BOOKED.c.number)
-    )  # fmt: skip
+        select(BOOKED, FACTS.c.body)
+        .join(FACTS, FACTS.c.id == BOOKED.c.fact)
+        .where(BOOKED.c.order == order)
+        .order_by(BOOKED.c.number)
+    )
     found = []
     for row in await execute(session, query):
         told = {name: getattr(row, name) for name in Booked.model_fields if name not in ("because", "on", "amount")}

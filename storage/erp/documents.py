@@ -48,10 +48,17 @@ async def list_waiting(session: AsyncSession, limit: int, *only: ColumnElement[b
         .limit(limit)
     )
     return [
-        Document(order=row.order, version=row.version, kind=row.kind, customer=customer, customer_name=name,
-                 asked_at=row.created_at, body=row.body)
+        Document(
+            order=row.order,
+            version=row.version,
+            kind=row.kind,
+            customer=customer,
+            customer_name=name,
+            asked_at=row.created_at,
+            body=row.body,
+        )
         for row, customer, name in (await session.exec(query)).all()
-    ]  # fmt: skip
+    ]
 
 
 def this_order(order: str) -> tuple[ColumnElement[bool], ...]:

@@ -46,8 +46,10 @@ async def standings(
     waiting = func.count().filter(col(ErpDocumentRow.status) == "waiting")
     known = (
         select(ErpDocumentRow.order, taken.label("version"))
-        .group_by(col(ErpDocumentRow.order)).having(waiting == 0, taken.is_not(None)).subquery()
-    )  # fmt: skip
+        .group_by(col(ErpDocumentRow.order))
+        .having(waiting == 0, taken.is_not(None))
+        .subquery()
+    )
     recent = or_(col(OrderRow.status).not_in(OVER), col(OrderRow.changed_at) > now - COMPARED_AFTER)
     query = select(OrderRow.id, known.c.version).join(known, known.c.order == OrderRow.id)
     on_its_way = exists().where(
@@ -64,11 +66,13 @@ def _standing(order: Order, version: int) -> Standing:
     cancelled = order.phase is Phase.CANCELLED
     goods = [line for line in order.lines if line.shipped_goods]
     return Standing(
-        order=order.id, version=version, cancelled=cancelled,
+        order=order.id,
+        version=version,
+        cancelled=cancelled,
         quantities={line.line: ZERO if cancelled else line.share.quantity for line in order.lines},
         shipped={line.line: line.shipped for line in goods},
         delivered={line.line: line.delivered + line.excess for line in goods},
-    )  # fmt: skip
+    )
 
 
 async def strangers(session: AsyncSession, found: Sequence[str]) -> set[str]:
@@ -120,8 +124,15 @@ async def asked(session: AsyncSession, order: str, now: datetime) -> Asked | Non
     row, state = await session.get(OrderRow, order), await orders.load(session, order)
     if not found or row is None or state is None:
         return None
-    document = Document(order=order, version=found[0].version, kind="restate", customer=row.customer_id,
-                        customer_name=row.customer, asked_at=now, body=_body(state))  # fmt: skip
+    document = Document(
+        order=order,
+        version=found[0].version,
+        kind="restate",
+        customer=row.customer_id,
+        customer_name=row.customer,
+        asked_at=now,
+        body=_body(state),
+    )
     return Asked(standing=found[0], document=document)
 
 

@@ -116,8 +116,10 @@ class Undelivered(Value):
 async def undelivered(session: AsyncSession, run: str) -> list[Undelivered]:
     """What a run should have told people and could not."""
     query = select(MessageRow).where(MessageRow.run == run, MessageRow.error != "").order_by(col(MessageRow.id))
-    return [Undelivered(**row.model_dump(include=set(Undelivered.model_fields)))
-            for row in (await session.exec(query.limit(50))).all()]  # fmt: skip
+    return [
+        Undelivered(**row.model_dump(include=set(Undelivered.model_fields)))
+        for row in (await session.exec(query.limit(50))).all()
+    ]
 
 
 async def also_by_chat(session: AsyncSession, message: Message, at: datetime) -> None:

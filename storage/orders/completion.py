@@ -184,8 +184,9 @@ async def change_decided(session: AsyncSession, run: str, approved: bool, at: da
     order = await load(session, rounds.round_subject(run).removeprefix("order:"))
     if order and order.change and order.change.round == run:
         payload = {"round": run, "approved": approved}
-        command = Command(id=f"{run}:ended", run=order_run(order.id), actor=CLOCK, verb="approval", channel="timer",
-                          payload=payload)  # fmt: skip
+        command = Command(
+            id=f"{run}:ended", run=order_run(order.id), actor=CLOCK, verb="approval", channel="timer", payload=payload
+        )
         await enqueue_followup(session, command, at)
 
 
@@ -200,6 +201,12 @@ async def _tell_followers(session: AsyncSession, was: Order, now: Order, at: dat
         return
     for id in (await session.exec(select(OrderRow.id).where(OrderRow.after == now.id))).all():
         payload = {"order": now.id, "ended": ended.value}
-        command = Command(id=f"{order_run(id)}:after:{now.id}", run=order_run(id), actor=CLOCK, verb="follow",
-                          channel="timer", payload=payload)  # fmt: skip
+        command = Command(
+            id=f"{order_run(id)}:after:{now.id}",
+            run=order_run(id),
+            actor=CLOCK,
+            verb="follow",
+            channel="timer",
+            payload=payload,
+        )
         await enqueue_followup(session, command, at)

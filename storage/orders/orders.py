@@ -121,11 +121,22 @@ async def add(session: AsyncSession, order: Order, customer_id: str, at: datetim
     place = order.slot.ship_to.city if order.slot.ship_to else ""
     session.add(
         OrderRow(
-            id=order.id, quote=order.quote, number=order.number, owner=order.owner, customer_id=customer_id,
-            customer=order.customer, status=order.status.value, version=order.version, currency=order.currency,
-            net_total=order.net_total, place=place, extends=order.extends, created_at=at, changed_at=at,
+            id=order.id,
+            quote=order.quote,
+            number=order.number,
+            owner=order.owner,
+            customer_id=customer_id,
+            customer=order.customer,
+            status=order.status.value,
+            version=order.version,
+            currency=order.currency,
+            net_total=order.net_total,
+            place=place,
+            extends=order.extends,
+            created_at=at,
+            changed_at=at,
         )
-    )  # fmt: skip
+    )
 
 
 async def load(session: AsyncSession, id: str, lock: bool = False) -> Order | None:

@@ -54,10 +54,16 @@ async def add(session: AsyncSession, new: Return, reference: str, at: datetime) 
     await insert_run(session, run, at)
     session.add(
         OrderReturnRow(
-            order=new.order, number=new.number, reference=reference, status=new.status.value, reason=new.reason,
-            lines={name: str(quantity) for name, quantity in new.lines.items()}, created_at=at, changed_at=at,
+            order=new.order,
+            number=new.number,
+            reference=reference,
+            status=new.status.value,
+            reason=new.reason,
+            lines={name: str(quantity) for name, quantity in new.lines.items()},
+            created_at=at,
+            changed_at=at,
         )
-    )  # fmt: skip
+    )
 
 
 async def load(session: AsyncSession, order: str, number: int) -> Return | None:

@@ -61,10 +61,18 @@ CHANGE = THE_QUOTE.values({c.name: bindparam(c.name) for c in QUOTES.c if c.name
 
 def stored_of(row: Row[Any]) -> StoredQuote:
     return StoredQuote(
-        quote=Quote.model_validate(row.body), version=row.version, status=QuoteStatus(row.status), round=row.round,
-        editors=tuple(row.editors), flags=tuple(row.flags), created_at=row.created_at, changed_at=row.changed_at,
-        digest=row.digest, valid_until=row.valid_until, acceptance=row.acceptance,
-    )  # fmt: skip
+        quote=Quote.model_validate(row.body),
+        version=row.version,
+        status=QuoteStatus(row.status),
+        round=row.round,
+        editors=tuple(row.editors),
+        flags=tuple(row.flags),
+        created_at=row.created_at,
+        changed_at=row.changed_at,
+        digest=row.digest,
+        valid_until=row.valid_until,
+        acceptance=row.acceptance,
+    )
 
 
 async def load(session: AsyncSession, id: str, lock: bool = False) -> StoredQuote | None:
@@ -139,11 +147,18 @@ async def listed(
         query = query.where(QuoteRow.status == status)
     return [
         QuoteSummary(
-            id=r.id, status=QuoteStatus(r.status), version=r.version, owner=r.owner, customer=r.customer,
-            currency=r.currency, net_total=r.net_total, discount_percent=r.discount_percent, changed_at=r.changed_at,
+            id=r.id,
+            status=QuoteStatus(r.status),
+            version=r.version,
+            owner=r.owner,
+            customer=r.customer,
+            currency=r.currency,
+            net_total=r.net_total,
+            discount_percent=r.discount_percent,
+            changed_at=r.changed_at,
         )
         for r in (await session.exec(query)).all()
-    ]  # fmt: skip
+    ]
 
 
 async def save_product(

@@ -29,9 +29,18 @@ FOLLOWUPS = "followups"
 
 CLOSED = select(SWEEP.c.closed_because).where(SWEEP.c.id == 1).scalar_subquery().label("closed_because")
 SNAPSHOT = (
-    RUNS.c.id, RUNS.c.kind, RUNS.c.subject, RUNS.c.seq, RUNS.c.mark, RUNS.c.running, RUNS.c.due, RUNS.c.changed_at,
-    RUNS.c.seen, RUNS.c.forgeries, RUNS.c.state,
-)  # fmt: skip
+    RUNS.c.id,
+    RUNS.c.kind,
+    RUNS.c.subject,
+    RUNS.c.seq,
+    RUNS.c.mark,
+    RUNS.c.running,
+    RUNS.c.due,
+    RUNS.c.changed_at,
+    RUNS.c.seen,
+    RUNS.c.forgeries,
+    RUNS.c.state,
+)
 SELECT_RUN = select(*SNAPSHOT, CLOSED).where(RUNS.c.id == bindparam("of"))
 RUN_OF_APPROVAL = select(APPROVALS.run).where(APPROVALS.id == bindparam("of")).scalar_subquery()
 SELECT_RUN_OF_APPROVAL = select(*SNAPSHOT, CLOSED).where(RUNS.c.id == RUN_OF_APPROVAL)
@@ -45,12 +54,16 @@ UPDATE_RUN = (
     )
 )
 SELECT_COMMAND = select(COMMANDS).where(COMMANDS.c.id == bindparam("of"))
-SELECT_COMMANDS = select(COMMANDS).where(
-    or_(
-        COMMANDS.c.id.in_(bindparam("ids", expanding=True)),
-        and_(COMMANDS.c.run == bindparam("run"), COMMANDS.c.apply_at.is_not(null())),
+SELECT_COMMANDS = (
+    select(COMMANDS)
+    .where(
+        or_(
+            COMMANDS.c.id.in_(bindparam("ids", expanding=True)),
+            and_(COMMANDS.c.run == bindparam("run"), COMMANDS.c.apply_at.is_not(null())),
+        )
     )
-).order_by(COMMANDS.c.created_at, COMMANDS.c.id)  # fmt: skip
+    .order_by(COMMANDS.c.created_at, COMMANDS.c.id)
+)
 ANSWER_COMMAND = (
     update(COMMANDS)
     .where(COMMANDS.c.id == bindparam("of"))
@@ -65,22 +78,26 @@ NOTE_SEEN = (
         wakes=0,
         wake_at=case((RUNS.c.seq > bindparam("number"), RUNS.c.wake_at), else_=bindparam("then", type_=Moment())),
     )
-)  # fmt: skip
+)
 COUNT_FORGERY = (
     update(RUNS).where(RUNS.c.id == bindparam("of")).values(forgeries=RUNS.c.forgeries + 1).returning(RUNS.c.forgeries)
 )
 TOLD = (
     select(
-        EVENTS.c.run, EVENTS.c.run_seq, EVENTS.c.at, EVENTS.c.applied, EVENTS.c.code, EVENTS.c.mac, EVENTS.c.verified,
+        EVENTS.c.run,
+        EVENTS.c.run_seq,
+        EVENTS.c.at,
+        EVENTS.c.applied,
+        EVENTS.c.code,
+        EVENTS.c.mac,
+        EVENTS.c.verified,
         *(COMMANDS.c[n] for n in ("id", "actor", "verb", "payload", "on_behalf_of", "channel", "created_at")),
     )
-    .join_from(
-        EVENTS, COMMANDS, COMMANDS.c.id == func.replace(EVENTS.c.command, f"{PARKED}|", ""), isouter=True
-    )
+    .join_from(EVENTS, COMMANDS, COMMANDS.c.id == func.replace(EVENTS.c.command, f"{PARKED}|", ""), isouter=True)
     .where(EVENTS.c.run == bindparam("of"), EVENTS.c.run_seq > bindparam("after"))
     .order_by(EVENTS.c.run_seq)
     .limit(MOST_TOLD + 1)
-)  # fmt: skip
+)
 NOTED = select(EVENTS.c.seq).where(EVENTS.c.command == bindparam("name"))
 MARK_AT = select(EVENTS.c.mac).where(EVENTS.c.run == bindparam("of"), EVENTS.c.run_seq == bindparam("number"))
 
@@ -127,9 +144,14 @@ def in_batches(items: Sequence[str], size: int = BATCH_SIZE) -> Iterator[Sequenc
 
 def command_of(row: Row[Any] | CommandRow) -> Command:
     return Command(
-        id=row.id, run=row.run, actor=row.actor, verb=row.verb, payload=row.payload,
-        on_behalf_of=row.on_behalf_of, channel=row.channel,
-    )  # fmt: skip
+        id=row.id,
+        run=row.run,
+        actor=row.actor,
+        verb=row.verb,
+        payload=row.payload,
+        on_behalf_of=row.on_behalf_of,
+        channel=row.channel,
+    )
 
 
 # --- runs -------------------------------------------------------------------------------------------------------------
@@ -189,9 +211,14 @@ async def told_since(session: AsyncSession, run: str, number: int) -> tuple[list
 def _told(run: str, row: Row[Any]) -> ToldCommand:
     command = command_of(row) if row.id else expiry(run, row.run_seq - 1)
     return ToldCommand(
-        number=row.run_seq, at=row.at, received=row.created_at or row.at, command=command, applied=row.applied,
-        code=row.code, verified=row.verified,
-    )  # fmt: skip
+        number=row.run_seq,
+        at=row.at,
+        received=row.created_at or row.at,
+        command=command,
+        applied=row.applied,
+        code=row.code,
+        verified=row.verified,
+    )
 
 
 async def count_forgery(session: AsyncSession, run: str, name: str) -> int | None:
@@ -235,8 +262,17 @@ def command_row(
 ) -> dict[str, Any]:
     """The row of a command that nobody has answered yet."""
     digest = sent or sent_digest(command.run, command.actor, command.verb, command.payload)
-    return {**command.model_dump(), "sent": digest, "verified": verified, "created_at": at, "parked": False,
-            "answered": False, "outcome": None, "answered_at": None, "apply_at": apply_at}  # fmt: skip
+    return {
+        **command.model_dump(),
+        "sent": digest,
+        "verified": verified,
+        "created_at": at,
+        "parked": False,
+        "answered": False,
+        "outcome": None,
+        "answered_at": None,
+        "apply_at": apply_at,
+    }
 
 
 def answer_values(outcome: Outcome, at: datetime) -> dict[str, Any]:
@@ -284,9 +320,12 @@ async def existing_ids(session: AsyncSession, commands: Sequence[str]) -> set[st
 async def waiting_runs(session: AsyncSession, now: datetime, limit: int) -> list[str]:
     """Runs with commands that nobody has applied in time, the longest waiting first."""
     query = (
-        select(COMMANDS.c.run).join(RUNS, RUNS.c.id == COMMANDS.c.run).where(COMMANDS.c.apply_at <= now)
-        .order_by(COMMANDS.c.apply_at).limit(limit)
-    )  # fmt: skip
+        select(COMMANDS.c.run)
+        .join(RUNS, RUNS.c.id == COMMANDS.c.run)
+        .where(COMMANDS.c.apply_at <= now)
+        .order_by(COMMANDS.c.apply_at)
+        .limit(limit)
+    )
     return list(dict.fromkeys(row.run for row in await execute(session, query)))
 
 

@@ -16,7 +16,7 @@ YEAR = 2031
 
 
 async def test_every_step_of_the_readmes_tour_works_as_written(browser: Browser, live: Live) -> None:
-    await Imports(live.container.office).salesforce(SYSTEM, ROOT / "samples" / "salesforce", "rita", "EUR")
+    await Imports(live.container.context).salesforce(SYSTEM, ROOT / "samples" / "salesforce", "rita", "EUR")
     context = await browser.new_context(viewport=SIZES["desktop"])
     visitor = Visitor(live, context, await context.new_page(), "desktop")
     page = visitor.page

@@ -7,7 +7,7 @@ import pytest
 from domain.approvals.expected import expected_hours
 from domain.approvals.plan import Past, Plan, plan
 from domain.approvals.policy import Chain, Condition, Narrowing, Who
-from domain.approvals.smart import Given
+from domain.approvals.smart import PriorApproval
 from domain.people import Directory
 from tests.support import NOW, a_line, a_policy, a_quote, a_rule, a_subject, people, planned, with_group
 
@@ -80,7 +80,7 @@ def test_what_one_units_people_approved_does_not_carry_to_another_units() -> Non
     directory = units(ana="Nordics", bob="Iberia").model_copy(update={"at": NOW})
     subjects = {unit: a_subject(a_quote(discount="10", fields={"region": unit})) for unit in ("Nordics", "Iberia")}
     first = planned(policy, directory, subject=subjects["Nordics"]).approvals[0]
-    given = Given(
+    given = PriorApproval(
         rule="r", approver=first.approver, basis=first.basis, number=1, by=("ana",), at=NOW, grounds=first.grounds
     )
     carried = {

@@ -11,7 +11,7 @@ from domain.approvals.notices import notices
 from domain.approvals.plan import ADDED, Past, plan
 from domain.approvals.policy import Chain, Condition
 from domain.approvals.round import Approval, Round, RoundStatus, explained
-from domain.approvals.smart import Given
+from domain.approvals.smart import PriorApproval
 from domain.calendars import Calendar
 from domain.runs import expiry
 from tests.support import NOW, RUN, TODAY, a_policy, a_round, a_rule, a_subject, people, planned, states, tell
@@ -329,6 +329,8 @@ def test_what_was_approved_too_long_ago_does_not_carry() -> None:
     now = TEAM.model_copy(update={"at": NOW})
     for age, carries in ((timedelta(days=30, minutes=-1), True), (timedelta(days=30), False)):
         at = NOW - age
-        given = Given(rule="r", approver="ana", basis=first.basis, number=1, by=("ana",), at=at, grounds=first.grounds)
+        given = PriorApproval(
+            rule="r", approver="ana", basis=first.basis, number=1, by=("ana",), at=at, grounds=first.grounds
+        )
         found = plan(policy, subject, now, "rita", "draft", TODAY, Past([given]))[0].approvals[0]
         assert (found.carried is not None, found.again) == (carries, () if carries else ("it was given too long ago",))

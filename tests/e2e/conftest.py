@@ -135,7 +135,7 @@ class Player:
 
 
 async def prepared(container: Application) -> None:
-    await load(container.office, container.access)
+    await load(container.context, container.access)
     await container.policies.publish_policy(SYSTEM, read_policy(POLICY))
 
 

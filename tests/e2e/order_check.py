@@ -29,7 +29,7 @@ async def violations(container: Application, acknowledged: dict[str, str | None]
             found += await _ledger(session, quote, made)
         entries = [item async for item in audit_log.everything(session)]
         commands = {row.id: row for row in (await session.exec(select(CommandRow))).all()}
-    found += [f"audit {f.subject} #{f.seq}: {f.what}" for f in flaws(container.office.audit_key, entries)]
+    found += [f"audit {f.subject} #{f.seq}: {f.what}" for f in flaws(container.context.audit_key, entries)]
     for id, code in acknowledged.items():
         row = commands.get(id)
         final = Outcome.model_validate(row.outcome).code if row and row.outcome else None

@@ -29,7 +29,7 @@ async def test_each_order_is_there_once_though_answers_are_lost_and_the_worker_d
         await asyncio.to_thread(started.__enter__)
         container = container_of(stack)
         try:
-            await load(container.office, container.access)
+            await load(container.context, container.access)
             live = Live(stack, container)
             counterpart.moods = ["cut after", "html 200", "500", "cut before", "late"]
             ids = await placed(live)

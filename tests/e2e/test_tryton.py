@@ -56,7 +56,7 @@ async def land(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Land]:
         await asyncio.to_thread(started.__enter__)
         container = container_of(stack)
         try:
-            await load(container.office, container.access)
+            await load(container.context, container.access)
             await container.policies.publish_policy(SYSTEM, read_policy(GROWING_ALONE))
             yield Land(Live(stack, container), process, line)
         finally:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from domain.erp import Document
 from erp.outbox import Outbox
-from erp.port import Answer, Erp, Refused, Trouble, Unavailable, Unknown
+from erp.port import Answer, Erp, ErpError, Refused, Unavailable, Unknown
 from erp.tryton.adapter import Tryton
 from erp.tryton.install import SHOP, Server
 from erp.webhook import Webhook
@@ -41,7 +41,7 @@ def a_document(
 
 async def put(adapter: Erp, document: Document) -> Answer:
     (outcome,) = await adapter.put([document])
-    if isinstance(outcome, Trouble):
+    if isinstance(outcome, ErpError):
         raise outcome
     return outcome
 
@@ -193,5 +193,5 @@ async def test_every_order_is_there_once_whatever_the_faults(moods: list[str]) -
         waiting = [a_document(order=f"Q-1-{n}") for n in range(3)]
         for _ in range(len(moods) + 1):
             outcomes = await adapter.put(waiting)
-            waiting = [asked for asked, outcome in zip(waiting, outcomes, strict=True) if isinstance(outcome, Trouble)]
+            waiting = [asked for asked, outcome in zip(waiting, outcomes, strict=True) if isinstance(outcome, ErpError)]
         assert (waiting, sorted(counterpart.taken)) == ([], [f"Q-1-{n}:1" for n in range(3)])

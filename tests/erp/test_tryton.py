@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from domain.erp import Document, Report
-from erp.port import Answer, Refused, Trouble, Unavailable, Unknown
+from erp.port import Answer, ErpError, Refused, Unavailable, Unknown
 from erp.tryton.adapter import Tryton
 from erp.tryton.catalogue import unit_price
 from erp.tryton.install import SHOP, Server
@@ -250,7 +250,7 @@ def an_rpc(answer: Callable[[httpx.Request], httpx.Response]) -> Rpc:
         (httpx.ConnectError("nobody"), Unavailable),
     ],
 )  # fmt: skip
-async def test_only_words_for_people_are_a_verdict(answer: httpx.Response | Exception, error: type[Trouble]) -> None:
+async def test_only_words_for_people_are_a_verdict(answer: httpx.Response | Exception, error: type[ErpError]) -> None:
     def reply(_: httpx.Request) -> httpx.Response:
         if isinstance(answer, Exception):
             raise answer

@@ -19,7 +19,7 @@ from sqlmodel import select
 
 from cli.dev import Ports
 from inbound.mail import MAX_BYTES
-from inbound.mailbox import Mailbox, Reading, mailbox_door
+from inbound.mailbox import ImapPoller, Mailbox, mailbox_door
 from storage.tables import EventRow, InboundRow, MessageRow
 from tests.api.test_quotes import submitted
 from tests.apiclient import Api
@@ -108,7 +108,7 @@ class Post:
 
     api: Api
     box: Mailbox
-    reading: Reading
+    reading: ImapPoller
 
     def _client(self) -> IMAPClient:
         client = IMAPClient(self.box.host, self.box.port, ssl=False)
@@ -141,7 +141,7 @@ class Post:
 async def post(api: Api, dovecot: Mailbox) -> AsyncIterator[Post]:
     await submitted(api)
     container = api.bench.container
-    found = Post(api, dovecot, Reading(dovecot, container.links, container.replies))
+    found = Post(api, dovecot, ImapPoller(dovecot, container.links, container.replies))
     yield found
     client = found._client()
     client.delete_messages(client.search("ALL"))
@@ -215,7 +215,7 @@ async def test_letters_that_no_database_takes_hold_up_no_other_mail(post: Post, 
 
 
 async def test_a_mail_server_that_is_away_is_asked_again(post: Post) -> None:
-    gone = Reading(
+    gone = ImapPoller(
         post.box.model_copy(update={"port": Ports.free().replies}), post.api.bench.container.links,
         post.api.bench.container.replies,
     )  # fmt: skip

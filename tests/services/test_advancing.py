@@ -344,4 +344,4 @@ async def test_an_older_command_that_waits_goes_before_a_new_one(bench: Bench) -
 def test_a_bench_is_replaced_whole() -> None:
     """`replace` copies every part: a part of another container would decide by another clock."""
     bench = make_bench("sqlite://")
-    assert replace(bench.container).path is bench.container.office.path is bench.container.advancer._path
+    assert replace(bench.container).path is bench.container.context.path is bench.container.advancer._path

@@ -135,7 +135,7 @@ async def test_only_the_person_sets_where_their_chat_goes_and_an_admin_may_remov
     ["127.0.0.1", "localhost", "10.0.0.1", "169.254.169.254", "[::1]", "192.168.1.9", "0.0.0.0", "no-such.invalid"],
 )
 async def test_a_chat_address_inside_a_network_is_refused_and_not_written_to(api: Api, host: str) -> None:
-    office = replace(api.bench.container.office, chat_to_private_addresses=False)
+    office = replace(api.bench.container.context, chat_to_private_addresses=False)
     dora = (await api.call("root", "GET", "/v1/users/dora")).json()
     caller = Caller(person=Person.model_validate(dora))
     with pytest.raises(Invalid, match=r"public internet|understands"):

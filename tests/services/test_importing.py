@@ -22,7 +22,7 @@ REAL = SHARED / "salesforce_cpq"
 
 
 async def take(bench: Bench, folder: Path, currency: str = "EUR") -> ImportReport:
-    return await Imports(bench.container.office).salesforce(SYSTEM, folder, "rita", currency)
+    return await Imports(bench.container.context).salesforce(SYSTEM, folder, "rita", currency)
 
 
 async def test_a_second_import_changes_nothing(bench: Bench) -> None:
@@ -98,7 +98,7 @@ async def test_a_broken_file_is_named_and_nothing_is_taken(
 
 async def test_an_import_needs_a_rep(bench: Bench) -> None:
     with pytest.raises(Invalid, match="role rep"):
-        await Imports(bench.container.office).salesforce(SYSTEM, SAMPLE, "dora", "EUR")
+        await Imports(bench.container.context).salesforce(SYSTEM, SAMPLE, "dora", "EUR")
 
 
 real = pytest.mark.skipif(not REAL.exists(), reason="the real export is not at hand")

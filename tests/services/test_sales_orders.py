@@ -67,7 +67,7 @@ async def test_every_order_split_by_place_and_day_adds_up_to_its_source(
         cents = Decimal(values[6]).quantize(Decimal("0.01"), ROUND_HALF_UP)
         source[values[0]] = source.get(values[0], Decimal(0)) + cents
     await nobody_is_asked(bench)
-    report = await Imports(bench.container.office).sales_orders(SYSTEM, folder, "rita", "USD")
+    report = await Imports(bench.container.context).sales_orders(SYSTEM, folder, "rita", "USD")
     assert (report.quotes, report.lines) == ({"new": quotes}, lines)
     for header in (folder / HEADERS).read_text().splitlines():
         number, id = header.split("|+|")[0], header.split("|+|")[7]
@@ -84,7 +84,7 @@ async def test_every_order_split_by_place_and_day_adds_up_to_its_source(
 async def test_real_quotes_are_split_by_place_and_date_to_the_cent(bench: Bench) -> None:
     bench.clock.at = datetime(2020, 6, 1, 12, tzinfo=UTC)
     await nobody_is_asked(bench)
-    await Imports(bench.container.office).salesforce(SYSTEM, CPQ, "rita", "USD")
+    await Imports(bench.container.context).salesforce(SYSTEM, CPQ, "rita", "USD")
     caller = await rita(bench)
     for summary in await bench.container.quotes.listed(SYSTEM.person, None, "", 10):
         await accepted(bench, summary.id)

@@ -72,9 +72,9 @@ def test_each_record_says_which_rule_fired_and_why(tmp_path: Path) -> None:
 
 
 async def test_the_policy_is_kept_as_a_draft_once(bench: Bench) -> None:
-    await Imports(bench.container.office).salesforce_approvals(SYSTEM, SAMPLE)
+    await Imports(bench.container.context).salesforce_approvals(SYSTEM, SAMPLE)
     first = await bench.container.policies.draft(SYSTEM.person, "opportunity")
-    await Imports(bench.container.office).salesforce_approvals(SYSTEM, SAMPLE)
+    await Imports(bench.container.context).salesforce_approvals(SYSTEM, SAMPLE)
     assert await bench.container.policies.draft(SYSTEM.person, "opportunity") == first
 
 

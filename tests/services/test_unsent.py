@@ -16,7 +16,7 @@ from tests.apiclient import Api
 def looking(api: Api) -> UnsentDocuments:
     """With an ERP connected."""
     bench = api.bench
-    return UnsentDocuments(bench.container.database, bench.engine, bench.clock, bench.container.office.audit_key, True)
+    return UnsentDocuments(bench.container.database, bench.engine, bench.clock, bench.container.context.audit_key, True)
 
 
 async def found(api: Api) -> list[tuple[str, int]]:

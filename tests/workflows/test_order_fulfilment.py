@@ -139,7 +139,7 @@ async def test_what_comes_while_the_back_office_is_asked_is_answered_with_it(des
     waits = await ask(desk, "dina", id, "cancel")
     assert waits.outcome is None, "it is written down, and waits"
     await ask(desk, "bruno", id, "accepted", reference="SO-1")
-    outcome = await desk.container.office.path.outcome(waits.command)
+    outcome = await desk.container.context.path.outcome(waits.command)
     assert (outcome and outcome.code, (await agreed(desk, id)).change is not None) == ("sent", True)
     await ask(desk, "bruno", id, "accepted", version=(await recorded(desk, id)).version)
     assert (await until_status(desk, id, OrderStatus.CANCELLED)).parked == ()

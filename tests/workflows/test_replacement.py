@@ -22,7 +22,7 @@ async def test_a_replacement_moves_everything_once_however_often_a_step_is_taken
     runs = await opened(office)
     adam = await office.caller("adam")
     started = await office.container.replacements.start(adam, "dora", "lara")
-    await ReplacementSteps(office.container.path, office.container.office.audit_key).step(
+    await ReplacementSteps(office.container.path, office.container.context.audit_key).step(
         started.id
     )  # as if the answer of a step had been lost
 

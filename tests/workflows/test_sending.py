@@ -20,7 +20,7 @@ from domain.erp import Document
 from domain.orders.order import OrderStatus, order_run
 from domain.orders.split import Trigger
 from domain.runs.contracts import ERP_QUEUE
-from erp.port import Answer, Blind, Outcome, Refused, Unavailable, Unknown
+from erp.port import Answer, Outcome, Refused, Unavailable, Unknown, WriteOnlyErp
 from services.erp.sender import ErpSender
 from storage.tables import ErpDocumentRow
 from tests.conftest import CHEAP, SECRET, some_settings
@@ -35,7 +35,7 @@ MOODS: dict[str, Outcome] = {
 
 
 @dataclass
-class MoodyErp(Blind):
+class MoodyErp(WriteOnlyErp):
     """Answers as it is told to, one mood after the other; takes everything when there are none left."""
 
     moods: list[str] = field(default_factory=list)

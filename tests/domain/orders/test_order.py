@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from domain.orders.acts import OrderMachine, apply
+from domain.orders.dry_run import tried
 from domain.orders.ledger import opened
 from domain.orders.order import Order, OrderStatus, new_order, order_run, with_instants
-from domain.orders.rehearsal import tried
 from domain.orders.settle import claims
 from domain.orders.split import Trigger, nothing_ordered
 from domain.runs import Command, Outcome, expiry

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
+from domain.orders.dry_run import tried
 from domain.orders.order import Order, new_order
-from domain.orders.rehearsal import tried
 from domain.orders.split import nothing_ordered
 from domain.quotes import Quote
 from domain.runs import Command, Outcome

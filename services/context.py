@@ -1,4 +1,4 @@
-"""What every use case is given: the record, the command path, the clock and the company's own facts."""
+"""What every use case is given: the database, the command path, the clock and the company's own facts."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -20,7 +20,7 @@ from storage.runs import audit_log
 
 
 @dataclass(frozen=True)
-class Office:
+class ServiceContext:
     database: Database
     path: CommandPath
     clock: Callable[[], datetime]
@@ -42,7 +42,7 @@ class Office:
         """The day of policies and of the books."""
         return self.clock().astimezone(zone_of(self.company_zone)).date()
 
-    async def note(
+    async def audit(
         self,
         session: AsyncSession,
         caller: Caller,
@@ -56,9 +56,18 @@ class Office:
 
         `record` is what the act leaves behind: doctor finds what was changed past the services."""
         entry = Entry(
-            subject=subject, seq=0, at=self.clock(), actor=caller.person.id, verb=verb, channel=caller.channel,
-            applied=True, code=verb, digest=digest, state=digest_of(record) if record else "", facts=facts,
-        )  # fmt: skip
+            subject=subject,
+            seq=0,
+            at=self.clock(),
+            actor=caller.person.id,
+            verb=verb,
+            channel=caller.channel,
+            applied=True,
+            code=verb,
+            digest=digest,
+            state=digest_of(record) if record else "",
+            facts=facts,
+        )
         await audit_log.append(session, self.audit_key, [entry])
 
 

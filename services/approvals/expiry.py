@@ -15,7 +15,7 @@ from storage.runs import audit_log
 BATCH = 200
 
 
-class Lapsing:
+class ApprovalExpiry:
     def __init__(self, database: Database, clock: Callable[[], datetime], audit_key: bytes) -> None:
         self._database = database
         self._clock = clock
@@ -36,10 +36,18 @@ class Lapsing:
             await quotes.set_status(session, id, QuoteStatus.DRAFT, now)
             subject = f"quote:{id}"
             entry = Entry(
-                subject=subject, seq=0, at=now, actor=CLOCK, verb="lapse", channel="timer", applied=True,
-                code="lapsed", digest=stored.digest, run=stored.run,
+                subject=subject,
+                seq=0,
+                at=now,
+                actor=CLOCK,
+                verb="lapse",
+                channel="timer",
+                applied=True,
+                code="lapsed",
+                digest=stored.digest,
+                run=stored.run,
                 facts={"round": stored.round, "valid_until": stored.valid_until.isoformat()},
-            )  # fmt: skip
+            )
             await audit_log.append(session, self._audit_key, [entry])
             mail = short_id("m", stored.run, "lapsed")
             await messages.tell(

@@ -13,7 +13,7 @@ from domain.runs import Command, Outcome, RejectedByRecord
 
 
 @dataclass(frozen=True)
-class Tried:
+class DryRun:
     """What came of it, the order after it, and what would be left of the quote."""
 
     outcome: Outcome
@@ -21,16 +21,16 @@ class Tried:
     ledger: dict[str, LineLedger]
 
 
-def tried(order: Order, command: Command, ledger: Mapping[str, LineLedger], quote: Quote, at: datetime) -> Tried:
+def tried(order: Order, command: Command, ledger: Mapping[str, LineLedger], quote: Quote, at: datetime) -> DryRun:
     after, outcome = OrderMachine().apply(order, command, at)
     try:
         after, left = settle(order, after, ledger, quote, at.date())
     except RejectedByRecord as refusal:
-        return Tried(refusal.outcome, order, dict(ledger))
-    return Tried(outcome, with_instants(after, at), left)
+        return DryRun(refusal.outcome, order, dict(ledger))
+    return DryRun(outcome, with_instants(after, at), left)
 
 
-def in_effect(order: Order, command: Command, ledger: Mapping[str, LineLedger], quote: Quote, at: datetime) -> Tried:
+def in_effect(order: Order, command: Command, ledger: Mapping[str, LineLedger], quote: Quote, at: datetime) -> DryRun:
     """How the order would stand with its change, were it made now and asked nobody."""
     payload = {name: value for name, value in command.payload.items() if name not in ("effective", "round", "version")}
     plain = order.evolve(change=None, parked=())
@@ -40,4 +40,4 @@ def in_effect(order: Order, command: Command, ledger: Mapping[str, LineLedger], 
     if not (done.order.change and done.order.change.sent):
         return done
     answer = Command(id="answer", run=command.run, actor="", verb="accepted", payload={"version": done.order.version})
-    return Tried(done.outcome, tried(done.order, answer, done.ledger, quote, at).order, done.ledger)
+    return DryRun(done.outcome, tried(done.order, answer, done.ledger, quote, at).order, done.ledger)
