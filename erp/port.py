@@ -46,11 +46,11 @@ class Unknown(ErpError):
 
 
 Outcome = Answer | ErpError
-"""What became of one document. Trouble is a value here, since others beside it may be well."""
+"""What became of one document. An error is a value here: others beside it may have been taken."""
 
 
 class Erp(Protocol):
-    """An adapter. Only `find`, `listed` and `reports` raise, and nothing but Trouble."""
+    """An adapter. Only `find`, `listed` and `reports` raise, and nothing but ErpError."""
 
     compares: bool
     """Whether it can tell what the ERP has, so that drift from our orders can be found."""

@@ -7,7 +7,7 @@ import pytest
 
 from tests.conftest import ROOT
 
-DOCUMENTS = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "docs/ops.md")
+DOCUMENTS = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "docs/ops.md", "docs/glossary.md")
 PATH = re.compile(r"`((?:[a-z_]+/)+(?:[a-z_]+\.(?:py|yaml|yml|md|po))?)`")
 MODULE = re.compile(r"`((?:app|cli|domain|services|storage|workflows|activities)(?:\.[a-z_]+)+)(?:\.[A-Za-z_]+)?`")
 MAKE = re.compile(r"`make ([a-z]+)`")
@@ -43,3 +43,13 @@ def test_every_command_that_a_document_names_is_there() -> None:
         name for document in DOCUMENTS for name in re.findall(r"`dealwright ([a-z]+)", (ROOT / document).read_text())
     }
     assert sorted(name for name in named if not re.search(rf"\b{name}\b", told)) == []
+
+
+@pytest.mark.parametrize("record", sorted(f.name for f in ROOT.glob("docs/decisions/*.md")))
+def test_every_decision_says_its_status_day_context_and_consequences(record: str) -> None:
+    text = (ROOT / "docs/decisions" / record).read_text()
+    number = int(record.partition("-")[0])
+    assert re.match(rf"# {number}\. .+\n\n- Status: .+\n- Date: \d{{4}}-\d\d-\d\d\n\n## Context and problem\n", text)
+    assert [h for h in re.findall(r"^## (.+)$", text, re.MULTILINE) if h != "Alternatives"] == [
+        "Context and problem", "Decision", "Consequences",
+    ]  # fmt: skip
