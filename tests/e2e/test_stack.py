@@ -40,7 +40,7 @@ def dealwright(*arguments: str, home: Path | None = None, expect: int = 0) -> st
 def test_processes_that_start_together_choose_different_ports() -> None:
     """A port is free until somebody listens: what one process chose is reserved for it."""
     ours = set(vars(Ports.free()).values())
-    code = "from stack import Ports; print(*[port for _ in range(100) for port in vars(Ports.free()).values()])"
+    code = "from cli.dev import Ports; print(*[port for _ in range(100) for port in vars(Ports.free()).values()])"
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     theirs = [int(port) for port in said.stdout.split()]
     assert len(set(theirs)) == 800
