@@ -22,7 +22,7 @@ from api.probes import WorkerStatus, serving_probes
 from app import logs
 from app.container import Application, build, freeze_garbage
 from app.settings import Settings, settings
-from app.standing_runs import connected, keep_standing
+from app.standing_runs import connect, keep_standing
 from app.workers import WORKERS, mailbox
 from inbound.mailbox import ImapPoller, mailbox_door
 from inbound.server import mail_door
@@ -70,7 +70,7 @@ async def serve(queues: list[str], stop: asyncio.Event) -> None:
         status = WorkerStatus(now, polls)
         if container.settings.worker_port is not None:
             stack.enter_context(serving_probes(status, container.settings.worker_host, container.settings.worker_port))
-        client = await connected(container)
+        client = await connect(container)
         stack.push_async_callback(container.close)
         if "notify" in queues and container.settings.inbound_port is not None:
             at = container.settings.inbound_host, container.settings.inbound_port

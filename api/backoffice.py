@@ -48,7 +48,7 @@ async def documents(
     status: DocumentStatus | None = None,
 ) -> Page[ErpDocument]:
     """What the back office is asked: orders to take over, changes and cancellations, by order and version."""
-    found = await container.documents.listed(person, status, document_place(cursor), limit + 1)
+    found = await container.documents.list_page(person, status, document_place(cursor), limit + 1)
     return paged(found, limit, lambda document: (document.order, str(document.version)))
 
 
@@ -114,7 +114,7 @@ async def drift(
     container: ContainerDep, person: Annotated[Person, needs("erp.read")], limit: Limit = 50, cursor: Cursor = None
 ) -> Page[DriftFound]:
     """In what the ERP differed from our orders when they were compared last: once a day, and when somebody asked."""
-    found = await container.drifts.listed(person, drift_place(cursor), limit + 1)
+    found = await container.drifts.list_page(person, drift_place(cursor), limit + 1)
     return paged(found, limit, lambda each: (each.order, each.kind, each.line))
 
 

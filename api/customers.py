@@ -58,7 +58,7 @@ async def customers(
 ) -> Page[CustomerSummary]:
     """Customers with orders, by id."""
     (after,) = keys_of(cursor, 1) or [""]
-    return paged(await container.customers.listed(person, after, limit + 1), limit, lambda customer: (customer.id,))
+    return paged(await container.customers.list_page(person, after, limit + 1), limit, lambda customer: (customer.id,))
 
 
 @router.get("/customers/{id}", responses=answers(401, 403, 404, 422))

@@ -44,7 +44,7 @@ async def list_delegations(
 ) -> Page[Delegation]:
     """Those you gave or were given, ended ones too; an admin sees all."""
     after = keys_of(cursor, 1)
-    found = await container.delegations.listed(person, after[0] if after else "", limit + 1)
+    found = await container.delegations.list_page(person, after[0] if after else "", limit + 1)
     return paged(found, limit, lambda delegation: (delegation.id,))
 
 

@@ -24,7 +24,7 @@ async def list_messages(
 ) -> Page[Message]:
     """What people were or should be told; `?status=failed` is the list to look at."""
     after = keys_of(cursor, 1)
-    found = await container.messages.listed(person, status, after[0] if after else "", limit + 1)
+    found = await container.messages.list_page(person, status, after[0] if after else "", limit + 1)
     return paged(found, limit, lambda message: (message.id,))
 
 

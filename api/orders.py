@@ -93,7 +93,7 @@ async def list_orders(
 ) -> Page[OrderSummary]:
     """The orders you can see, by id; with `attention`, those that the order desk must look at."""
     after = keys_of(cursor, 1)
-    found = await container.orders.listed(person, quote, status, after[0] if after else "", limit + 1, attention)
+    found = await container.orders.list_page(person, quote, status, after[0] if after else "", limit + 1, attention)
     return paged(found, limit, lambda order: (order.id,))
 
 

@@ -59,7 +59,7 @@ async def list_users(
     container: ContainerDep, person: Annotated[Person, needs("people.read")], limit: Limit = 50, cursor: Cursor = None
 ) -> Page[Person]:
     after = keys_of(cursor, 1)
-    found = await container.people.listed(person, after[0] if after else "", limit + 1)
+    found = await container.people.list_page(person, after[0] if after else "", limit + 1)
     return paged(found, limit, lambda user: (user.id,))
 
 

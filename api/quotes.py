@@ -153,7 +153,7 @@ async def list_quotes(
 ) -> Page[QuoteSummary]:
     """The quotes you can see, by id."""
     after = keys_of(cursor, 1)
-    found = await container.quotes.listed(person, status, after[0] if after else "", limit + 1)
+    found = await container.quotes.list_page(person, status, after[0] if after else "", limit + 1)
     return paged(found, limit, lambda quote: (quote.id,))
 
 

@@ -41,7 +41,7 @@ async def list_replacements(
     container: ContainerDep, person: Reader, limit: Limit = 50, cursor: Cursor = None
 ) -> Page[Replacement]:
     after = keys_of(cursor, 1)
-    found = await container.replacements.listed(person, after[0] if after else "", limit + 1)
+    found = await container.replacements.list_page(person, after[0] if after else "", limit + 1)
     return paged(found, limit, lambda replacement: (replacement.id,))
 
 

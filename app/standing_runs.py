@@ -86,7 +86,7 @@ async def keep_standing(client: Client, container: Application, stop: asyncio.Ev
                 log.warning("engine_away", error=str(error.status))
 
 
-async def connected(container: Application) -> Client:
+async def connect(container: Application) -> Client:
     """The engine, however long it takes to appear."""
     while True:
         try:

@@ -290,7 +290,7 @@ async def all_wait(container: Application) -> None:
     """Until the worker has taken in everything that was started."""
     while True:
         async with container.database.reading() as session:
-            if not await orders.listed(session, owner=None, quote=None, status="draft", after="", limit=1):
+            if not await orders.list_page(session, owner=None, quote=None, status="draft", after="", limit=1):
                 return
         await asyncio.sleep(1)
 

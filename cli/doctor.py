@@ -291,7 +291,7 @@ class Doctor:
                 id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
             )
         async with self._container.database.reading() as session:
-            found = await drifts.listed(session, None, PAGE)
+            found = await drifts.list_page(session, None, PAGE)
         return [
             Finding(
                 kind="erp",

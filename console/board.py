@@ -204,6 +204,6 @@ async def _board(
         "quote": stored.quote, "columns": columns, "sites": places, "ledger": ledger, "after": after, "sums": sums,
         "wrong": wrong, "every": EVERY, "waves": waves, "today": Reader(me).today(now()).isoformat(),
         "left_money": sum((entry.unallocated.net for entry in after.values()), start=0),
-        "ordered": await container.orders.listed(me, id, None, "", 100),
+        "ordered": await container.orders.list_page(me, id, None, "", 100),
     }  # fmt: skip
     return page(request, template, me, status_code=422 if wrong and template == "board.html" else 200, **facts)

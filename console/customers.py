@@ -44,7 +44,7 @@ async def customers(
     request: Request, container: ContainerDep, me: Me, cursor: Annotated[str | None, Query(max_length=400)] = None
 ) -> Response:
     after = keys_of(cursor, 1)
-    found = await container.customers.listed(me, after[0] if after else "", PAGE + 1)
+    found = await container.customers.list_page(me, after[0] if after else "", PAGE + 1)
     more = cursor_of(found[PAGE - 1].id) if len(found) > PAGE else None
     return page(request, "customers.html", me, customers=found[:PAGE], more=more)
 

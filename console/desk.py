@@ -216,7 +216,7 @@ async def _form(
         "operators": [operator.value for operator in Operator], "aggregates": [a.value for a in Aggregate],
         "fields": sorted({*KNOWN_FIELDS.get(kind, {}), *(v.name for v in policy.variables)}),
         "line_fields": sorted(KNOWN_LINE_FIELDS.get(kind, {})),
-        "names": sorted({*(p.id for p in await container.people.listed(me, "", 200)), *(g.id for g in groups)}),
+        "names": sorted({*(p.id for p in await container.people.list_page(me, "", 200)), *(g.id for g in groups)}),
         **(found or await _findings(container, place, name, policy)),
     }  # fmt: skip
     return page(request, "policy_part.html", me, status_code=422 if found else 200, **facts)

@@ -44,7 +44,7 @@ async def orders(
     after = keys_of(cursor, 1)
     chosen = None if status in ("attention", "") else status
     attention = status == "attention"
-    found = await container.orders.listed(me, None, chosen, after[0] if after else "", PAGE + 1, attention)
+    found = await container.orders.list_page(me, None, chosen, after[0] if after else "", PAGE + 1, attention)
     more = cursor_of(found[PAGE - 1].id) if len(found) > PAGE else None
     return page(request, "orders.html", me, orders=found[:PAGE], more=more, chosen=status, statuses=list(OrderStatus))
 
@@ -85,7 +85,7 @@ async def documents(
     cursor: Annotated[str | None, Query(max_length=400)] = None,
     status: Literal["waiting", "accepted", "rejected", ""] = "waiting",
 ) -> Response:
-    found = await container.documents.listed(me, status or None, document_place(cursor), PAGE + 1)
+    found = await container.documents.list_page(me, status or None, document_place(cursor), PAGE + 1)
     last = found[PAGE - 1] if len(found) > PAGE else None
     more = cursor_of(last.order, str(last.version)) if last else None
     facts: dict[str, Any] = {"documents": found[:PAGE], "more": more, "chosen": status}
@@ -104,7 +104,7 @@ async def export(
 async def drift(
     request: Request, container: ContainerDep, me: Me, cursor: Annotated[str | None, Query(max_length=400)] = None
 ) -> Response:
-    found = await container.drifts.listed(me, drift_place(cursor), PAGE + 1)
+    found = await container.drifts.list_page(me, drift_place(cursor), PAGE + 1)
     last = found[PAGE - 1] if len(found) > PAGE else None
     more = cursor_of(last.order, last.kind, last.line) if last else None
     by_order = {order: list(rows) for order, rows in groupby(found[:PAGE], key=lambda each: each.order)}

@@ -109,7 +109,7 @@ async def inbox(
 
 async def _colleagues(container: Any, me: Person) -> list[Person]:
     """Whom an approval can be handed to."""
-    everybody = await container.people.listed(me, "", 200)
+    everybody = await container.people.list_page(me, "", 200)
     return [person for person in everybody if person.has(Role.APPROVER) and person.id != me.id]
 
 
@@ -202,7 +202,7 @@ async def _away(request: Request, container: Any, me: Person, problem: str = "",
     everybody = await _colleagues(container, me)
     at = now()
     ends = Reader(me).today(at)
-    found = [d for d in await container.delegations.listed(me, "", 200) if me.id in (d.person, d.delegate)]
+    found = [d for d in await container.delegations.list_page(me, "", 200) if me.id in (d.person, d.delegate)]
     standing = [d for d in found if d.ended_at is None and (d.last is None or d.last >= ends)]
     facts: dict[str, Any] = {
         "people": everybody, "names": {p.id: p.name for p in (*everybody, me)}, "today": ends.isoformat(),
@@ -251,7 +251,7 @@ async def quotes(
     request: Request, container: ContainerDep, me: Me, cursor: Annotated[str | None, Query(max_length=400)] = None
 ) -> Response:
     after = keys_of(cursor, 1)
-    found = await container.quotes.listed(me, None, after[0] if after else "", PAGE + 1)
+    found = await container.quotes.list_page(me, None, after[0] if after else "", PAGE + 1)
     more = cursor_of(found[PAGE - 1].id) if len(found) > PAGE else None
     return page(request, "quotes.html", me, quotes=found[:PAGE], more=more)
 
@@ -302,7 +302,7 @@ async def _quote_page(
     if mine or facts["may_add"]:
         facts["people"] = await _colleagues(container, me)
     if container.orders.orderable(stored) and allows(me, "orders.read"):
-        facts["ordered"] = await container.orders.listed(me, id, None, "", 200)
+        facts["ordered"] = await container.orders.list_page(me, id, None, "", 200)
         facts["ledger"] = {entry.line: entry for entry in await container.orders.ledger(me, id)}
     return page(request, "quote.html", me, status_code=status, **facts)
 

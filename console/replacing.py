@@ -37,8 +37,8 @@ async def replacements(
 async def _replacements(
     request: Request, container: Any, me: Person, old: str, new: str, places: Any, problem: str
 ) -> Response:
-    everybody = await container.people.listed(me, "", 200)
-    found = sorted(await container.replacements.listed(me, "", 200), key=lambda r: r.created_at, reverse=True)[:10]
+    everybody = await container.people.list_page(me, "", 200)
+    found = sorted(await container.replacements.list_page(me, "", 200), key=lambda r: r.created_at, reverse=True)[:10]
     progress = [await container.replacements.get(me, r.id) for r in found]
     facts: dict[str, Any] = {
         "people": everybody, "names": {p.id: p.name for p in everybody}, "old": old, "new": new, "touched": places,
@@ -63,7 +63,7 @@ async def replace(
 async def progress(request: Request, container: ContainerDep, me: Me, id: PathId) -> Response:
     """One progress bar, asked for again and again while it moves."""
     found = await container.replacements.get(me, id)
-    names = {p.id: p.name for p in await container.people.listed(me, "", 200)}
+    names = {p.id: p.name for p in await container.people.list_page(me, "", 200)}
     return page(request, "_replacement.html", me, item=found, names=names)
 
 

@@ -65,7 +65,7 @@ class Erp(Protocol):
         """How these orders stand there, as far as they do."""
         ...
 
-    async def listed(self, after: str) -> tuple[str, list[Entry]]:
+    async def list_page(self, after: str) -> tuple[str, list[Entry]]:
         """Some of all orders there and where to go on; none at the end. It begins with an empty place."""
         ...
 
@@ -82,7 +82,7 @@ class WriteOnlyErp:
     async def find(self, orders: Sequence[str]) -> dict[str, Entry]:
         return {}
 
-    async def listed(self, after: str) -> tuple[str, list[Entry]]:
+    async def list_page(self, after: str) -> tuple[str, list[Entry]]:
         return after, []
 
     async def reports(self, cursor: str) -> Reports:

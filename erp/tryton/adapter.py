@@ -224,7 +224,7 @@ class Tryton:
     async def find(self, orders: Sequence[str]) -> dict[str, Entry]:
         return {entry.order: entry for entry in await self._entries(await self._look_up(orders, WHOLE))}
 
-    async def listed(self, after: str) -> tuple[str, list[Entry]]:
+    async def list_page(self, after: str) -> tuple[str, list[Entry]]:
         last = int(after or 0)
         here = [["web_shop.name", "=", self._shop], ["id", ">", last]]
         sales = await self._rpc.search(SALE, here, WHOLE, PAGE, order=[["id", "ASC"]])

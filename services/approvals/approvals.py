@@ -18,7 +18,7 @@ from domain.sentences import Sentence
 from domain.values import Id, Text, Value
 from services.approvals import absences
 from services.context import ServiceContext, authorise
-from services.quotes.quotes import principals, reached
+from services.quotes.quotes import is_reachable, principals
 from services.runs.authority import authorise_decision, current_person
 from services.runs.commands import Caller, CommandReceipt, CommandRequest
 from storage.approvals import delegations, inbox, rounds
@@ -113,7 +113,7 @@ class Approvals:
                 raise NotFound(Sentence("There is no approval {id!r} that you can see.", id=id))
             row, run = found
             stored = await quotes.load(session, row.subject_id)
-            if stored is None or not await reached(session, reach, person, stored, self._context.clock()):
+            if stored is None or not await is_reachable(session, reach, person, stored, self._context.clock()):
                 raise NotFound(Sentence("There is no approval {id!r} that you can see.", id=id))
             round, plan = Round.model_validate(run.state), Plan.model_validate(run.opening["plan"])
             approval, planned = list(explained(round, plan))[row.number]
@@ -245,7 +245,7 @@ class Approvals:
         reach = authorise(await current_person(session, person.id), "approvals.read")
         found = await rounds.run_of_approval(session, id)
         stored = await quotes.load(session, found[0].subject_id) if found else None
-        if stored is None or not await reached(session, reach, person, stored, self._context.clock()):
+        if stored is None or not await is_reachable(session, reach, person, stored, self._context.clock()):
             raise NotFound(Sentence("There is no approval {id!r} that you can see.", id=id))
 
     async def _fit(self, session: AsyncSession, to: str) -> None:

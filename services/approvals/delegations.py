@@ -82,11 +82,11 @@ class Delegations:
                 )
             return found.evolve(ended_at=found.ended_at or context.clock())
 
-    async def listed(self, person: Person, after: str, limit: int) -> list[Delegation]:
+    async def list_page(self, person: Person, after: str, limit: int) -> list[Delegation]:
         """Those the person gave or was given; an admin sees all."""
         everything = Reach.ALL in authorise(person, "delegations.read")
         async with self._context.database.reading() as session:
-            return await delegations.listed(session, None if everything else person.id, after, limit)
+            return await delegations.list_page(session, None if everything else person.id, after, limit)
 
 
 def _no_approver(field: str, person: str) -> Invalid:

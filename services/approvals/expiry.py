@@ -24,10 +24,10 @@ class ApprovalExpiry:
     async def lapse(self) -> int:
         """Every approved quote whose approval has ended goes back to draft, and its owner is told. Says how many."""
         async with self._database.reading() as session:
-            outlived = await quotes.outlived(session, self._clock(), BATCH)
-        return sum([await self._lapsed(id) for id in outlived])
+            outlived = await quotes.find_expired(session, self._clock(), BATCH)
+        return sum([await self._end_expired(id) for id in outlived])
 
-    async def _lapsed(self, id: str) -> bool:
+    async def _end_expired(self, id: str) -> bool:
         now = self._clock()
         async with self._database.writing() as session:
             stored = await quotes.load(session, id, lock=True)

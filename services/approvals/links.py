@@ -26,14 +26,14 @@ class ByLink:
 
     async def shown(self, token: str, signed_in: Person | None, device: str = "") -> tuple[Person, ApprovalDetail]:
         """What the link is about, for the person it was sent to. Raises NotFound, NotSignedIn."""
-        claim, person = await self._claimed(token, signed_in, device)
+        claim, person = await self._authenticate(token, signed_in, device)
         return person, await self._approvals.get(person, claim.approval)
 
     async def decide(
         self, token: str, verb: Literal["approve", "reject"], comment: str, signed_in: Person | None, device: str = ""
     ) -> tuple[Person, CommandReceipt]:
         """Carry out the decision on what the letter showed; a link decides once, whatever is asked of it again."""
-        claim, person = await self._claimed(token, signed_in, device)
+        claim, person = await self._authenticate(token, signed_in, device)
         caller = Caller(person=person, channel="link", key=claim.key)
         shown = await self._approvals.get(person, claim.approval)
         act = self._approvals.approve if verb == "approve" else self._approvals.reject
@@ -70,7 +70,7 @@ class ByLink:
             raise Invalid.field("code", "is not right, or too old. Ask for a new one.")
         return self._links.device(person.id)
 
-    async def _claimed(self, token: str, signed_in: Person | None, device: str) -> tuple[Claim, Person]:
+    async def _authenticate(self, token: str, signed_in: Person | None, device: str) -> tuple[Claim, Person]:
         claim, person = await self._owner(token, signed_in)
         known = signed_in is not None or self._links.person_of_device(device) == person.id
         if self.requires_login and not known:

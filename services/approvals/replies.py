@@ -84,7 +84,7 @@ class Replies:
         async with context.database.reading() as session:
             message = await messages.load(session, answered)
             person = await people.load_person(session, message.person) if message else None
-            if await inbound.known(session, id):
+            if await inbound.is_known(session, id):
                 return ReplyResult(result="decided", detail="already received")
         done = await self._execute(message, person, mail) if message and person else ReplyResult(result="unknown")
         async with context.database.writing() as session:
@@ -113,7 +113,7 @@ class Replies:
         if not person.active or mail.sender.lower() != person.email.lower():
             return ReplyResult(result="not_theirs", detail=f"sent by {mail.sender}")
         round = await self._round(message)
-        if (ended := _ended(round, message)) and not await self._answered_before(message, person):
+        if (ended := _ended(round, message)) and not await self._is_answered(message, person):
             return ReplyResult(result="ended", detail=ended)
         verb = meaning(mail.first_line, person.language)
         if verb is None:
@@ -128,7 +128,7 @@ class Replies:
         async with self._context.database.reading() as session:
             return (await rounds.round_of(session, message.run))[0]
 
-    async def _answered_before(self, message: Message, person: Person) -> bool:
+    async def _is_answered(self, message: Message, person: Person) -> bool:
         """Whether this very message was answered with a decision already."""
         for approval in message.data.get("approvals", ()):
             caller = Caller(person=person, channel="mail", key=_key(message, approval))
@@ -183,7 +183,7 @@ class Replies:
         """Every reply that came in, and what came of it: for ops."""
         authorise(person, "messages.read")
         async with self._context.database.reading() as session:
-            return await inbound.listed(session, after, limit)
+            return await inbound.list_page(session, after, limit)
 
 
 def _open(round: Round, asked: Sequence[str]) -> list[str]:

@@ -25,8 +25,8 @@ from storage.customers import facts, fulfilment_facts, revenue
 from storage.customers.customers import (
     CustomerSummary,
     OpenApproval,
-    found,
-    listed,
+    find_name,
+    list_page,
     open_approvals,
     orders_of,
     statuses,
@@ -74,10 +74,10 @@ class Customers:
     def __init__(self, context: ServiceContext) -> None:
         self._context = context
 
-    async def listed(self, person: Person, after: str, limit: int) -> list[CustomerSummary]:
+    async def list_page(self, person: Person, after: str, limit: int) -> list[CustomerSummary]:
         authorise(person, "customers.read")
         async with self._context.database.reading() as session:
-            return await listed(session, after, limit)
+            return await list_page(session, after, limit)
 
     async def whole(self, person: Person, id: str, on: date | None, known_at: datetime | None) -> CustomerOverview:
         """The customer on a day, as far as it was known at an instant. Raises NotFound.
@@ -137,7 +137,7 @@ class Customers:
             await self._name(session, id)
 
     async def _name(self, session: AsyncSession, id: str) -> str:
-        name = await found(session, id)
+        name = await find_name(session, id)
         if name is None:
             raise NotFound(Sentence("There is no customer {id!r} with orders.", id=id))
         return name

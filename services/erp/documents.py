@@ -13,7 +13,7 @@ class Documents:
     def __init__(self, context: ServiceContext) -> None:
         self._context = context
 
-    async def listed(
+    async def list_page(
         self, person: Person, status: str | None, after: tuple[str, int] | None, limit: int
     ) -> list[ErpDocument]:
         """What the back office is asked to take over."""

@@ -28,11 +28,11 @@ class Drifts:
         self.compares = compares
         """Whether the ERP that is connected can tell what it has."""
 
-    async def listed(self, person: Person, after: tuple[str, str, str] | None, limit: int) -> list[DriftFound]:
+    async def list_page(self, person: Person, after: tuple[str, str, str] | None, limit: int) -> list[DriftFound]:
         """What differed when they were compared last, by order."""
         authorise(person, "erp.read")
         async with self._context.database.reading() as session:
-            return await drifts.listed(session, after, limit)
+            return await drifts.list_page(session, after, limit)
 
     async def compare(self, caller: Caller) -> None:
         """Have them compared now, not only once a day. Raises Locked."""

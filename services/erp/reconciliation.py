@@ -34,19 +34,19 @@ class Reconciliation:
 
     async def reconcile(self, heartbeat: Heartbeat = no_heartbeat) -> Reconciled:
         """What differs now, and still did a moment later."""
-        compared, suspects = await self._differing(heartbeat)
+        compared, suspects = await self._find_differing(heartbeat)
         if suspects:
             await asyncio.sleep(self._settle)
         found = []
         for order in suspects:
             heartbeat()
-            found += await self._still(order)
+            found += await self._compare_again(order)
         async with self._database.writing() as session:
             await drifts.put(session, found, self._clock())
         log.info("erp_compared", orders=compared, drift=len(found))
         return Reconciled(compared=compared, drift=len(found))
 
-    async def _differing(self, heartbeat: Heartbeat) -> tuple[int, list[str]]:
+    async def _find_differing(self, heartbeat: Heartbeat) -> tuple[int, list[str]]:
         """How many of our orders were compared, and those of either side that differ."""
         compared, suspects, after = 0, list[str](), ""
         while True:
@@ -58,25 +58,25 @@ class Reconciliation:
             entries = await self._erp.find([ours.order for ours in page])
             suspects += [ours.order for ours in page if drift(ours, entries.get(ours.order))]
             compared, after = compared + len(page), page[-1].order
-        return compared, [*suspects, *await self._strangers(heartbeat)]
+        return compared, [*suspects, *await self._find_strangers(heartbeat)]
 
-    async def _strangers(self, heartbeat: Heartbeat) -> list[str]:
+    async def _find_strangers(self, heartbeat: Heartbeat) -> list[str]:
         """Orders that the ERP has and we never asked it to take over."""
         place, found = "", list[str]()
         while True:
             heartbeat()
-            place, entries = await self._erp.listed(place)
+            place, entries = await self._erp.list_page(place)
             if not entries:
                 return found
             running = [entry.order for entry in entries if not entry.cancelled]
             async with self._database.reading() as session:
                 found += sorted(await drifts.strangers(session, running))
 
-    async def _still(self, order: str) -> list[Drift]:
+    async def _compare_again(self, order: str) -> list[Drift]:
         theirs = (await self._erp.find([order])).get(order)
-        return await self._between(order, theirs)
+        return await self._compare(order, theirs)
 
-    async def _between(self, order: str, theirs: Entry | None) -> list[Drift]:
+    async def _compare(self, order: str, theirs: Entry | None) -> list[Drift]:
         async with self._database.reading() as session:
             ours = await drifts.standings(session, self._clock(), only=[order])
             stranger = order in await drifts.strangers(session, [order])
@@ -91,7 +91,7 @@ class Reconciliation:
     async def mend(self) -> None:
         """What somebody wants mended: our side of it is sent again, what the ERP knows better is told again."""
         async with self._database.reading() as session:
-            orders = await drifts.wanted(session, AT_ONCE)
+            orders = await drifts.list_wanted(session, AT_ONCE)
         for order in orders:
             try:
                 await self._mend(order)
@@ -101,7 +101,7 @@ class Reconciliation:
     async def _mend(self, order: str) -> None:
         words = ""
         async with self._database.reading() as session:
-            asked = await drifts.asked(session, order, self._clock())
+            asked = await drifts.load_asked(session, order, self._clock())
             stranger = order in await drifts.strangers(session, [order])
         if asked is None and not stranger:
             return  # something of it is on its way: what is left afterwards is mended then
@@ -116,8 +116,8 @@ class Reconciliation:
                     await self._mend(order)
                     return
                 words = words or "The order did not take what the ERP reports: see its history."
-        left = await self._still(order)
+        left = await self._compare_again(order)
         if any(each.kind == "unknown" for each in left):
             words = "We have no such order: cancel it in the ERP, or restore ours."
         async with self._database.writing() as session:
-            await drifts.mended(session, order, left, words, self._clock())
+            await drifts.save_mended(session, order, left, words, self._clock())

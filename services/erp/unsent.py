@@ -74,7 +74,7 @@ class UnsentDocuments:
                 yield UnsentDocument(kind="missing", order=order.id, version=order.version)
         async with self._database.reading() as session:
             waiting = await documents.list_waiting(session, PAGE)
-            states = {order.id: order for order in await orders.several(session, [each.order for each in waiting])}
+            states = {order.id: order for order in await orders.load_many(session, [each.order for each in waiting])}
             overdue = await documents.list_overdue(session, self._clock() - OVERDUE_AFTER, PAGE)
         for document in waiting:
             state = states.get(document.order)

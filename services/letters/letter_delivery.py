@@ -78,21 +78,21 @@ class LetterDelivery:
         gone: list[str] = []
         for first in range(0, len(batch), LETTERS_AT_ONCE):
             group = batch[first : first + LETTERS_AT_ONCE]
-            known = await self._known(group)
-            mine, gone = await self._claimed(group, known, gone), []
+            known = await self._load_context(group)
+            mine, gone = await self._claim(group, known, gone), []
             for message in mine:
                 progress(len(outcomes))
-                outcomes.append(await self._delivered(message, known))
+                outcomes.append(await self._deliver(message, known))
                 gone += [message.id] if outcomes[-1] else []
         if gone:
             async with self._database.writing() as session:
-                await messages.sent(session, gone, self._clock())
+                await messages.mark_sent(session, gone, self._clock())
         return Delivered(sent=outcomes.count(True), failed=outcomes.count(False))
 
-    async def _known(self, group: Sequence[Message]) -> LetterContext:
+    async def _load_context(self, group: Sequence[Message]) -> LetterContext:
         async with self._database.reading() as session:
-            readers = await people.reached(session, {message.person for message in group})
-            opened = await rounds.these(session, {message.run for message in group})
+            readers = await people.find_readers(session, {message.person for message in group})
+            opened = await rounds.load_many(session, {message.run for message in group})
             seats = [seat for round, _ in opened.values() for a in round.approvals for seat in a.seats]
             named = {seat.holder for seat in seats} | {seat.by for seat in seats if seat.by}
             named |= {by for _, plan in opened.values() for p in plan.approvals if p.carried for by in p.carried.by}
@@ -100,16 +100,16 @@ class LetterDelivery:
                 people={id: person for id, (person, _) in readers.items() if person.active},
                 chats={id: url for id, (_, url) in readers.items()},
                 rounds=opened,
-                quotes=await quotes.these(session, {round.subject_id for round, _ in opened.values()}),
+                quotes=await quotes.load_many(session, {round.subject_id for round, _ in opened.values()}),
                 names=await rounds.names(session, named | _people_named(group)),
             )
 
-    async def _claimed(self, group: Sequence[Message], known: LetterContext, gone: list[str]) -> list[Message]:
+    async def _claim(self, group: Sequence[Message], known: LetterContext, gone: list[str]) -> list[Message]:
         """Those of these that are ours to send; the ones before are marked as sent in the same transaction."""
         now = self._clock()
         async with self._database.writing() as session:
             if gone:
-                await messages.sent(session, gone, now)
+                await messages.mark_sent(session, gone, now)
             mine = await messages.claim(session, [message.id for message in group], now, now + CLAIM)
             claimed = [message for message in group if message.id in mine]
             for message in claimed:
@@ -117,18 +117,18 @@ class LetterDelivery:
                     await messages.also_by_chat(session, message, now)
             return claimed
 
-    async def _delivered(self, message: Message, known: LetterContext) -> bool:
+    async def _deliver(self, message: Message, known: LetterContext) -> bool:
         try:
             await asyncio.wait_for(self._send(message, known), LETTER_SECONDS)
         except Refused as error:
-            await self._failed(message, str(error), for_good=True)
+            await self._mark_failed(message, str(error), for_good=True)
         except Unavailable as error:
-            await self._failed(message, str(error))
+            await self._mark_failed(message, str(error))
         except TimeoutError:
-            await self._failed(message, f"not sent within {LETTER_SECONDS:.0f} s")
+            await self._mark_failed(message, f"not sent within {LETTER_SECONDS:.0f} s")
         except Exception as error:  # one message that cannot be written must not hold up the others
             log.exception("message_failed", message=message.id)
-            await self._failed(message, type(error).__name__)
+            await self._mark_failed(message, type(error).__name__)
         else:
             return True
         return False
@@ -142,10 +142,10 @@ class LetterDelivery:
         else:
             raise Refused(f"{message.person} has no chat any more")
 
-    async def _failed(self, message: Message, error: str, for_good: bool = False) -> None:
+    async def _mark_failed(self, message: Message, error: str, for_good: bool = False) -> None:
         log.warning("message_not_sent", message=message.id, error=error, for_good=for_good)
         async with self._database.writing() as session:
-            await messages.failed(session, message.id, error, self._clock(), for_good)
+            await messages.mark_failed(session, message.id, error, self._clock(), for_good)
 
     def _letter(self, message: Message, known: LetterContext) -> Letter:
         person = known.people.get(message.person)

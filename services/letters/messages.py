@@ -13,10 +13,10 @@ class Messages:
     def __init__(self, context: ServiceContext) -> None:
         self._context = context
 
-    async def listed(self, person: Person, status: str | None, after: str, limit: int) -> list[Message]:
+    async def list_page(self, person: Person, status: str | None, after: str, limit: int) -> list[Message]:
         authorise(person, "messages.read")
         async with self._context.database.reading() as session:
-            return await messages.listed(session, status, after, limit)
+            return await messages.list_page(session, status, after, limit)
 
     async def retry(self, caller: Caller, id: str) -> None:
         """Queue a message again that failed for good."""

@@ -71,7 +71,7 @@ async def compute_dry_run(
     payload, asked = command.payload, []
     if command.verb in JUDGED:
         payload = {**payload, "policy": 0}
-        found = await _planned(session, context, command.evolve(payload=payload), order, quote, ledger)
+        found = await _judge_change(session, context, command.evolve(payload=payload), order, quote, ledger)
         if found:
             asked = [f"{a.title}: {a.asked}" for a in found[2].approvals if not a.inform]
             payload |= {"round": "rehearsal"} if asked else {}
@@ -113,7 +113,7 @@ class Prepared:
     subject: Subject | None = None
 
 
-async def derived(
+async def derive_command(
     session: AsyncSession, context: ServiceContext, request: CommandRequest, order: Order, prepared: Prepared
 ) -> Command:
     """The command of a change, with the round it must wait for where the policy asks for one.
@@ -130,7 +130,7 @@ async def derived(
     seen = {"version": order.version} if request.verb == "amend" else {}
     command = request.command(order_run(order.id), **{**seen, **asked, "policy": 0})
     quote, ledger = await _around(session, order)
-    if found := await _planned(session, context, command, order, quote, ledger):
+    if found := await _judge_change(session, context, command, order, quote, ledger):
         policy, subject, plan = found
         if plan.approvals:
             await prepare_round(session, context, command, order, policy, subject, plan, prepared)
@@ -151,7 +151,7 @@ async def _around(session: AsyncSession, order: Order) -> tuple[Quote, dict[str,
     return stored.quote, await orders.ledger(session, order.quote)
 
 
-async def _planned(
+async def _judge_change(
     session: AsyncSession,
     context: ServiceContext,
     command: Command,
@@ -185,7 +185,7 @@ async def judge(
     rates = (await people.rates(session, context.company_currency)).on(context.company_day())
     owner = await people.load_person(session, order.owner)
     subject = change_subject(order, changed, command.payload, rates, owner.unit if owner else "", context.say)
-    past = await _added_before(session, order)
+    past = await _load_added(session, order)
     plan, _ = await plan_for(session, context, stored.policy, subject, command.actor, order.status.value, past)
     if plan.unresolved:
         nobody = plan.unresolved[0]
@@ -202,7 +202,7 @@ async def judge(
     return stored, subject, plan.evolve(approvals=approvals)
 
 
-async def _added_before(session: AsyncSession, order: Order) -> Past:
+async def _load_added(session: AsyncSession, order: Order) -> Past:
     """Whom somebody added to changes of the order since the last one that was approved: they stay, as on a quote."""
     earlier = await rounds.rounds_of(session, f"order:{order.id}")
     since = list(takewhile(lambda found: found[0].status is not RoundStatus.APPROVED, earlier))

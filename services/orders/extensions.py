@@ -23,7 +23,7 @@ from services.orders.orders import opening
 from services.runs.commands import Caller
 from storage.approvals import policies
 from storage.customers import facts, fulfilment_facts
-from storage.customers.customers import found
+from storage.customers.customers import find_name
 from storage.orders import orders
 from storage.quotes import quotes
 from storage.runs import runs
@@ -71,7 +71,7 @@ class Extensions:
             if known := await orders.split_of(session, caller.command_id) if caller.key else None:
                 if known.way != way:
                     raise CommandIdReused
-                return await orders.several(session, known.orders)
+                return await orders.load_many(session, known.orders)
             await facts.contracts(session, customer, lock=True)  # one after the other for each customer
             _, wanted = await self._wanted(session, customer, ends)
             placed = []
@@ -88,7 +88,7 @@ class Extensions:
 
     async def _wanted(self, session: AsyncSession, customer: str, ends: date | None) -> tuple[date, list[Extension]]:
         """The subscriptions that would end earlier and that nothing lets run on already."""
-        if await found(session, customer) is None:
+        if await find_name(session, customer) is None:
             raise NotFound(Sentence("There is no customer {id!r} with orders.", id=customer))
         today = self._context.company_day()
         known = await facts.of_customer(session, customer)
@@ -111,7 +111,9 @@ class Extensions:
         made: list[tuple[Order, list[Extension]]] = []
         numbers: dict[str, int] = {}
         by_order = {id: list(some) for id, some in groupby(sorted(wanted, key=_order_of), key=_order_of)}
-        extended = sorted(await orders.several(session, list(by_order)), key=lambda order: (order.quote, order.number))
+        extended = sorted(
+            await orders.load_many(session, list(by_order)), key=lambda order: (order.quote, order.number)
+        )
         for order in extended:
             if order.quote not in numbers:
                 await quotes.load(session, order.quote, lock=lock)

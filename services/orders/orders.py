@@ -69,9 +69,9 @@ class Orders:
                 )
             if expected is not None:
                 next_version(stored.version, expected)
-            return await self._accepted(session, caller, stored, acceptance)
+            return await self._accept(session, caller, stored, acceptance)
 
-    async def _accepted(
+    async def _accept(
         self, session: AsyncSession, caller: Caller, stored: StoredQuote, acceptance: Acceptance
     ) -> StoredQuote:
         """The quote as it can be ordered from now on, with nothing of it ordered yet."""
@@ -101,7 +101,7 @@ class Orders:
         reach = authorise(person, "orders.place")
         async with self._context.database.reading() as session:
             stored = await self._quote(session, person, reach, id)
-            planned, number = await self._planned(session, stored, way)
+            planned, number = await self._plan(session, stored, way)
         return _new_orders(planned, stored, number, self._context.company_zone)
 
     async def place(self, caller: Caller, id: str, way: Way) -> Placed:
@@ -113,11 +113,11 @@ class Orders:
         async with context.database.writing() as session:
             await runs.check_open(session)
             stored = await self._quote(session, caller.person, reach, id, lock=True)
-            if known := await self._placed_before(session, caller, id, way):
+            if known := await self._find_placed(session, caller, id, way):
                 return known
             if not self._acceptance_required and stored.status is QuoteStatus.APPROVED:
-                stored = await self._accepted(session, caller, stored, Acceptance(on=context.today_of(caller.person)))
-            planned, number = await self._planned(session, stored, way)
+                stored = await self._accept(session, caller, stored, Acceptance(on=context.today_of(caller.person)))
+            planned, number = await self._plan(session, stored, way)
             before, now = await orders.ledger(session, id), context.clock()
             await orders.move(session, id, before, planned.ledger)
             placed = _new_orders(planned, stored, number, self._context.company_zone)
@@ -134,7 +134,7 @@ class Orders:
         await context.path.place(split, followups)
         return placed
 
-    async def _placed_before(self, session: AsyncSession, caller: Caller, id: str, way: Way) -> Placed | None:
+    async def _find_placed(self, session: AsyncSession, caller: Caller, id: str, way: Way) -> Placed | None:
         """What the same key made before. Raises CommandIdReused when it asked for something else."""
         known = await orders.split_of(session, caller.command_id) if caller.key else None
         if known is None:
@@ -142,7 +142,7 @@ class Orders:
         if known.quote != id or known.way != digest(way):
             raise CommandIdReused
         left = await orders.ledger(session, id)
-        return Placed(orders=await orders.several(session, known.orders), ledger=list(left.values()))
+        return Placed(orders=await orders.load_many(session, known.orders), ledger=list(left.values()))
 
     def orderable(self, stored: StoredQuote) -> bool:
         """Whether it can be ordered as it stands."""
@@ -153,7 +153,7 @@ class Orders:
             return nothing_ordered(stored.quote)
         return await orders.ledger(session, stored.quote.id)
 
-    async def _planned(self, session: AsyncSession, stored: StoredQuote, way: Way) -> tuple[Planned, int]:
+    async def _plan(self, session: AsyncSession, stored: StoredQuote, way: Way) -> tuple[Planned, int]:
         if not self.orderable(stored):
             state = stored.status.value
             raise Locked(
@@ -166,7 +166,7 @@ class Orders:
         number = await orders.next_number(session, stored.quote.id)
         planned = split(stored.quote, await self._ledger(session, stored), way, number)
         named = {order.slot.trigger.after for order in planned.orders if order.slot.trigger.after}
-        others = await orders.waited_for(session, named, stored.quote.customer.id) if named else set()
+        others = await orders.find_awaited(session, named, stored.quote.customer.id) if named else set()
         for order in planned.orders:
             first = order.slot.trigger.on or self._context.company_day()
             await fulfilment_facts.check_end(session, stored.quote.customer.id, order.slot.coterm, first)
@@ -193,16 +193,16 @@ class Orders:
             return order
         if order is not None and Reach.INVOLVED in reach:
             away = await principals(session, person.id, self._context.clock())
-            if await rounds.involved(session, person.id, away, "quote", order.quote):
+            if await rounds.is_involved(session, person.id, away, "quote", order.quote):
                 return order
         raise NotFound(Sentence("There is no order {id!r} that you can see.", id=id))
 
-    async def listed(
+    async def list_page(
         self, person: Person, quote: str | None, status: str | None, after: str, limit: int, attention: bool = False
     ) -> list[OrderSummary]:
         at = self._context.clock() if attention else None
         async with self._context.database.reading() as session:
-            return await orders.listed(
+            return await orders.list_page(
                 session, owner=_owner(person), quote=quote, status=status, after=after, limit=limit, attention_at=at
             )
 
@@ -263,7 +263,7 @@ class Orders:
         async def check(session: AsyncSession, run: RunSnapshot) -> Command:
             person = await current_person(session, caller.person.id)
             found = await self.visible(session, person, order, act)
-            return await order_changes.derived(session, context, request, found, prepared)
+            return await order_changes.derive_command(session, context, request, found, prepared)
 
         async def then(session: AsyncSession, applied: Applied) -> None:
             outcome = applied.outcomes.get(request.id)

@@ -28,7 +28,7 @@ class People:
         async with self._context.database.reading() as session:
             return _found(await people.load_person(session, id), NO_USER, id)
 
-    async def listed(self, person: Person, after: str, limit: int) -> list[Person]:
+    async def list_page(self, person: Person, after: str, limit: int) -> list[Person]:
         authorise(person, "people.read")
         async with self._context.database.reading() as session:
             return await people.list_people(session, after, limit)

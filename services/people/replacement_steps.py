@@ -38,7 +38,7 @@ class ReplacementSteps:
             if not found.prepared:
                 await self._prepare(session, found)
             open_ = await replacements.next_open(session, found, BATCH)
-            progress = await replacements.sent(session, id)
+            progress = await replacements.count_sent(session, id)
             if not open_ and progress["sent"] == progress["answered"]:
                 await replacements.change(session, id, status="finished", finished_at=self._clock())
                 facts: dict[str, Any] = {**found.prepared, **progress}
@@ -48,7 +48,7 @@ class ReplacementSteps:
             heartbeat()
             await self._path.execute(self._move(found, approval, run))
         async with self._database.reading() as session:
-            progress = await replacements.sent(session, id)
+            progress = await replacements.count_sent(session, id)
         return Replaced(status="running", idle=not open_, **progress)
 
     async def _prepare(self, session: AsyncSession, found: Replacement) -> None:

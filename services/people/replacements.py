@@ -92,14 +92,14 @@ class Replacements:
             found = _found(await replacements.load(session, id), id)
             refused = [
                 RefusedMove.model_validate({**outcome, "approval": approval})
-                for approval, outcome in await replacements.refused(session, id)
+                for approval, outcome in await replacements.list_refused(session, id)
             ]
-            return Progress(replacement=found, refused=refused, **await replacements.sent(session, id))
+            return Progress(replacement=found, refused=refused, **await replacements.count_sent(session, id))
 
-    async def listed(self, person: Person, after: str, limit: int) -> list[Replacement]:
+    async def list_page(self, person: Person, after: str, limit: int) -> list[Replacement]:
         authorise(person, "replacements.read")
         async with self._context.database.reading() as session:
-            return await replacements.listed(session, after, limit)
+            return await replacements.list_page(session, after, limit)
 
     async def _check(self, session: AsyncSession, old: str, new: str) -> None:
         leaver, follower = await people.load_person(session, old), await people.load_person(session, new)

@@ -162,15 +162,15 @@ class Quotes:
         """The quote, if this person may see it; otherwise it does not exist for them."""
         reach = authorise(person, "quotes.read")
         stored = await quotes.load(session, id)
-        if stored and await reached(session, reach, person, stored, self._context.clock()):
+        if stored and await is_reachable(session, reach, person, stored, self._context.clock()):
             return stored
         raise NotFound(Sentence("There is no quote {id!r} that you can see.", id=id))
 
-    async def listed(self, person: Person, status: str | None, after: str, limit: int) -> list[QuoteSummary]:
+    async def list_page(self, person: Person, status: str | None, after: str, limit: int) -> list[QuoteSummary]:
         reach = authorise(person, "quotes.read")
         everything = Reach.ALL in reach
         async with self._context.database.reading() as session:
-            return await quotes.listed(
+            return await quotes.list_page(
                 session,
                 owner=person.id if Reach.OWN in reach and not everything else None,
                 involving=person.id if Reach.INVOLVED in reach and not everything else None,
@@ -382,7 +382,7 @@ class Quotes:
             raise Invalid.field("text", "say something")
         async with context.database.writing() as session:
             stored = await quotes.load(session, id)
-            if stored is None or not await reached(session, reach, caller.person, stored, context.clock()):
+            if stored is None or not await is_reachable(session, reach, caller.person, stored, context.clock()):
                 raise NotFound(Sentence("There is no quote {id!r} that you can see.", id=id))
             told = list(dict.fromkeys(MENTION.findall(text)))[:MOST_MENTIONS]
             for name in told:
@@ -400,7 +400,7 @@ class Quotes:
         if person is None or not person.active:
             raise Invalid.field("text", "@{name} is nobody we know", name=name)
         reach = reaches(person, "quotes.read")
-        if not await reached(session, reach, person, stored, self._context.clock()):
+        if not await is_reachable(session, reach, person, stored, self._context.clock()):
             raise Invalid.field("text", "@{name} cannot see this quote", name=name)
         if stored.round == 0:
             raise Invalid.field("text", "people can be named once the quote was submitted")
@@ -429,7 +429,9 @@ async def principals(session: AsyncSession, delegate: str, at: datetime) -> dict
     return principals_of(delegate, await delegations.standing(session, at), at, rounds.ABOUT["quote"])
 
 
-async def reached(session: AsyncSession, reach: set[Reach], person: Person, stored: StoredQuote, at: datetime) -> bool:
+async def is_reachable(
+    session: AsyncSession, reach: set[Reach], person: Person, stored: StoredQuote, at: datetime
+) -> bool:
     """Whether an act of this reach may touch the quote: any, one's own, or one that waits or waited on the person."""
     if Reach.ALL in reach or (Reach.OWN in reach and stored.quote.owner == person.id):
         return True
@@ -438,7 +440,7 @@ async def reached(session: AsyncSession, reach: set[Reach], person: Person, stor
     if Reach.INVOLVED not in reach:
         return False
     away = await principals(session, person.id, at)
-    return await rounds.involved(session, person.id, away, "quote", stored.quote.id)
+    return await rounds.is_involved(session, person.id, away, "quote", stored.quote.id)
 
 
 def _steers(field: str) -> NotAllowed:

@@ -139,7 +139,9 @@ class Advancer:
     async def _tell(self, session: AsyncSession, run: RunSnapshot, request: AdvanceRequest) -> Advanced:
         type: RunType = self._path.applier.run_types[run.kind]
         told, more = (
-            await runs.told_since(session, run.id, max(request.number, 0)) if run.seq > request.number else ([], False)
+            await runs.list_told_since(session, run.id, max(request.number, 0))
+            if run.seq > request.number
+            else ([], False)
         )
         state = type.machine.state.model_validate(run.state)
         number, mark = (told[-1][0].number, told[-1][1]) if told else (run.seq, run.mark)

@@ -50,7 +50,7 @@ async def end(session: AsyncSession, id: str, at: datetime) -> None:
     (await session.get_one(DelegationRow, id)).ended_at = at
 
 
-async def listed(session: AsyncSession, person: str | None, after: str, limit: int) -> list[Delegation]:
+async def list_page(session: AsyncSession, person: str | None, after: str, limit: int) -> list[Delegation]:
     """By id; with `person` those they gave or were given."""
     query = WITH_ZONE
     if person:

@@ -371,7 +371,7 @@ def held_by_kind(kind: Any, holder: Any, principals: Principals) -> ColumnElemen
     return or_(false(), *(and_(kind == each, holder.in_(list(people))) for each, people in principals.items()))
 
 
-async def involved(session: AsyncSession, person: str, principals: Principals, kind: str, id: str) -> bool:
+async def is_involved(session: AsyncSession, person: str, principals: Principals, kind: str, id: str) -> bool:
     """Whether the subject waits or waited on this person, or waits on one of those they decide for.
 
     A later step counts only once it was asked; what was decided for somebody stays in sight of who decided it."""
@@ -418,7 +418,7 @@ async def round_of(session: AsyncSession, run: str) -> tuple[Round, Plan]:
     return _opened((await execute(session, OPENED, {"of": run})).one())
 
 
-async def these(session: AsyncSession, runs: set[str]) -> dict[str, tuple[Round, Plan]]:
+async def load_many(session: AsyncSession, runs: set[str]) -> dict[str, tuple[Round, Plan]]:
     """Those of these rounds that can be read, by run."""
     return readable(await execute(session, THESE, {"these": sorted(runs)}), _opened)
 

@@ -32,7 +32,7 @@ class OpenApproval(Value):
     requested_at: datetime | None
 
 
-async def found(session: AsyncSession, id: str) -> str | None:
+async def find_name(session: AsyncSession, id: str) -> str | None:
     """The name of a customer who has orders."""
     query = (
         select(col(OrderRow.customer)).where(col(OrderRow.customer_id) == id).order_by(col(OrderRow.created_at).desc())
@@ -41,7 +41,7 @@ async def found(session: AsyncSession, id: str) -> str | None:
     return str(row.customer) if row else None
 
 
-async def listed(session: AsyncSession, after: str, limit: int) -> list[CustomerSummary]:
+async def list_page(session: AsyncSession, after: str, limit: int) -> list[CustomerSummary]:
     """Customers with orders, by id."""
     query = (
         sql_select(col(OrderRow.customer_id), func.max(OrderRow.customer).label("name"), func.count().label("orders"))

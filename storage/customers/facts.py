@@ -77,7 +77,7 @@ async def close(session: AsyncSession, month: date) -> None:
 
 async def missing_entries(session: AsyncSession, order: str) -> dict[str, list[Entry]]:
     """For each line of an order what its facts bring and nobody booked, or what was booked without them."""
-    booked, found = await _booked(session, {order}), {}
+    booked, found = await _load_booked(session, {order}), {}
     for key, facts in by_line(await of_orders(session, [order])).items():
         unit = minor_unit(facts[0].currency)
         so_far = {k: amount * unit for k, amount in booked.pop(key, {}).items()}
@@ -93,7 +93,7 @@ async def _book(session: AsyncSession, news: list[Fact]) -> None:
     """Bring the books of the lines that something happened to up to what the facts say."""
     touched, at = {(fact.order, fact.line) for fact in news}, news[0].at
     orders = {order for order, _ in touched}
-    booked, closed = await _booked(session, orders), await closed_through(session)
+    booked, closed = await _load_booked(session, orders), await closed_through(session)
     rows = []
     for key, facts in by_line(await of_orders(session, orders)).items():
         if key not in touched:
@@ -105,7 +105,7 @@ async def _book(session: AsyncSession, news: list[Fact]) -> None:
         await execute(session, insert(RevenueRow), rows)
 
 
-async def _booked(session: AsyncSession, orders: set[str]) -> dict[tuple[str, str], dict[Key, int]]:
+async def _load_booked(session: AsyncSession, orders: set[str]) -> dict[tuple[str, str], dict[Key, int]]:
     """For each line what was booked for each fact and month, in minor units."""
     group = (BOOKED.c.order, BOOKED.c.line, BOOKED.c.kind, BOOKED.c.fact, BOOKED.c.earned_in)
     query = sql_select(*group, func.sum(BOOKED.c.amount).label("amount"))

@@ -39,7 +39,7 @@ async def by_order(session: AsyncSession, was: Order, now: Order, at: datetime, 
     found = happened(was, now, terms, await customer_of(session, now.id), today, at, original)
     await _check_serials(session, now, found)
     if ordered:
-        found = await _contracted(session, found, grouping)
+        found = await _put_into_contracts(session, found, grouping)
     await facts.append(session, found)
     return now.evolve(news=())
 
@@ -72,7 +72,7 @@ async def customer_of(session: AsyncSession, order: str) -> str:
     return (await session.exec(select(OrderRow.customer_id).where(OrderRow.id == order))).one()
 
 
-async def _contracted(session: AsyncSession, found: list[Fact], grouping: Grouping) -> list[Fact]:
+async def _put_into_contracts(session: AsyncSession, found: list[Fact], grouping: Grouping) -> list[Fact]:
     """Everything in its contract; orders of one customer that become active at once do so one after the other.
 
     What ends with the contract has its end and price already."""

@@ -59,7 +59,7 @@ async def standings(
     if only is not None:
         query = query.where(col(OrderRow.id).in_(only))
     versions: dict[str, int] = dict((await session.exec(query)).all())
-    return [_standing(order, versions[order.id]) for order in await orders.several(session, list(versions))]
+    return [_standing(order, versions[order.id]) for order in await orders.load_many(session, list(versions))]
 
 
 def _standing(order: Order, version: int) -> Standing:
@@ -95,7 +95,7 @@ async def put(session: AsyncSession, found: Iterable[Drift], at: datetime) -> No
         await execute(session, insert(ErpDriftRow), rows)
 
 
-async def listed(session: AsyncSession, after: tuple[str, str, str] | None, limit: int) -> list[DriftFound]:
+async def list_page(session: AsyncSession, after: tuple[str, str, str] | None, limit: int) -> list[DriftFound]:
     """By order, kind and line."""
     keys = (col(ErpDriftRow.order), col(ErpDriftRow.kind), col(ErpDriftRow.line))
     query = select(ErpDriftRow).order_by(*keys).limit(limit)
@@ -112,13 +112,13 @@ async def want_mended(session: AsyncSession, order: str, at: datetime) -> list[D
     return [Drift.model_validate(row.model_dump(include=set(Drift.model_fields))) for row in rows]
 
 
-async def wanted(session: AsyncSession, limit: int) -> list[str]:
+async def list_wanted(session: AsyncSession, limit: int) -> list[str]:
     """Orders that somebody wants mended."""
     query = select(ErpDriftRow.order).where(col(ErpDriftRow.mend_at).is_not(None)).distinct().limit(limit)
     return list((await session.exec(query)).all())
 
 
-async def asked(session: AsyncSession, order: str, now: datetime) -> Asked | None:
+async def load_asked(session: AsyncSession, order: str, now: datetime) -> Asked | None:
     """None for an order that we do not have, or of which something is on its way."""
     found = await standings(session, now, only=[order])
     row, state = await session.get(OrderRow, order), await orders.load(session, order)
@@ -143,7 +143,7 @@ def _body(order: Order) -> dict[str, object]:
     return body
 
 
-async def mended(session: AsyncSession, order: str, left: Sequence[Drift], words: str, at: datetime) -> None:
+async def save_mended(session: AsyncSession, order: str, left: Sequence[Drift], words: str, at: datetime) -> None:
     """What is still different of this order, and why."""
     await execute(session, delete(ErpDriftRow).where(col(ErpDriftRow.order) == order))
     rows = [{**drift.model_dump(), "found_at": at, "mend_at": None, "words": words} for drift in left]

@@ -20,18 +20,18 @@ class Received(Value):
     detail: str
 
 
-async def known(session: AsyncSession, id: str) -> bool:
+async def is_known(session: AsyncSession, id: str) -> bool:
     return await session.get(InboundRow, id) is not None
 
 
 async def add(session: AsyncSession, received: Received) -> bool:
     """False when it is there already."""
-    if await known(session, received.id):
+    if await is_known(session, received.id):
         return False
     session.add(InboundRow(**received.model_dump()))
     return True
 
 
-async def listed(session: AsyncSession, after: str, limit: int) -> list[Received]:
+async def list_page(session: AsyncSession, after: str, limit: int) -> list[Received]:
     query = select(InboundRow).where(InboundRow.id > after).order_by(col(InboundRow.id)).limit(limit)
     return [Received.model_validate(row.model_dump()) for row in (await session.exec(query)).all()]

@@ -130,11 +130,11 @@ async def also_by_chat(session: AsyncSession, message: Message, at: datetime) ->
         session.add(MessageRow(id=id, channel="chat", next_at=at, created_at=at, **copied))
 
 
-async def sent(session: AsyncSession, these: list[str], at: datetime) -> None:
+async def mark_sent(session: AsyncSession, these: list[str], at: datetime) -> None:
     await execute(session, CHANGE, [{"of": id, "status": "sent", "sent_at": at, "error": ""} for id in these])
 
 
-async def failed(session: AsyncSession, id: str, error: str, at: datetime, for_good: bool = False) -> None:
+async def mark_failed(session: AsyncSession, id: str, error: str, at: datetime, for_good: bool = False) -> None:
     """Try again after a pause that doubles, for a day; a failure for good is not tried again."""
     row = await session.get_one(MessageRow, id)
     row.attempts += 1
@@ -153,7 +153,7 @@ async def retry(session: AsyncSession, id: str, at: datetime) -> bool:
     return True
 
 
-async def listed(session: AsyncSession, status: str | None, after: str, limit: int) -> list[Message]:
+async def list_page(session: AsyncSession, status: str | None, after: str, limit: int) -> list[Message]:
     query = select(MessageRow).where(MessageRow.id > after).order_by(col(MessageRow.id)).limit(limit)
     if status:
         query = query.where(MessageRow.status == status)

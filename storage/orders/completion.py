@@ -37,7 +37,7 @@ async def complete_order(
     now = await _awaiting(session, was, now, at)
     if now.phase is Phase.ACTIVATING and was.phase is not Phase.ACTIVATING:
         now = await fulfilment_facts.coterminate(session, now, at)
-    now = await _settled(session, was, now, at)  # last of what may refuse: it updates the ledger
+    now = await _settle(session, was, now, at)  # last of what may refuse: it updates the ledger
     return await fulfilment_facts.by_order(session, was, with_instants(now, at), at, grouping)
 
 
@@ -79,7 +79,7 @@ def _for_figures(was: Order, now: Order, at: datetime) -> dict[str, Any]:
     return found
 
 
-async def _settled(session: AsyncSession, was: Order, now: Order, at: datetime) -> Order:
+async def _settle(session: AsyncSession, was: Order, now: Order, at: datetime) -> Order:
     if not now.unsettled and claims(was) == claims(now) and not_charged(was) == not_charged(now):
         return now
     before = await ledger(session, now.quote, lock=True)

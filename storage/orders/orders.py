@@ -160,13 +160,13 @@ async def add_split(session: AsyncSession, id: str, quote: str, way: str, made: 
     return number
 
 
-async def waited_for(session: AsyncSession, ids: set[str], customer: str) -> set[str]:
+async def find_awaited(session: AsyncSession, ids: set[str], customer: str) -> set[str]:
     """Those of these orders that one of this customer may wait for."""
     query = select(OrderRow.id).where(col(OrderRow.id).in_(ids), OrderRow.customer_id == customer)
     return set((await session.exec(query.where(OrderRow.status != OrderStatus.CANCELLED.value))).all())
 
 
-async def several(session: AsyncSession, ids: list[str]) -> list[Order]:
+async def load_many(session: AsyncSession, ids: list[str]) -> list[Order]:
     """These orders, in this order."""
     query = select(RunRow.state).where(col(RunRow.id).in_([order_run(id) for id in ids]))
     states = {state["id"]: Order.model_validate(state) for state in (await session.exec(query)).all()}
@@ -176,17 +176,17 @@ async def several(session: AsyncSession, ids: list[str]) -> list[Order]:
 async def of_quote(session: AsyncSession, quote: str) -> list[Order]:
     """Every order of a quote, in the order of their numbers."""
     query = select(OrderRow.id).where(OrderRow.quote == quote).order_by(col(OrderRow.number))
-    return await several(session, list((await session.exec(query)).all()))
+    return await load_many(session, list((await session.exec(query)).all()))
 
 
 async def extensions_of(session: AsyncSession, customer: str) -> list[Order]:
     """The orders of a customer that let subscriptions of others run on, but for cancelled ones."""
     query = select(OrderRow.id).where(OrderRow.customer_id == customer, col(OrderRow.extends).is_not(None))
     query = query.where(OrderRow.status != OrderStatus.CANCELLED.value)
-    return await several(session, list((await session.exec(query)).all()))
+    return await load_many(session, list((await session.exec(query)).all()))
 
 
-async def listed(
+async def list_page(
     session: AsyncSession,
     *,
     owner: str | None,

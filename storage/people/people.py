@@ -68,7 +68,7 @@ async def set_chat(session: AsyncSession, id: str, url: str) -> None:
     (await session.get_one(PersonRow, id)).chat_url = url
 
 
-async def reached(session: AsyncSession, ids: set[str]) -> dict[str, tuple[Person, str]]:
+async def find_readers(session: AsyncSession, ids: set[str]) -> dict[str, tuple[Person, str]]:
     """These people, each with the address of their chat; empty without one."""
     rows = await execute(session, THESE, {"these": sorted(ids)})
     return {row.id: (person_of(row), row.chat_url) for row in rows}

@@ -69,7 +69,7 @@ async def change(session: AsyncSession, id: str, **values: Any) -> None:
     await execute(session, update(ReplacementRow).where(col(ReplacementRow.id) == id).values(**values))
 
 
-async def listed(session: AsyncSession, after: str, limit: int) -> list[Replacement]:
+async def list_page(session: AsyncSession, after: str, limit: int) -> list[Replacement]:
     query = row_select(ReplacementRow).where(ReplacementRow.id > after).order_by(col(ReplacementRow.id)).limit(limit)
     return [replacement_of(row) for row in (await session.exec(query)).all()]
 
@@ -138,7 +138,7 @@ async def next_open(session: AsyncSession, replacement: Replacement, limit: int)
     return [(row.approval, row.run) for row in await execute(session, query)]
 
 
-async def sent(session: AsyncSession, id: str) -> dict[str, int]:
+async def count_sent(session: AsyncSession, id: str) -> dict[str, int]:
     """How many moves were sent, and how many of them were answered."""
     mine = COMMANDS.id.startswith(command_prefix(id), autoescape=True)
     query = select(COMMANDS.answered, func.count().label("moves")).where(mine).group_by(COMMANDS.answered)
@@ -146,7 +146,7 @@ async def sent(session: AsyncSession, id: str) -> dict[str, int]:
     return {"sent": sum(found.values()), "answered": found.get(True, 0)}
 
 
-async def refused(session: AsyncSession, id: str) -> Iterable[tuple[str, dict[str, Any]]]:
+async def list_refused(session: AsyncSession, id: str) -> Iterable[tuple[str, dict[str, Any]]]:
     """The moves that were refused: approval and outcome."""
     mine = COMMANDS.id.startswith(command_prefix(id), autoescape=True)
     query = select(COMMANDS.id, COMMANDS.outcome).where(mine, COMMANDS.answered.is_(True))

@@ -80,7 +80,7 @@ async def load(session: AsyncSession, id: str, lock: bool = False) -> StoredQuot
     return stored_of(row) if row else None
 
 
-async def these(session: AsyncSession, ids: set[str]) -> dict[str, Quote]:
+async def load_many(session: AsyncSession, ids: set[str]) -> dict[str, Quote]:
     """Those of these quotes that can be read, as their owners wrote them."""
     rows = await execute(session, THESE, {"these": sorted(ids)})
     return readable(rows, lambda row: Quote.model_validate(row.body))
@@ -102,7 +102,7 @@ async def set_status(
     await execute(session, SET_STATUS, {"of": id, **change})
 
 
-async def outlived(session: AsyncSession, now: datetime, limit: int) -> list[str]:
+async def find_expired(session: AsyncSession, now: datetime, limit: int) -> list[str]:
     """Approved quotes whose approval has ended."""
     query = select(QUOTES.c.id).where(QUOTES.c.valid_until <= now).order_by(QUOTES.c.valid_until).limit(limit)
     return list((await execute(session, query)).scalars())
@@ -120,7 +120,7 @@ def _columns(stored: StoredQuote) -> dict[str, Any]:
     }  # fmt: skip
 
 
-async def listed(
+async def list_page(
     session: AsyncSession,
     *,
     owner: str | None,

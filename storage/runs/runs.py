@@ -202,7 +202,7 @@ async def mark_at(session: AsyncSession, run: RunSnapshot, number: int) -> str |
     return str(found.mac) if found else None
 
 
-async def told_since(session: AsyncSession, run: str, number: int) -> tuple[list[tuple[ToldCommand, str]], bool]:
+async def list_told_since(session: AsyncSession, run: str, number: int) -> tuple[list[tuple[ToldCommand, str]], bool]:
     """Acts after a number in their order, each with its audit MAC, and whether there are more than are told at once."""
     rows = (await execute(session, TOLD, {"of": run, "after": number})).all()
     return [(_told(run, row), row.mac) for row in rows[:MOST_TOLD]], len(rows) > MOST_TOLD

@@ -256,6 +256,6 @@ async def test_a_one_time_code_never_goes_to_the_chat_where_others_read_along(ap
     delivery = LetterDelivery(container.database, Box(), Chat(), api.bench.clock, container.by_link._links)
     await delivery.send_due()
     async with container.database.reading() as session:
-        queued = await messages.listed(session, None, "", 100)
+        queued = await messages.list_page(session, None, "", 100)
     assert {m.template for m in queued if m.channel == "chat" and m.person == "dora"} == {"requested"}
     assert "code" in {m.template for m in queued if m.channel == "mail"}

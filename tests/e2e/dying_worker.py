@@ -15,7 +15,7 @@ from api.probes import WorkerStatus
 from app import logs
 from app.container import build
 from app.settings import settings
-from app.standing_runs import connected
+from app.standing_runs import connect
 from app.workers import approvals_worker, notify_worker, orders_worker
 from domain.runs import Advanced, AdvanceRequest
 from services.clock import now
@@ -45,7 +45,7 @@ async def main() -> None:
     logs.configure(json=True)
     container = build(settings())
     container = replace(container, advancer=DyingAdvancer(container.advancer))  # type: ignore[arg-type]
-    client = await connected(container)
+    client = await connect(container)
     async with approvals_worker(client, container), orders_worker(client, container), notify_worker(client, container):
         await write_heartbeats(container, client, container.settings.queues, WorkerStatus(now), asyncio.Event())
 

@@ -179,11 +179,11 @@ async def test_the_temporal_ui_shows_what_a_run_waits_for(live: Live) -> None:
     await live.call("rita", "POST", "/v1/quotes/UI-1/submit")
     client = await live.container.temporal.client(lazy=False)
 
-    async def listed() -> bool:
+    async def is_listed() -> bool:
         query = "DealwrightStatus = 'pending' AND DealwrightWaitingOn = 'dora' AND DealwrightCustomer = 'Acme'"
         return "quote:UI-1:approval:1" in [run.id async for run in client.list_workflows(query)]
 
-    await until(listed, "the run in the list of the UI", 20)
+    await until(is_listed, "the run in the list of the UI", 20)
     description = await client.get_workflow_handle("quote:UI-1:approval:1").describe()
     assert await description.static_summary() == "Quote UI-1 · Acme · 15.0 % · €85.00"
     history = await client.get_workflow_handle("quote:UI-1:approval:1").fetch_history()

@@ -124,11 +124,11 @@ async def test_how_an_order_stands_is_told_by_those_who_can_be_asked(world: Worl
     await put(world.adapter, a_document())
     await put(world.adapter, a_document(2, "change", quantity="5"))
     found = await world.adapter.find(["Q-1-1", "Q-7-1"])
-    place, listed = await world.adapter.listed("")
+    place, listed = await world.adapter.list_page("")
     assert bool(found) == bool(listed) == world.adapter.compares
     for entry in [*found.values(), *listed]:
         assert (entry.order, entry.version, entry.quantities) == ("Q-1-1", 2, {"1": 5})
-    assert (await world.adapter.listed(place))[1] == []
+    assert (await world.adapter.list_page(place))[1] == []
 
 
 async def test_nothing_new_leaves_the_cursor_where_it_is(world: World) -> None:

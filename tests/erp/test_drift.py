@@ -53,7 +53,7 @@ class Shelf:
     async def find(self, orders: Sequence[str]) -> dict[str, Entry]:
         return {order: self.entries[order] for order in orders if order in self.entries}
 
-    async def listed(self, after: str) -> tuple[str, list[Entry]]:
+    async def list_page(self, after: str) -> tuple[str, list[Entry]]:
         return ("end", list(self.entries.values())) if not after else (after, [])
 
     async def reports(self, cursor: str) -> Reports:

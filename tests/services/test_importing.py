@@ -93,7 +93,7 @@ async def test_a_broken_file_is_named_and_nothing_is_taken(
     problem = error.value.facts["errors"][0]
     assert problem["field"] == where
     assert what in problem["problem"]
-    assert await bench.container.quotes.listed(SYSTEM.person, None, "", 10) == []
+    assert await bench.container.quotes.list_page(SYSTEM.person, None, "", 10) == []
 
 
 async def test_an_import_needs_a_rep(bench: Bench) -> None:
@@ -127,7 +127,7 @@ async def test_a_real_quote_goes_through_two_chains_one_of_two_steps(bench: Benc
     assert (report.products, report.quotes, report.lines) == ({"new": 39}, {"new": 8}, 68)
     assert (await take(bench, REAL, "USD")).quotes == {"unchanged": 8}
     quotes: Quotes = bench.container.quotes
-    found = await quotes.listed(SYSTEM.person, None, "7e", 10)
+    found = await quotes.list_page(SYSTEM.person, None, "7e", 10)
     preview = await quotes.preview(SYSTEM.person, found[0].id, {})
     steps = [(a.chain, a.step) for a in preview.plan.approvals]
     assert steps == [("commercial", 10), ("commercial", 20), ("operations", 10)]

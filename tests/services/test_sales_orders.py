@@ -86,7 +86,7 @@ async def test_real_quotes_are_split_by_place_and_date_to_the_cent(bench: Bench)
     await nobody_is_asked(bench)
     await Imports(bench.container.context).salesforce(SYSTEM, CPQ, "rita", "USD")
     caller = await rita(bench)
-    for summary in await bench.container.quotes.listed(SYSTEM.person, None, "", 10):
+    for summary in await bench.container.quotes.list_page(SYSTEM.person, None, "", 10):
         await accepted(bench, summary.id)
         placed: list[Placed] = []
         for n, city in enumerate(("Porto", "Faro")):
