@@ -74,7 +74,7 @@ async def ensure_sync(client: Client, container: Application) -> None:
 
 
 async def keep_standing(client: Client, container: Application, stop: asyncio.Event) -> None:
-    """Until told to stop. An engine that lost its data comes back empty: what always runs is started again."""
+    """Until told to stop. Temporal comes back empty where it lost its data: what always runs is started again."""
     while not stop.is_set():
         with suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), STANDING_EVERY.total_seconds())
@@ -87,7 +87,7 @@ async def keep_standing(client: Client, container: Application, stop: asyncio.Ev
 
 
 async def connect(container: Application) -> Client:
-    """The engine, however long it takes to appear."""
+    """Temporal, however long it takes to appear."""
     while True:
         try:
             client = await container.temporal.client(lazy=False)

@@ -202,9 +202,9 @@ def compared(found: dict[str, list[Stretch]], of: Callable[[Stretch], float]) ->
 
 
 async def throughput(report: Report, name: str, shop: Shop) -> None:
-    """As many quotes a second as go; then what the engine does for one, while both come at the same pace.
+    """As many quotes a second as go; then what Temporal does for one, while both come at the same pace.
 
-    An engine that is busier does more in one go: a bare quote alone costs it half as much at forty a second as at six."""
+    A busier Temporal does more in one go: a bare quote alone costs it half as much at forty a second as at six."""
     full = await stretches(shop, QUOTES, lambda act, count: many(act, count, AT_ONCE))
     show(report, f"{name}: three-approver quote, {AT_ONCE} at once", full)
     found = compared(full, lambda stretch: stretch.per_second)

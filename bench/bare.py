@@ -1,6 +1,6 @@
 """The yardstick: a workflow that takes three signals and does nothing else, and one with an update.
 
-Its worker runs in the process that measures, so that a signal's effect is seen without asking the engine."""
+Its worker runs in the process that measures, so that a signal's effect is seen without asking Temporal."""
 
 from collections import Counter
 from datetime import timedelta

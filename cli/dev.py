@@ -42,14 +42,14 @@ ENGINE_FLAGS = [
     # A development server reads its attributes and namespaces from its database at every call; a real one does not.
     "--dynamic-config-value",
     "system.forceSearchAttributesCacheRefreshOnRead=false",
-    # It looks for new tasks 20 times a second at most: a click right after another waited 20 ms for the engine.
+    # It looks for new tasks 20 times a second at most: a click right after another waited 20 ms for Temporal.
     "--dynamic-config-value",
     "history.transferProcessorMaxPollRPS=200",
     "--log-level",
     "error",
 ]
 ENGINE_CORES = str(max(1, (os.cpu_count() or 1) // 2))
-"""The engine shares the machine with everything else; given every core it spends a fifth more on waking up."""
+"""Temporal shares the machine with everything else; given every core it spends a fifth more on waking up."""
 START_SECONDS, STOP_SECONDS = 60.0, 15.0
 START_RETRIES = 2
 NEVER_LENT = (20_000, 32_000)  # below what Linux lends to outgoing connections
@@ -183,7 +183,7 @@ class Stack:
 
     @property
     def outer_engine(self) -> str | None:
-        """An engine that runs already, if the environment names one."""
+        """A Temporal that runs already, if the environment names one."""
         return os.environ.get("TEMPORAL_ADDRESS")
 
     def environment(self) -> dict[str, str]:
@@ -307,7 +307,7 @@ class Stack:
         scripts = Path(sysconfig.get_path("scripts")) / "temporal"
         binary = str(scripts) if scripts.exists() else shutil.which("temporal")
         if binary is None:
-            raise CannotStart("The engine's program `temporal` is missing. Run `make setup` again.")
+            raise CannotStart("Temporal's program `temporal` is missing. Run `make setup` again.")
         attributes = [part for name, kind in TYPES.items() for part in ("--search-attribute", f"{name}={kind}")]
         return [
             binary,
@@ -346,7 +346,7 @@ class Stack:
             for child in self.children.values():
                 if child.alive:
                     continue
-                if retries:  # the engine chooses inner ports that another process may take before it does
+                if retries:  # Temporal chooses inner ports that another process may take before it does
                     retries -= 1
                     child.start()
                 else:
@@ -382,7 +382,7 @@ class Stack:
         return [child.name for child in unwanted]
 
     def stop(self) -> None:
-        """End what was started, the engine last."""
+        """End what was started, Temporal last."""
         for child in reversed(self.children.values()):
             child.stop()
         (self.home / "processes.json").unlink(missing_ok=True)

@@ -71,7 +71,7 @@ def saved_ports(home: Path) -> Ports:
 
 
 def with_house(home: Path, act: Callable[[Application], Awaitable[T]]) -> T:
-    """Run one act against the database and the engine of `home` or the environment."""
+    """Run one act against the database and Temporal of `home` or the environment."""
     found = found_settings(home)
     logs.configure(json=False, level=40)
 
@@ -120,8 +120,8 @@ class WhichErp(StrEnum):
 def dev(
     home: HomeOption = DEFAULT_HOME,
     api_port: Annotated[int, typer.Option(help="API and console")] = Ports.api,
-    temporal_port: Annotated[int, typer.Option(help="The engine")] = Ports.temporal,
-    ui_port: Annotated[int, typer.Option(help="The engine's UI")] = Ports.ui,
+    temporal_port: Annotated[int, typer.Option(help="Temporal")] = Ports.temporal,
+    ui_port: Annotated[int, typer.Option(help="Temporal's UI")] = Ports.ui,
     mail_port: Annotated[int, typer.Option(help="The mail catcher")] = Ports.mail,
     replies_port: Annotated[int, typer.Option(help="The mail server for replies")] = Ports.replies,
     samples: Annotated[bool, typer.Option(help="Load the sample company into an empty database")] = True,
@@ -228,7 +228,7 @@ def restore_database(
 
 @app.command()
 def attributes(home: HomeOption = DEFAULT_HOME) -> None:
-    """Register our search attributes with an engine that does not have them yet."""
+    """Register our search attributes with a Temporal that does not have them yet."""
 
     async def register(container: Application) -> int:
         return await register_attributes(await container.temporal.client(lazy=False))

@@ -66,7 +66,7 @@ def stored_histories(folder: Path) -> list[WorkflowHistory]:
 
 
 async def replay_namespace(container: Application, say: Callable[[str], None]) -> tuple[int, Broken]:
-    """Every run of ours that the engine still knows, running or closed."""
+    """Every run of ours that Temporal still knows, running or closed."""
     client = await container.temporal.client(lazy=False)
     broken: Broken = []
     done = 0

@@ -48,7 +48,7 @@ async def decide(
     say = Reader(person).say
     if answer.outcome is None:
         return await _page(
-            request, container, token, say("Written down. It takes effect as soon as the engine answers."), "wait", 202
+            request, container, token, say("Written down. It takes effect as soon as Temporal answers."), "wait", 202
         )
     if not answer.outcome.applied:
         return await _page(request, container, token, answer.outcome, "bad", 409)

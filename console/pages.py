@@ -176,7 +176,7 @@ def _answered(request: Request, me: Person, answer: CommandReceipt, verb: str, b
         "remove_approver": say("Removed."),
     }
     if answer.outcome is None:
-        return said(request, me, say("Written down. It takes effect as soon as the engine answers."), "wait", back, 202)
+        return said(request, me, say("Written down. It takes effect as soon as Temporal answers."), "wait", back, 202)
     if not answer.outcome.applied and card_of(request) and answer.outcome.code not in SETTLED:
         return problem_on_card(request, me, why(answer.outcome, Reader(me)), 409)
     if not answer.outcome.applied:

@@ -1,1 +1,1 @@
-"""The record: tables, and what turns rows into domain values and back. Nothing above this folder sees a session."""
+"""Tables, and what turns rows into domain values and back. Nothing above this folder sees a session."""

@@ -1,4 +1,4 @@
-"""What tests are given: databases of both kinds, a container without an engine, a running stack."""
+"""What tests are given: databases of both kinds, a container without Temporal, a running stack."""
 
 import asyncio
 import os
@@ -182,7 +182,7 @@ async def pg_company(pg: Postgres | None) -> str:
 async def bench(
     request: pytest.FixtureRequest, tmp_path: Path, sqlite_company: Path, pg: Postgres | None, pg_company: str
 ) -> AsyncIterator[Bench]:
-    """The sample company, on both databases, answered without an engine."""
+    """The sample company, on both databases, answered without Temporal."""
     if request.param == "postgresql":
         url = installed(pg).fresh(pg_company)
     else:

@@ -152,11 +152,11 @@ class OrderFulfilment(CommandedRun):
     def dismiss(self, *command: Any) -> None:
         self.receive("dismiss", command)
 
-    @workflow.signal(description="The approvals of a change have ended; sent by the record.")
+    @workflow.signal(description="The approvals of a change have ended; sent by the step that ended it.")
     def approval(self, *command: Any) -> None:
         self.receive("approval", command)
 
-    @workflow.signal(description="The order that this one waits for has ended; sent by the record.")
+    @workflow.signal(description="The order that this one waits for has ended; sent by the step that ended it.")
     def follow(self, *command: Any) -> None:
         self.receive("follow", command)
 

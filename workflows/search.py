@@ -37,7 +37,7 @@ KINDS = {
 
 
 async def register_attributes(client: Client) -> int:
-    """Make the engine know our attributes; says how many were new. An upsert of an unknown one would hang its run."""
+    """Make Temporal know our attributes; says how many were new. An upsert of an unknown one would hang its run."""
     service = client.operator_service
     try:
         known = await service.list_search_attributes(ListSearchAttributesRequest(namespace=client.namespace))

@@ -180,7 +180,7 @@ def with_timers(
 ) -> Approval:
     """The approval with the instants at which time acts on it.
 
-    All hours count here; the record, which knows its holders' calendars, sets the clocks by working hours instead."""
+    All hours count here; where it is stored, the holders' calendars are known, and clocks are set by working hours."""
 
     def after(start: Instant | None, hours: Decimal | None) -> Instant | None:
         if start is None or hours is None:

@@ -200,7 +200,7 @@ class Round(RunState):
 
 
 def round_run(kind: str, subject: str, number: int | str) -> str:
-    """The workflow id of a round. `:` separates: the engine's HTTP API cannot find an id with a slash."""
+    """The workflow id of a round. `:` separates: Temporal's HTTP API cannot find an id with a slash."""
     return f"{kind}:{subject}:approval:{number}"
 
 

@@ -160,7 +160,7 @@ def _go_live(order: Order, command: Command, at: Instant) -> Decided:
 
 
 def _follow(order: Order, command: Command, at: Instant) -> Decided:
-    """The order it waits for has ended; only the record writes this down."""
+    """The order it waits for has ended; only a step of that order tells it so."""
     trigger, other = order.slot.trigger, text_of(command.payload.get("order"), 64)
     if order.phase is not Phase.WAITING or trigger.after is None or trigger.after != other:
         return order, refused("not_awaited", "It does not wait for that order.")

@@ -1,6 +1,6 @@
 """Changing what was agreed: proposed, approved, on its day, told to the back office, in effect; or undone before that.
 
-The quantities are decided here; the money and what is left of the quote are the record's (`settle`)."""
+Quantities are decided here; money and what is left of the quote are worked out where it is stored (`settle`)."""
 
 from collections.abc import Mapping
 from decimal import Decimal
@@ -319,7 +319,7 @@ def rejected(order: Order, command: Command, words: str, at: Instant) -> Decided
 
 
 def approval(order: Order, command: Command, at: Instant) -> Decided:
-    """The round of approvals that a change waits for has ended; only the record writes this down."""
+    """The round of approvals that a change waits for has ended; only a step of that round tells it so."""
     change = order.change
     if change is None or change.round is None or change.round != command.payload.get("round"):
         return order, refused("no_such_change", "No change waits for that.")

@@ -69,7 +69,7 @@ class Task(Value):
 
 
 class PendingFact(Value):
-    """Something that happened to a line, which the record has yet to write down as a fact."""
+    """Something that happened to a line, which is yet to be stored as a fact."""
 
     line: Id
     kind: Literal["delivered", "milestone", "extended", "ended"]
@@ -157,7 +157,7 @@ class Line(Value):
     milestones: tuple[Id, ...] = ()
     """Steps that are not reached yet; with the last of them it is delivered."""
     unpriced: bool = False
-    """Its quantity changed, and the record has yet to work out the money."""
+    """Its quantity changed, and the money is yet to be worked out."""
 
     @property
     def open(self) -> Decimal:
@@ -197,7 +197,7 @@ class Line(Value):
         return self.shipped - self.delivered - self.excess
 
     def of(self, quantity: Decimal, cancelled: Decimal = ZERO) -> "Line":
-        """With another quantity, of which so much more is cancelled for good; the record works out the money."""
+        """With another quantity, of which so much more is cancelled for good; its money is worked out later."""
         gone = self.cancelled.evolve(quantity=self.cancelled.quantity + cancelled)
         share = self.share.evolve(quantity=quantity)
         missing = min(self.backordered, max(ZERO, quantity - self.shipped))

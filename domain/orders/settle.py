@@ -1,4 +1,4 @@
-"""What the record adds to what an order decided: the money of its quantities, and what is left of the quote."""
+"""What is added when an order is stored: the money of its quantities, and what is left of the quote."""
 
 from collections.abc import Mapping
 from datetime import date

@@ -45,7 +45,7 @@ class Drifts:
             client = await self._connect()
             await client.get_schedule_handle(ids.RECONCILIATION).trigger(rpc_timeout=RPC_LIMIT)
         except (RPCError, RuntimeError):
-            raise Locked("The engine did not take it. Try again in a moment.") from None
+            raise Locked("Temporal did not take it. Try again in a moment.") from None
 
     async def trouble(self) -> str:
         """Why the ERP does not answer now; empty where it does."""

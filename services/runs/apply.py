@@ -1,6 +1,6 @@
 """Applies commands to a run inside the caller's transaction: the one place where anything is decided.
 
-The database is the record. Rules see the stored state under its lock; what follows (lists, letters, documents for the
+Rules see the stored state under its lock; what follows (lists, letters, documents for the
 ERP, audit) is written in the same transaction. `docs/decisions/0020` says why."""
 
 from collections.abc import Callable, Mapping, Sequence

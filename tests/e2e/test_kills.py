@@ -44,7 +44,7 @@ def armed_stack(tmp_path: Path) -> Iterator[tuple[Stack, Path]]:
 
 
 async def agreement(player: Player) -> None:
-    """Nothing violated once the runs have read what the record told them."""
+    """Nothing violated once the runs have read what the database told them."""
     found: list[str] = []
 
     async def agreed() -> bool:
@@ -117,7 +117,7 @@ async def test_the_worker_dies_between_commit_and_completion_of_every_transition
 
 
 async def test_what_is_submitted_while_the_engine_is_dead_is_decided_when_it_is_back(player: Player) -> None:
-    """The API dies too, before it could tell the engine of what it had promised."""
+    """The API dies too, before it could tell Temporal of what it had promised."""
     stack = player.live.stack
     stack.children["engine"].kill()
     assert await player.submit("E-1") == 200
@@ -132,7 +132,7 @@ async def test_what_is_submitted_while_the_engine_is_dead_is_decided_when_it_is_
     stack.revive()
 
     async def started() -> bool:
-        with suppress(RPCError, RuntimeError):  # the engine may not be back yet
+        with suppress(RPCError, RuntimeError):  # Temporal may not be back yet
             client = await player.live.container.temporal.client(lazy=False)
             return [run async for run in client.list_workflows("WorkflowId = 'quote:E-1:approval:1'")] != []
         return False

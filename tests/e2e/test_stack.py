@@ -90,7 +90,7 @@ def test_dev_runs_everything_survives_a_restart_and_stops_cleanly(tmp_path: Path
         with sign_in(api, "dora") as dora:
             (item,) = dora.get("/v1/inbox").json()["items"]
         workflow = ["--address", f"{HOST}:{ports.temporal}", "-w", "quote:Q-1004:approval:1"]
-        told = f'{{"approval": "{item["approval"]}", "actor": "dora", "comment": "by the engine"}}'
+        told = f'{{"approval": "{item["approval"]}", "actor": "dora", "comment": "by Temporal"}}'
         signal_it = [str(BIN / "temporal"), "workflow", "signal", *workflow, "--name", "approve", "--input", told]
         subprocess.run(signal_it, check=True, capture_output=True)
         with sign_in(api, "rita") as rita:

@@ -209,7 +209,7 @@ class Orders(RuleBasedStateMachine):
         erp.asked += [(after.version, message) for message in messages(before, after)]
 
     def brought_about(self, before: Order, after: Order) -> Order:
-        """What the record adds: facts, and what is booked for them."""
+        """What is added when it is stored: facts, and what is booked for them."""
         new = happened(before, after, TERMS, "C-1", self.at.date(), self.at)
         self.facts += new
         for key, facts in by_line(self.facts).items():

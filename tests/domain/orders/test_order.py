@@ -37,7 +37,7 @@ def an_order(open: bool = True, **trigger: Any) -> Order:
 
 
 def tell(order: Order, verb: str, who: str = "dina", at: Any = NOW, /, **payload: Any) -> tuple[Order, Outcome]:
-    """What a command does, and what the record completes, with as much left of the quote as there is of each line."""
+    """What a command does, and what is completed when it is stored, with as much left of the quote as there is of each line."""
     command = Command(id="c", run=order_run(order.id), actor=who, verb=verb, payload=payload)
     done = tried(order, command, LEFT, QUOTE, at)
     return done.order, done.outcome
