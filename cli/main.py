@@ -40,6 +40,7 @@ from domain.problems import invalid_fields
 from services.imports.importing import ImportReport, Imports
 from services.imports.records import records, spreadsheet_safe
 from services.imports.salesforce import Remark
+from services.imports.samples import FOLDER as SAMPLES
 from services.imports.samples import SYSTEM, load
 from storage import migrate as migrations_
 from storage.runs import audit_log
@@ -168,7 +169,7 @@ app.command("start")(start_part)
 
 async def load_samples(container: Application) -> None:
     if await load(container.context, container.access):
-        folder = Path(__file__).parent.parent / "samples" / "salesforce"
+        folder = SAMPLES / "salesforce"
         await Imports(container.context).salesforce(SYSTEM, folder, "rita", "EUR")
 
 

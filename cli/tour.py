@@ -31,6 +31,7 @@ from domain.runs import Advanced, Outcome
 from erp.tryton.install import Installation
 from notify.catcher import Caught, caught
 from services.imports.importing import Imports
+from services.imports.samples import FOLDER as SAMPLES
 from services.imports.samples import SYSTEM, load
 from storage.approvals import rounds
 from storage.orders import orders
@@ -142,7 +143,7 @@ Step = tuple[str, Callable[[Story], Awaitable[None]]]
 
 async def import_quotes(story: Story) -> None:
     must(await load(story.container.context, story.container.access), "the sample company should be loaded")
-    folder = Path(__file__).parent.parent / "samples" / "salesforce"
+    folder = SAMPLES / "salesforce"
     first = await Imports(story.container.context).salesforce(SYSTEM, folder, "rita", "EUR")
     again = await Imports(story.container.context).salesforce(SYSTEM, folder, "rita", "EUR")
     must(first.quotes == {"new": 4} and again.quotes == {"unchanged": 4}, "a second import should change nothing")
@@ -367,7 +368,7 @@ async def backtest(story: Story) -> None:
 
 
 async def leave_salesforce(story: Story) -> None:
-    folder = Path(__file__).parent.parent / "samples" / "salesforce-approvals"
+    folder = SAMPLES / "salesforce-approvals"
     export = await Imports(story.container.context).salesforce_approvals(SYSTEM, folder)
     draft = await story.call("adam", "GET", "/v1/policies/opportunity/draft")
     must(draft["yaml"] == write_policy(export.policies[0]), "the imported rules should be the draft, to the byte")

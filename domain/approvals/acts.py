@@ -214,6 +214,8 @@ def _reassign(round: Round, command: Command, at: Instant) -> Decided:
     wanted = command.payload.get("from")
     if isinstance(wanted, str) and approval.escalation == f"user:{wanted}":
         return _move_escalation(round, approval, wanted, command, at)
+    if isinstance(wanted, str) and approval.awaited_from(wanted):
+        return _move_consultation(round, approval, wanted, command, at)
     holders = approval.holders
     holder = wanted if isinstance(wanted, str) else holders[0] if len(holders) == 1 else None
     if holder not in holders:
@@ -270,6 +272,19 @@ def _move_escalation(round: Round, approval: Approval, old: str, command: Comman
         return (handed, outcome) if outcome.applied else (round, outcome)
     facts = {"from": old, "to": to, "approval": moved.id}
     return after, done("reassigned", f"{to} is asked instead of {old} when the time has passed.", **facts)
+
+
+def _move_consultation(round: Round, approval: Approval, old: str, command: Command, at: Instant) -> Decided:
+    """Somebody else is asked for the advice; nobody is, where they decide it or are asked already."""
+    to = text_of(command.payload.get("to"), 64)
+    if not to:
+        return round, refused("invalid", "Say in `to` who takes over.", field="to")
+    needless = approval.seat_of(to) is not None or approval.awaited_from(to) is not None
+    changed = {"ended_at": at} if needless else {"person": to, "at": at}
+    asked = approval.awaited_from(old)
+    moved = tuple(one.evolve(**changed) if one is asked else one for one in approval.consultations)
+    after = with_timers(approval.evolve(consultations=moved))
+    return with_approval(round, after), done("reassigned", **{"from": old, "to": to, "approval": approval.id})
 
 
 def _hand_over(round: Round, approval: Approval, holder: str, command: Command, at: Instant, code: str) -> Decided:

@@ -74,7 +74,7 @@ def _advice(run: str, before: Round, after: Round) -> list[Notice]:
         for n, now in enumerate(approval.consultations):
             was = known[n] if n < len(known) else None
             of = f"{approval.id}.{n}"
-            if was is None and now in approval.awaited_advice:
+            if (was is None or was.person != now.person) and now in approval.awaited_advice:
                 said = {"text": now.question, "by": now.by}
                 found.append(_notice(run, after.seq, now.person, "consulted", [approval.id], said, of))
             if now.answer and (was is None or not was.answer):

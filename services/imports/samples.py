@@ -15,7 +15,7 @@ from services.people.people import People
 from services.runs.commands import Caller
 from storage.people import people
 
-FOLDER = Path(__file__).parent.parent / "samples"
+FOLDER = Path(__file__).parents[2] / "samples"
 SYSTEM = Caller(person=Person(id="system", name="Dealwright", roles=(Role.ADMIN, Role.APPROVALS_ADMIN)), channel="cli")
 """Who acts when the operator of the machine does, from its command line."""
 

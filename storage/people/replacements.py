@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import func, select, union, update
+from sqlalchemy import and_, func, or_, select, union, update
 from sqlmodel import col
 from sqlmodel import select as row_select
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -12,6 +12,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from domain.approvals.replace import in_policy
 from domain.values import Value
 from storage.approvals import delegations, policies
+from storage.approvals.rounds import CONSULTED
 from storage.database import execute
 from storage.tables import ApprovalRow, CommandRow, GroupRow, PolicyRow, ReplacementRow, SeatRow
 
@@ -105,11 +106,13 @@ OPEN = APPROVALS.status.in_(("waiting", "requested"))
 
 
 def _open_approvals(person: str) -> Any:
-    """The approvals that are not settled which somebody is yet to decide, or would be asked when time has passed."""
+    """The approvals that are not settled which somebody is yet to decide or to advise on, or would be asked when time
+    has passed."""
+    asked_for_advice = and_(SEATS.vote == CONSULTED, SEATS.asked_at.is_not(None))
     held = (
         select(SEATS.approval, APPROVALS.run)
         .join_from(SeatRow, ApprovalRow, APPROVALS.id == SEATS.approval)
-        .where(SEATS.holder == person, SEATS.vote.is_(None), OPEN)
+        .where(SEATS.holder == person, or_(SEATS.vote.is_(None), asked_for_advice), OPEN)
     )
     escalates = select(APPROVALS.id.label("approval"), APPROVALS.run).where(
         APPROVALS.escalation == f"user:{person}", OPEN

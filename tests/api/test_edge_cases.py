@@ -208,3 +208,22 @@ async def test_whom_a_delegation_covers_is_the_same_in_mail_inbox_page_and_decis
     assert (await api.call("fabio", "GET", path)).status_code == (200 if sees else 404)
     answer = await api.call("fabio", "POST", f"{path}/approve", json={"digest": item["digest"]})
     assert answer.status_code == (200 if sees else 409)
+
+
+async def test_whose_advice_is_awaited_is_replaced_before_they_leave(api: Api) -> None:
+    item = await submitted(api)
+    asked = {"digest": item["digest"], "to": "omar", "question": "Enough stock?"}
+    await api.call("dora", "POST", f"/v1/approvals/{item['approval']}/consult", json=asked)
+    group = {"id": "operations", "name": "Operations", "members": ["olga"]}
+    await api.call("adam", "PUT", "/v1/groups/operations", json=group, headers={"If-Match": '"1"'})
+    omar = (await api.call("root", "GET", "/v1/users/omar")).json()
+    leaves = {"json": {**omar, "active": False}, "headers": {"If-Match": f'"{omar["version"]}"'}}
+    assert (await api.call("root", "PUT", "/v1/users/omar", **leaves)).status_code == 422
+    started = await api.call("adam", "POST", "/v1/replacements", json={"old": "omar", "new": "olga"})
+    assert started.status_code in (201, 202), started.text
+    for _ in range(3):
+        await api.bench.replacing.step(started.json()["id"])
+    (asked_of_olga,) = [one for one in await inbox(api, "olga") if one["question"]]
+    assert asked_of_olga["question"] == "Enough stock?"
+    assert "olga" in [person for person, template in await letters(api) if template == "consulted"]
+    assert (await api.call("root", "PUT", "/v1/users/omar", **leaves)).status_code == 200
