@@ -53,3 +53,12 @@ def test_every_decision_says_its_status_day_context_and_consequences(record: str
     assert [h for h in re.findall(r"^## (.+)$", text, re.MULTILINE) if h != "Alternatives"] == [
         "Context and problem", "Decision", "Consequences",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "document", sorted(f.relative_to(ROOT).as_posix() for f in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
+)
+def test_lines_of_prose_have_a_hundred_characters_at_most(document: str) -> None:
+    prose = re.sub(r"^```.*?^```", "", (ROOT / document).read_text(), flags=re.MULTILINE | re.DOTALL)
+    lines = [line for line in prose.splitlines() if not line.startswith(("|", "    "))]
+    assert [line for line in lines if len(line) > 100] == []
