@@ -17,6 +17,8 @@ from tests.apiclient import Api
 from tests.console.test_resume import visit
 from tests.support import a_line
 
+on_sqlite = pytest.mark.parametrize("bench", ["sqlite"], indirect=True)
+"""What pages and types say is no matter of databases."""
 ADDED_LATER = """
 kind: quote
 valid_for_days: 30
@@ -59,6 +61,7 @@ async def test_who_was_added_is_asked_again_once_their_approval_is_out_of_date(a
 
 
 @pytest.mark.parametrize(("sent", "fires"), [(0, False), (1, True), (1.0, True), (2, True), (True, False)])
+@on_sqlite
 async def test_a_number_of_the_companys_own_stays_a_number(api: Api, sent: Any, fires: bool) -> None:
     await api.bench.publish(
         "- {name: seats, conditions: [{field: seats, operator: greater_or_equals, value: 1}], ask: {user: fabio}}"
@@ -79,6 +82,7 @@ async def test_one_and_true_are_two_versions(api: Api) -> None:
     assert (await quote(api))["quote"]["fields"]["rush"] is True
 
 
+@on_sqlite
 async def test_who_submitted_is_shown_no_decision_although_they_stand_in(api: Api) -> None:
     rita = (await api.call("root", "GET", "/v1/users/rita")).json()
     changed = {**rita, "roles": ["rep", "approver"]}
@@ -109,6 +113,7 @@ async def test_advice_goes_to_who_asked_for_it(api: Api) -> None:
     assert [person for person, template in await letters(api) if template == "advised"] == ["fabio"]
 
 
+@on_sqlite
 async def test_the_customer_says_yes_to_what_the_page_showed(api: Api) -> None:
     item = await submitted(api)
     await api.call("dora", "POST", f"/v1/approvals/{item['approval']}/approve", json={"digest": item["digest"]})
@@ -124,6 +129,7 @@ async def test_the_customer_says_yes_to_what_the_page_showed(api: Api) -> None:
 
 
 @pytest.mark.parametrize("delegate", ["", "x y", "nobody"])
+@on_sqlite
 async def test_a_delegate_that_is_nobody_is_refused_on_the_page(api: Api, delegate: str) -> None:
     answer = await visit(api, "fabio", "POST", "/away", [("delegate", delegate), ("first", "2026-03-02")])
     assert answer.status_code == 422
@@ -138,6 +144,7 @@ async def test_a_delegate_that_is_nobody_is_refused_on_the_page(api: Api, delega
         ({"note": ["x" * 201]}, "is longer than 200 characters"),
     ],
 )  # fmt: skip
+@on_sqlite
 async def test_a_field_of_the_companys_own_is_named_without_the_types_it_could_have(
     api: Api, fields: dict[str, Any], problem: str
 ) -> None:
@@ -147,6 +154,7 @@ async def test_a_field_of_the_companys_own_is_named_without_the_types_it_could_h
     assert problem in error["problem"]
 
 
+@on_sqlite
 async def test_a_text_that_is_too_long_has_characters_and_no_entries(api: Api) -> None:
     answer = (await api.call("rita", "PUT", "/v1/quotes/Q-1", json={**BODY, "payment_terms": "x" * 65})).json()
     assert answer["errors"] == [{"field": "payment_terms", "problem": "is longer than 64 characters"}]
@@ -162,6 +170,7 @@ async def test_an_address_belongs_to_one_person_in_every_alphabet(api: Api, emai
     assert codes == [200, 422]
 
 
+@on_sqlite
 async def test_what_is_refused_on_a_card_stands_below_what_was_typed(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     item = await submitted(api)
     path = f"/approvals/{item['approval']}"
@@ -184,6 +193,7 @@ async def test_what_is_refused_on_a_card_stands_below_what_was_typed(api: Api, m
         assert answer.text.startswith('<span role="alert">')
 
 
+@on_sqlite
 async def test_a_quantity_is_written_as_its_reader_types_it(api: Api) -> None:
     await accepted(api, lines=[a_line(quantity="2.25", unit="t", step="0.001", discount_percent="15")])
     page = (await visit(api, "rita", "POST", "/quotes/Q-1/orders", [("way", "hand"), ("line.1", "1,125")])).text
