@@ -219,11 +219,13 @@ async def test_what_is_asked_while_tryton_is_away_reaches_it_afterwards_once_and
 ) -> None:
     live, process, quote = land.live, land.process, f"T-{outage}"
     land.line.rate = 0
-    ids = await placed(live, quote, 6, trigger={"start": "manual"})
-    amended, cancelled, both, held, sent, ended = ids
-    for id in (sent, ended):
+    ids = await placed(live, quote, 7, trigger={"start": "manual"})
+    amended, cancelled, both, held, sent, ended, delivered = ids
+    for id in (sent, ended, delivered):
         await must(live, "dina", "POST", f"/v1/orders/{id}/go-live")
-    await until(lambda: in_status(live, "active", sent, ended), "two orders taken over")
+    await until(lambda: in_status(live, "active", sent, ended, delivered), "three orders taken over")
+    await land.server.warehouse().ship(delivered)
+    await until(lambda: in_status(live, "fulfilled", delivered), "a delivery")
     if outage == "frozen":
         process.send(SIGSTOP)
     else:
@@ -245,18 +247,25 @@ async def test_what_is_asked_while_tryton_is_away_reaches_it_afterwards_once_and
     ):  # fmt: skip
         answer = await live.call("dina", "POST", f"/v1/orders/{id}/{verb}", json=body)
         assert answer.status_code == code, (id, verb, answer.text)
+    back = {"id": "R-1", "lines": {"1": "1"}, "reason": "bent", "arrived": True}
+    await must(live, "bruno", "POST", f"/v1/orders/{delivered}/returns", **back)
+    replacing = (await must(live, "dina", "POST", f"/v1/orders/{delivered}/returns/1/replace"))["order"]["id"]
     if outage == "frozen":
         process.send(SIGCONT)
     else:
         await process.start()
     await until(lambda: in_status(live, "cancelled", cancelled, both, sent, ended), "the cancelled ones", PATIENCE)
-    await until(lambda: in_status(live, "active", amended, held), "the others", PATIENCE)
+    await until(lambda: in_status(live, "active", amended, held, replacing), "the others", PATIENCE)
 
     async def all_answered() -> bool:
         return await waiting(live) == 0
 
     await until(all_answered, "every document answered", PATIENCE)
-    wanted = dict.fromkeys(ids, Decimal(0)) | {amended: Decimal(3), held: Decimal(EACH)}
+    wanted = dict.fromkeys(ids, Decimal(0)) | {amended: Decimal(3), held: Decimal(EACH), delivered: Decimal(EACH)}
+    wanted |= {replacing: Decimal(1)}
+    ids.append(replacing)
+    (returned,) = await must(live, "dina", "GET", f"/v1/orders/{delivered}/returns")
+    assert (returned["status"], returned["lines"]) == ("received", {"1": "1"})
     fields = ["web_id", "lines.quantity", "amendments.description"]
     sales = await land.server.rpc().search("sale.sale", [["web_id", "in", ids]], fields)
     assert {sale["web_id"]: quantity_of(sale["lines."][0]["quantity"]) for sale in sales} == wanted
