@@ -22,10 +22,12 @@ LINK = re.compile(r"\]\((?!http)([^)#]+)\)")
 def permissions_page() -> str:
     """The permission table as a page."""
     roles = [role for role in Role if any(role in grants for grants in TABLE.values())]
-    lines = ["# Who may do what", "", "An act, and for each role the rows it reaches. `own`: quotes the person owns. `involved`: subjects",
-             "that wait or waited on them. `self`: what is theirs. Empty: refused. A person with several roles has the",
-             "reach of all of them.", "",
-             f"| act | {' | '.join(roles)} |", f"| --- |{' --- |' * len(roles)}"]  # fmt: skip
+    lines = [
+        "# Who may do what", "",
+        "An act, and for each role the rows it reaches. `own`: quotes the person owns. `involved`: subjects",
+        "that wait or waited on them. `self`: what is theirs. Empty: refused. A person with several roles has",
+        "the reach of all of them.", "",
+        f"| act | {' | '.join(roles)} |", f"| --- |{' --- |' * len(roles)}"]  # fmt: skip
     lines += [
         f"| `{act}` | {' | '.join(grants[r].value if r in grants else '' for r in roles)} |"
         for act, grants in TABLE.items()
