@@ -31,7 +31,7 @@ test: setup ## Pass the tests, several at a time: TEST_WORKERS says how many
 
 soak: setup ## The fault tests at full size: 200 rounds, 500 orders
 	SOAK=1 $(BIN)/python -m pytest tests/e2e/test_kills.py tests/e2e/test_order_kills.py tests/e2e/test_forgeries.py \
-		tests/e2e/test_stack.py tests/api/test_customers.py
+		tests/e2e/test_stack.py tests/e2e/test_doctor.py tests/api/test_customers.py
 
 check: setup ## Format, lint, types, import layers, migrations
 	$(BIN)/ruff format --check .

@@ -27,7 +27,7 @@ from tests.erp.tryton import TrytonProcess, needs_tryton, tryton_process
 from tests.support import GROWING_ALONE, a_line, a_quote
 
 pytestmark = [pytest.mark.e2e, needs_tryton]
-WAVES, EACH = (200 if SOAK else 20), 4
+WAVES, EACH = (200 if SOAK else 14), 4
 LESS, GONE, LEAST = WAVES * 3 // 10, WAVES * 4 // 10, WAVES // 2
 """Up to these of the orders are amended to 3 pieces, cancelled, and amended to 2; the others stay."""
 PATIENCE = 400
