@@ -14,7 +14,7 @@ from cli.doctor import Doctor, Finding
 from storage.runs import heartbeats
 from tests.conftest import Live, container_of, installed
 from tests.databases import Postgres
-from tests.e2e.conftest import LIMITS, SOAK, Player, prepared, until
+from tests.e2e.conftest import LIMITS, Player, prepared, until
 from tests.support import a_line, a_quote
 
 pytestmark = pytest.mark.e2e
@@ -189,8 +189,6 @@ async def test_a_database_put_back_to_an_older_copy_is_closed_and_given_what_his
 
 
 async def test_temporal_put_back_to_an_older_copy_follows_by_itself(hospital: Hospital, tmp_path: Path) -> None:
-    if hospital.live.stack.database_url and not SOAK:
-        pytest.skip("on PostgreSQL it is part of `make soak`: the database is not what is put back")
     await hospital.copy_temporal(tmp_path)
     await asyncio.sleep(FORGOTTEN_AFTER)
     for n in range(3, ROUNDS):
