@@ -7,6 +7,7 @@ from pydantic import Field
 
 from domain.calendars import Calendar
 from domain.delegation import Delegation, delegates_of
+from domain.errors import Invalid
 from domain.values import Amount, Id, Instant, Name, Value, Word
 
 
@@ -104,3 +105,14 @@ class Directory(Value):
             if at and at.active:
                 chain.append(at)
         return chain
+
+
+def no_approver(id: str, field: str) -> Invalid:
+    return Invalid.field(field, "{person!r} is not an active person with the role approver", person=id)
+
+
+def check_approver(person: Person | None, id: str, field: str) -> Person:
+    """The person, who can be asked to approve. Raises Invalid naming the field that names them."""
+    if person is None or not person.has(Role.APPROVER):
+        raise no_approver(id, field)
+    return person

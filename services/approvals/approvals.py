@@ -10,7 +10,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from domain.approvals.plan import Plan
 from domain.approvals.round import Approval, Round, RoundStatus, Vote, explained
 from domain.errors import Invalid, NotFound, Refusal
-from domain.people import Person, Role
+from domain.people import Person, Role, check_approver
 from domain.permissions import Reach
 from domain.quotes import Quote
 from domain.runs import Command, Outcome, refused
@@ -249,9 +249,7 @@ class Approvals:
             raise NotFound(Sentence("There is no approval {id!r} that you can see.", id=id))
 
     async def _fit(self, session: AsyncSession, to: str) -> None:
-        person = await people.load_person(session, to)
-        if person is None or not person.has(Role.APPROVER):
-            raise Invalid.field("to", "{person!r} is not an active person with the role approver", person=to)
+        check_approver(await people.load_person(session, to), to, "to")
 
     async def _fit_members(self, session: AsyncSession, group: str, barred: Sequence[str]) -> list[str]:
         directory = await people.directory(session, set(), {group})

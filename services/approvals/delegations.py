@@ -5,7 +5,7 @@ from datetime import date, timedelta
 from domain.approvals.subject import KINDS
 from domain.delegation import Delegation, circle, zone_of
 from domain.errors import CommandIdReused, Invalid, NotFound, problem
-from domain.people import Person, Role
+from domain.people import Person, check_approver, no_approver
 from domain.permissions import Reach
 from domain.sentences import Sentence
 from domain.values import short_id
@@ -38,10 +38,9 @@ class Delegations:
             raise NotFound(Sentence("There is no user {person!r} whose approvals you can hand on.", person=person))
         async with context.database.writing() as session:
             giver, taker = await people.load_person(session, person), await people.load_person(session, delegate)
-            if giver is None or not giver.has(Role.APPROVER):
-                raise _no_approver("person", person)
+            giver = check_approver(giver, person, "person")
             if taker is None:
-                raise _no_approver("delegate", delegate)
+                raise no_approver(delegate, "delegate")
             today = context.clock().astimezone(zone_of(giver.time_zone)).date()
             wanted = Delegation(
                 id=short_id("d", caller.command_id),
@@ -89,15 +88,10 @@ class Delegations:
             return await delegations.list_page(session, None if everything else person.id, after, limit)
 
 
-def _no_approver(field: str, person: str) -> Invalid:
-    return Invalid.field(field, "{person!r} is not an active person with the role approver", person=person)
-
-
 def _check(wanted: Delegation, taker: Person, today: date) -> None:
     if wanted.delegate == wanted.person:
         raise Invalid.field("delegate", "nobody can stand in for themselves")
-    if not taker.has(Role.APPROVER):
-        raise _no_approver("delegate", wanted.delegate)
+    check_approver(taker, wanted.delegate, "delegate")
     if wanted.last and wanted.last < wanted.first:
         raise Invalid.field("last", "is before the first day")
     if wanted.last and wanted.last < today:

@@ -12,8 +12,9 @@ from domain.approvals.policy import Policy
 from domain.approvals.round import added_approvals, past_decisions
 from domain.approvals.smart import PriorApproval
 from domain.approvals.subject import Subject, quote_subject, testable
-from domain.errors import NotFound
+from domain.errors import NotFound, Unresolved
 from domain.quotes import Quote, QuoteStatus
+from domain.sentences import Sentence
 from services.context import ServiceContext
 from storage.approvals import delegations, policies, rounds
 from storage.approvals.policies import StoredPolicy
@@ -87,3 +88,17 @@ async def plan_for(
     directory = await people.directory(session, asked, groups)
     directory = directory.evolve(delegations=tuple(standing), at=now)
     return plan(policy, subject, directory, submitter, status, context.company_day(), past)
+
+
+def check_resolved(plan: Plan) -> None:
+    """Raises Unresolved where a rule finds nobody to ask."""
+    if plan.unresolved:
+        first = plan.unresolved[0]
+        raise Unresolved(
+            Sentence(
+                "Rule {rule!r} finds nobody to ask: {why}. An approvals admin can help.",
+                rule=first.rule,
+                why=first.why,
+            ),
+            rules=[each.model_dump() for each in plan.unresolved],
+        )

@@ -10,7 +10,6 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from domain.approvals.plan import ADDED, Past, Plan, barred_people
 from domain.approvals.round import Round, RoundStatus, added_approvals, new_round, past_decisions, round_run
 from domain.approvals.subject import Subject
-from domain.errors import Unresolved
 from domain.orders.documents import Message, messages
 from domain.orders.dry_run import DryRun, in_effect, tried
 from domain.orders.ledger import LineLedger, Share
@@ -19,9 +18,8 @@ from domain.orders.settle import claims
 from domain.orders.subject import change_subject, in_words
 from domain.quotes import Place, Quote, check_zone
 from domain.runs import PARKED, Command, Outcome
-from domain.sentences import Sentence
 from domain.values import Value
-from services.approvals.planning import plan_for
+from services.approvals.planning import check_resolved, plan_for
 from services.context import ServiceContext
 from services.runs.commands import CommandRequest
 from storage.approvals import policies, rounds
@@ -187,16 +185,7 @@ async def judge(
     subject = change_subject(order, changed, command.payload, rates, owner.unit if owner else "", context.say)
     past = await _load_added(session, order)
     plan, _ = await plan_for(session, context, stored.policy, subject, command.actor, order.status.value, past)
-    if plan.unresolved:
-        nobody = plan.unresolved[0]
-        raise Unresolved(
-            Sentence(
-                "Rule {rule!r} finds nobody to ask: {why}. An approvals admin can help.",
-                rule=nobody.rule,
-                why=nobody.why,
-            ),
-            rules=[u.model_dump() for u in plan.unresolved],
-        )
+    check_resolved(plan)
     words = in_words(order, changed)
     approvals = tuple(a.evolve(reasons=(words, *a.reasons)) for a in plan.approvals)
     return stored, subject, plan.evolve(approvals=approvals)

@@ -3,7 +3,7 @@
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.errors import CommandIdReused, Invalid, Locked, NotFound
-from domain.people import Person, Role
+from domain.people import Person, check_approver
 from domain.runs import Outcome
 from domain.sentences import Sentence
 from domain.values import Value, short_id
@@ -107,8 +107,7 @@ class Replacements:
             raise Invalid.field("old", "there is no user {person!r}", person=old)
         if old == new:
             raise Invalid.field("new", "is the same person")
-        if follower is None or not follower.has(Role.APPROVER):
-            raise Invalid.field("new", "{person!r} is not an active person with the role approver", person=new)
+        check_approver(follower, new, "new")
 
     async def _wake(self, id: str) -> None:
         """With Temporal away the row is safe, and the sweep starts its run."""

@@ -18,7 +18,7 @@ from domain.approvals.round import Round, new_round, round_run
 from domain.approvals.subject import KNOWN_FIELDS
 from domain.audit import Entry
 from domain.delegation import delegates_of, principals_of
-from domain.errors import Clash, CommandIdReused, Invalid, Locked, NotAllowed, NotFound, Unresolved
+from domain.errors import Clash, CommandIdReused, Invalid, Locked, NotAllowed, NotFound
 from domain.money import known_currencies
 from domain.people import Person
 from domain.permissions import Reach, reaches
@@ -27,7 +27,7 @@ from domain.quotes import Quote, QuoteStatus
 from domain.runs import Command
 from domain.sentences import Sentence
 from domain.values import Value, short_id
-from services.approvals.planning import Drafted, Planned, planned
+from services.approvals.planning import Drafted, Planned, check_resolved, planned
 from services.context import ServiceContext, authorise
 from services.runs.apply import Applied
 from services.runs.authority import current_person
@@ -293,16 +293,7 @@ class Quotes:
     ) -> tuple[CommandReceipt, Applied]:
         context, quote, submitter = self._context, stored.quote, caller.person.id
         policy, subject, needed = found.policy, found.subject, found.plan
-        if needed.unresolved:
-            nobody = needed.unresolved[0]
-            raise Unresolved(
-                Sentence(
-                    "Rule {rule!r} finds nobody to ask: {why}. An approvals admin can help.",
-                    rule=nobody.rule,
-                    why=nobody.why,
-                ),
-                rules=[u.model_dump() for u in needed.unresolved],
-            )
+        check_resolved(needed)
         number, now = stored.round + 1, context.clock()
         run_id = round_run("quote", quote.id, number)
         round = new_round(
