@@ -110,11 +110,11 @@ class Quotes:
             known = await quotes.load(session, quote.id, lock=True)
             if known and known.quote.owner != caller.person.id:
                 raise NotAllowed("This id belongs to somebody else's quote.", field="id")
-            if known and not known.quote.differing(quote):  # an integration may send the same again
+            changed = known.quote.differing(quote) if known else set()
+            if known and not changed:  # an integration may send the same again
                 return known, False
             version = next_version(known.version if known else None, expected)
             await self._check_routing(session, known, quote)
-            changed = known.quote.differing(quote) if known else set()
             neutral = changed if known and await self._neutral(session, known, changed) else set()
             now = context.clock()
             if known and neutral:
