@@ -1,8 +1,8 @@
 """Amounts are decimals with a currency beside them; each currency has its own minor unit."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import date
-from decimal import ROUND_HALF_UP, Decimal
+from decimal import ROUND_HALF_EVEN, ROUND_HALF_UP, Decimal
 from functools import cache
 
 from babel.numbers import format_currency, get_currency_precision, list_currencies
@@ -59,3 +59,17 @@ def converted(amount: Decimal, currency: str, rates: Mapping[str, Decimal]) -> D
             "currency", "no exchange rate is known for {currency}; ask an admin to add one", currency=currency
         )
     return amount * rates[currency]
+
+
+ROUND = 2
+"""With so many decimals a figure counts as round."""
+
+
+def legible(value: Decimal, decimals: Iterable[int]) -> Decimal:
+    """The figure with as many decimals, of those that are tried, as it takes not to look like another, rounder one."""
+    shown = value
+    for places in decimals:
+        shown = value.quantize(Decimal(1).scaleb(-places), ROUND_HALF_EVEN)
+        if shown == value or (places > ROUND and shown != shown.quantize(Decimal(1).scaleb(-ROUND))):
+            break
+    return shown

@@ -2,15 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from decimal import ROUND_HALF_EVEN, Decimal
+from decimal import Decimal
 
 from babel.numbers import format_decimal
 
-from domain.money import formatted
+from domain.money import formatted, legible
 from domain.values import Value
 
-DECIMALS, ROUND = (2, 4, 8, 12, 16, 20), 2
-"""How many decimals are tried, and with how many a figure counts as round."""
+DECIMALS = (2, 4, 8, 12, 16, 20)
 
 
 def _same(text: str) -> str:
@@ -45,10 +44,5 @@ class Card(Value):
 
 
 def percent_in_words(percent: Decimal, locale: str) -> str:
-    """`27,5 %`. As many decimals as it takes not to look like another, rounder figure: 30.001 is never 30."""
-    shown = percent
-    for decimals in DECIMALS:
-        shown = percent.quantize(Decimal(1).scaleb(-decimals), ROUND_HALF_EVEN)
-        if shown == percent or (decimals > ROUND and shown != shown.quantize(Decimal(1).scaleb(-ROUND))):
-            break
-    return f"{format_decimal(shown, '#,##0.0###################', locale)} %"
+    """`27,5 %`. 30.001 is never 30."""
+    return f"{format_decimal(legible(percent, DECIMALS), '#,##0.0###################', locale)} %"

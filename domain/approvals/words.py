@@ -4,15 +4,11 @@ from decimal import Decimal
 from functools import lru_cache
 
 from domain.approvals import operators
+from domain.money import legible
 from domain.values import Testable, plain_number
 
-MOST_PLACES = 12
-"""So many decimals an amount can have: a figure that was divided goes on for ever."""
-
-
-def _looks_rounder(value: Decimal, places: int) -> bool:
-    written = round(value, places)
-    return written != value and written == round(written, 2)
+DECIMALS = range(4, 13)
+"""Twelve is as many as an amount can have: a figure that was divided goes on for ever."""
 
 
 @lru_cache(maxsize=8192, typed=True)
@@ -20,8 +16,7 @@ def shown(value: Testable) -> str:
     """A value in a reason; nothing is `blank`. Numbers have four places, or as many as it takes not to look like a
     rounder figure: 20.00001 is never 20."""
     if isinstance(value, Decimal):
-        places = next((n for n in range(4, MOST_PLACES) if not _looks_rounder(value, n)), MOST_PLACES)
-        return plain_number(round(value, places))
+        return plain_number(legible(value, DECIMALS))
     if operators.is_blank(value):
         return "blank"
     if isinstance(value, bool):
