@@ -10,11 +10,12 @@ from babel.dates import format_date
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import RedirectResponse, Response
 from markupsafe import Markup
-from pydantic import BeforeValidator, ValidationError
+from pydantic import BeforeValidator
 
 from api.customers import MONTH, first_day
 from api.requests import ContainerDep, PathId, cursor_of, keys_of
 from console.charts import Bar, bars
+from console.forms import read_acceptance
 from console.pages import PAGE, Short, Words, caller
 from console.refusals import why
 from console.session import Me
@@ -25,8 +26,6 @@ from domain.errors import Invalid, Unresolved
 from domain.orders.payload import day_of
 from domain.people import Person
 from domain.permissions import allows
-from domain.problems import invalid_fields
-from domain.quotes import Acceptance
 from services.clock import now
 from services.customers.revenue import RevenueMonth
 from services.customers.revenue import as_csv as revenue_as_csv
@@ -88,10 +87,7 @@ async def extend(
     document: Words = "",
     key: Short = "",
 ) -> Response:
-    try:
-        acceptance = Acceptance.model_validate({"on": on, "po_number": po_number, "document": document})
-    except ValidationError as error:
-        raise invalid_fields("this cannot be saved", error) from None
+    acceptance = read_acceptance(on, po_number, document)
     if (day := day_of(ends)) is None:
         raise Invalid.field("ends", "must be a day like 2026-12-31")
     await container.extensions.place(caller(me, key), id, day, acceptance)

@@ -16,6 +16,7 @@ from domain.approvals.policy import Aggregate, Chain, Condition, Filter, Policy,
 from domain.approvals.subject import KNOWN_FIELDS, KNOWN_LINE_FIELDS, FieldType
 from domain.errors import Invalid
 from domain.problems import invalid_fields
+from domain.quotes import Acceptance
 from domain.values import Testable, counted, plain_number
 
 Shape = dict[str, Any]
@@ -285,5 +286,13 @@ def with_settings(policy: Policy, form: FormData) -> Policy:
     }  # fmt: skip
     try:
         return Policy.model_validate({**{n: getattr(policy, n) for n in Policy.model_fields}, **changed})
+    except ValidationError as error:
+        raise invalid_fields("this cannot be saved", error) from None
+
+
+def read_acceptance(on: str, po_number: str, document: str) -> Acceptance:
+    """The customer's yes, as somebody typed it. Raises Invalid."""
+    try:
+        return Acceptance.model_validate({"on": on, "po_number": po_number, "document": document})
     except ValidationError as error:
         raise invalid_fields("this cannot be saved", error) from None

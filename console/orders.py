@@ -11,6 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from api.backoffice import Number, document_place, drift_place
 from api.requests import ContainerDep, PathId, cursor_of, keys_of
+from console.forms import read_acceptance
 from console.pages import PAGE, Short, Words, caller, said
 from console.refusals import why
 from console.session import Me
@@ -22,7 +23,7 @@ from domain.orders.split import Slot, Terms, Way
 from domain.people import Person
 from domain.permissions import allows
 from domain.problems import invalid_fields
-from domain.quotes import Acceptance, Place
+from domain.quotes import Place
 from domain.values import counted, plain_number
 from services.clock import now
 from services.orders.orders import releases
@@ -302,10 +303,7 @@ async def accept(
     version: Annotated[int, Form(ge=1)] = 0,
 ) -> Response:
     """The customer said yes to what the page shows: the form carries its version."""
-    try:
-        yes = Acceptance.model_validate({"on": on, "po_number": po_number, "document": document})
-    except ValidationError as error:
-        raise invalid_fields("this cannot be saved", error) from None
+    yes = read_acceptance(on, po_number, document)
     await container.orders.accept(caller(me, key), id, version or None, yes)
     return RedirectResponse(f"/quotes/{id}", 303)
 
