@@ -10,7 +10,7 @@ from api.problems import STATUS
 from console.refusals import problems_of, why
 from console.resume import ask_to_sign_in, card_of, form_fields, form_page, previous_page, problem_on_card
 from console.session import find_visitor
-from console.view import Reader, browser_language, page
+from console.view import Reader, page, reader_of
 from domain.errors import Invalid, NotFound, NotSignedIn, Refusal, Unavailable, Unresolved
 from domain.people import Person
 
@@ -56,11 +56,11 @@ async def _page_of(request: Request, error: Refusal, status: int | None = None) 
     me = await _find_reader(request)
     status = status or STATUS.get(error.code, problems.REFUSED)
     if card_of(request):
-        return problem_on_card(request, me, why(error, Reader(me, browser_language(request))), status)
+        return problem_on_card(request, me, why(error, reader_of(request, me)), status)
     if me and request.method == "POST" and isinstance(error, Invalid | Unresolved):
         fields = await form_fields(request)
         return form_page(request, me, request.url.path, fields, problems_of(error, Reader(me)), status=status)
-    sentence = why(error, Reader(me, browser_language(request)))
+    sentence = why(error, reader_of(request, me))
     answer = page(request, "error.html", me, status_code=status, sentence=sentence, back=previous_page(request))
     answer.headers.update(problems.retry_after(error.facts))
     return answer

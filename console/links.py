@@ -9,7 +9,7 @@ from api.requests import ContainerDep
 from console.pages import Short, Words
 from console.refusals import problems_of, why
 from console.session import find_visitor
-from console.view import Reader, browser_language, page
+from console.view import Reader, page, reader_of
 from domain.approvals.round import ApprovalStatus
 from domain.errors import CommandIdReused, Invalid, NotSignedIn, Refusal, TooMany
 from domain.people import Person
@@ -100,7 +100,7 @@ def _code_page(
     comment: str = "",
 ) -> Response:
     """Where a link decides only for who can show that they are whom it was sent to. A comment is kept."""
-    read = Reader(person, browser_language(request))
+    read = reader_of(request, person)
     said = "; ".join(problems_of(problem, read).values()) if problem else ""
     facts = {"token": token, "sent": sent, "problem": said, "comment": comment}
     return _private(page(request, "decide_code.html", None, status_code=status, reads_as=person, **facts))

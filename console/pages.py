@@ -15,7 +15,7 @@ from console import draw
 from console.refusals import problems_of, why
 from console.resume import card_of, fields_to_send, form_fields, form_page, problem_on_card
 from console.session import COOKIE, Me
-from console.view import Reader, browser_language, is_htmx, page
+from console.view import Reader, is_htmx, page, reader_of
 from domain.approvals.round import Approval, Round
 from domain.errors import CommandIdReused, Invalid, NotFound, NotSignedIn, Refusal, Stale
 from domain.people import Person, Role
@@ -66,7 +66,7 @@ async def sign_in(
     try:
         token, person = await container.access.sign_in(user, password)
     except NotSignedIn as error:
-        problem = why(error, Reader(None, browser_language(request)))
+        problem = why(error, reader_of(request, None))
         facts: dict[str, Any] = {
             "next": next, "problem": problem, "user": user, "kept": kept, "send": send, "back": back,
         }  # fmt: skip

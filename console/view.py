@@ -153,9 +153,14 @@ def page(
     **facts: Any,
 ) -> HTMLResponse:
     """A page, or a piece of one, for one reader; `reads_as` when they are known and not signed in."""
-    read = Reader(person or reads_as, browser_language(request))
+    read = reader_of(request, person or reads_as)
     context = {"request": request, "me": person, "read": read, "_": read.say, **facts}
     return HTMLResponse(environment.get_template(template).render(context), status_code)
+
+
+def reader_of(request: Request, person: Person | None) -> Reader:
+    """Who reads the answer; where nobody knows them, in the language of their browser."""
+    return Reader(person, browser_language(request))
 
 
 def browser_language(request: Request) -> str:
