@@ -1,6 +1,5 @@
 """Letting a customer's subscriptions end together: each order whose subscriptions run on gets an order for that."""
 
-from collections.abc import Mapping
 from datetime import date
 from itertools import groupby
 
@@ -143,8 +142,7 @@ class Extensions:
         policy, subject, plan = judged
         await order_changes.prepare_round(session, self._context, command, made, policy, subject, plan, prepared)
         await order_changes.insert_prepared(session, prepared, self._context.clock())
-        payload: Mapping[str, str] = {"round": prepared.run}
-        return command.evolve(payload={**command.payload, **payload})
+        return command.evolve(payload={"round": prepared.run})
 
 
 def _order_of(extension: Extension) -> str:
