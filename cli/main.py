@@ -71,7 +71,7 @@ def saved_ports(home: Path) -> Ports:
     return Ports(**json.loads(file.read_text())) if file.exists() else Ports()
 
 
-def with_house(home: Path, act: Callable[[Application], Awaitable[T]]) -> T:
+def with_application(home: Path, act: Callable[[Application], Awaitable[T]]) -> T:
     """Run one act against the database and Temporal of `home` or the environment."""
     found = found_settings(home)
     logs.configure(json=False, level=40)
@@ -147,7 +147,7 @@ def dev(
             os.environ.update(stack.environment())
             if samples:
                 say("the sample company")
-                with_house(home, load_samples)
+                with_application(home, load_samples)
             say("ready")
             for left in stack.leftovers:
                 errors.print(f"[yellow]{left} still ran from the last time, and was ended[/]")
@@ -214,7 +214,7 @@ def migrate(home: HomeOption = DEFAULT_HOME) -> None:
 @app.command("backup")
 def backup_database(file: BackupFile, home: HomeOption = DEFAULT_HOME) -> None:
     """Copy the database to a file while everything runs. The keys are not in it."""
-    show_backup(file, with_house(home, lambda container: take_backup(container, file)))
+    show_backup(file, with_application(home, lambda container: take_backup(container, file)))
 
 
 @app.command("restore")
@@ -224,7 +224,7 @@ def restore_database(
     force: Annotated[bool, typer.Option("--force", help="Although workers seem to run")] = False,
 ) -> None:
     """Put a backup in the database's place. Stop API and workers first; afterwards run the doctor."""
-    show_restored(with_house(home, lambda container: put_back(container, file, force)))
+    show_restored(with_application(home, lambda container: put_back(container, file, force)))
 
 
 @app.command()
@@ -234,7 +234,7 @@ def attributes(home: HomeOption = DEFAULT_HOME) -> None:
     async def register(container: Application) -> int:
         return await register_attributes(await container.temporal.client(lazy=False))
 
-    screen.print(f"{with_house(home, register)} search attributes registered.")
+    screen.print(f"{with_application(home, register)} search attributes registered.")
 
 
 @app.command()
@@ -253,7 +253,7 @@ def migrations() -> None:
 @app.command()
 def samples(home: HomeOption = DEFAULT_HOME) -> None:
     """Load the sample company into an empty database."""
-    with_house(home, load_samples)
+    with_application(home, load_samples)
 
 
 @imports.command("salesforce-approvals")
@@ -264,7 +264,7 @@ def import_salesforce_approvals(
     as_json: Json = False,
 ) -> None:
     """Rules of Salesforce Advanced Approvals, as the draft of a policy for each kind of record."""
-    export = with_house(home, lambda container: Imports(container.context).salesforce_approvals(SYSTEM, folder))
+    export = with_application(home, lambda container: Imports(container.context).salesforce_approvals(SYSTEM, folder))
     for found in export.policies if out else ():
         out.mkdir(parents=True, exist_ok=True)  # type: ignore[union-attr]
         (out / f"policy-{found.kind}.yaml").write_text(write_policy(found))  # type: ignore[operator]
@@ -302,7 +302,7 @@ def import_salesforce(
 ) -> None:
     """Products and quotes out of a Salesforce CPQ export. Running it again changes nothing."""
     with progress("Importing") as say:
-        report = with_house(
+        report = with_application(
             home, lambda container: Imports(container.context).salesforce(SYSTEM, folder, owner, currency, say)
         )
     show_import(report, folder, as_json)
@@ -318,7 +318,7 @@ def import_sales_orders(
 ) -> None:
     """Orders of an AdventureWorks-like database, as quotes to be accepted and split anew."""
     with progress("Importing") as say:
-        report = with_house(
+        report = with_application(
             home, lambda container: Imports(container.context).sales_orders(SYSTEM, folder, owner, currency, say)
         )
     show_import(report, folder, as_json)
@@ -445,7 +445,7 @@ def policy_check(
         read = read_policy(file.read_text(errors="replace"))
         return await container.policies.check(read), await container.policies.suspicious(read)
 
-    found, suspicious = with_house(home, check)
+    found, suspicious = with_application(home, check)
     for warning in suspicious:
         errors.print(f"  [yellow]{warning['field']}[/]: {warning['problem']}", highlight=False, soft_wrap=True)
     for problem in found:
@@ -464,14 +464,14 @@ def policy_publish(
     async def publish(container: Application) -> Any:
         return await container.policies.publish_policy(SYSTEM, read_policy(file.read_text(errors="replace")))
 
-    stored = with_house(home, publish)
+    stored = with_application(home, publish)
     screen.print(f"Version {stored.version} of the {stored.policy.kind} policy is in force.")
 
 
 @policy.command("export")
 def policy_export(kind: str = "quote", home: HomeOption = DEFAULT_HOME) -> None:
     """Print the policy in force as YAML."""
-    stored = with_house(home, lambda container: container.policies.current(SYSTEM.person, kind))
+    stored = with_application(home, lambda container: container.policies.current(SYSTEM.person, kind))
     typer.echo(write_policy(stored.policy), nl=False)
 
 
@@ -498,7 +498,7 @@ def audit_verify(
             ]
         return count, found
 
-    count, found = with_house(home, verify)
+    count, found = with_application(home, verify)
     for flaw in found:
         errors.print(f"  [red]{flaw}[/]", highlight=False)
     if found:
@@ -510,7 +510,7 @@ def audit_verify(
 def audit_heads(out: Path, home: HomeOption = DEFAULT_HOME) -> None:
     """Write the last entry of every subject to a file; keep it away from the database."""
 
-    count = with_house(home, lambda container: container.anchors.write(out))
+    count = with_application(home, lambda container: container.anchors.write(out))
     screen.print(f"{count} heads written to {out}.")
 
 
@@ -532,7 +532,7 @@ def users_create(
             raise invalid_fields("the person cannot be added", error) from None
         return await container.people.put(SYSTEM, wanted, None)
 
-    screen.print(f"{with_house(home, create).name} is a user now.")
+    screen.print(f"{with_application(home, create).name} is a user now.")
 
 
 @app.command("rate")
@@ -543,7 +543,7 @@ def set_rate(
     home: HomeOption = DEFAULT_HOME,
 ) -> None:
     """Set an exchange rate from a day on."""
-    with_house(home, lambda container: container.policies.set_rate(SYSTEM, currency, valid_from.date(), rate))
+    with_application(home, lambda container: container.policies.set_rate(SYSTEM, currency, valid_from.date(), rate))
     screen.print(f"From {valid_from:%Y-%m-%d}, one {currency} is {rate} {found_settings(home).company_currency}.")
 
 
@@ -556,20 +556,20 @@ def users_password(
     home: HomeOption = DEFAULT_HOME,
 ) -> None:
     """Give a user a password; what they were signed in with ends."""
-    with_house(home, lambda container: container.access.set_password(SYSTEM, user, password))
+    with_application(home, lambda container: container.access.set_password(SYSTEM, user, password))
     screen.print(f"{user} has a new password.")
 
 
 @users.command("key")
 def users_key(user: str, note: str = "", home: HomeOption = DEFAULT_HOME) -> None:
     """Make an API key for a user. It is shown once."""
-    typer.echo(with_house(home, lambda container: container.access.new_key(SYSTEM, user, note)))
+    typer.echo(with_application(home, lambda container: container.access.new_key(SYSTEM, user, note)))
 
 
 @users.command("revoke")
 def users_revoke(prefix: str, home: HomeOption = DEFAULT_HOME) -> None:
     """End an API key: PREFIX is the part between `dw_` and the next underscore."""
-    with_house(home, lambda container: container.access.revoke_key(SYSTEM, prefix))
+    with_application(home, lambda container: container.access.revoke_key(SYSTEM, prefix))
     screen.print(f"Key {prefix} is revoked.")
 
 
@@ -590,7 +590,7 @@ def doctor(
             left = await ill.examine() if mend and found else found
         return found, recovered, left
 
-    found, recovered, left = with_house(home, visit)
+    found, recovered, left = with_application(home, visit)
     if as_json:
         told = {"found": found, "recovered": recovered, "left": left}
         screen.print_json(data={name: [each.model_dump(mode="json") for each in of] for name, of in told.items()})
@@ -621,7 +621,7 @@ def replay(
         if folder:
             done, broken = asyncio.run(replay_folder(folder, say))
         else:
-            done, broken = with_house(home, lambda container: replay_namespace(container, say))
+            done, broken = with_application(home, lambda container: replay_namespace(container, say))
     for id, why in broken:
         errors.print(f"  [red]{id}[/]: {why}", highlight=False, soft_wrap=True)
     if broken:

@@ -104,7 +104,7 @@ def check_zone(place: Place | None, field: str) -> None:
         raise unknown_zone(f"{field}.time_zone", place.time_zone)
 
 
-def _held(fields: Mapping[str, Any], name: str) -> str:
+def _canonical_field(fields: Mapping[str, Any], name: str) -> str:
     return canonical(fields[name]) if name in fields else ""
 
 
@@ -308,7 +308,8 @@ class Quote(Value):
             name
             for name in named
             if any(
-                _held(getattr(self, held), name) != _held(getattr(other, held), name) for held in ("fields", "custom")
+                _canonical_field(getattr(self, held), name) != _canonical_field(getattr(other, held), name)
+                for held in ("fields", "custom")
             )
         }
 

@@ -50,7 +50,7 @@ class ImapPoller:
             for number in unread[:BATCH]:
                 if sizes.get(number, {}).get(b"RFC822.SIZE", 0) <= MAX_BYTES:
                     found = await asyncio.to_thread(client.fetch, [number], ["BODY.PEEK[]"])
-                    if not await self._is_taken(found.get(number, {}).get(b"BODY[]", b"")):
+                    if not await self._take_or_log(found.get(number, {}).get(b"BODY[]", b"")):
                         continue
                 await asyncio.to_thread(client.add_flags, [number], [rb"\Seen"], True)
                 taken += 1
@@ -70,7 +70,8 @@ class ImapPoller:
             raise
         return client
 
-    async def _is_taken(self, raw: bytes) -> bool:
+    async def _take_or_log(self, raw: bytes) -> bool:
+        """Whether it took effect."""
         try:
             await self._take(raw)
         except Exception as error:  # it stays unread, and is taken when it can be

@@ -101,7 +101,7 @@ class Reconciliation:
     async def _mend(self, order: str) -> None:
         words = ""
         async with self._database.reading() as session:
-            asked = await drifts.load_asked(session, order, self._clock())
+            asked = await drifts.load_mending(session, order, self._clock())
             stranger = order in await drifts.strangers(session, [order])
         if asked is None and not stranger:
             return  # something of it is on its way: what is left afterwards is mended then

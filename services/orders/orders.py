@@ -113,7 +113,7 @@ class Orders:
         async with context.database.writing() as session:
             await runs.check_open(session)
             stored = await self._quote(session, caller.person, reach, id, lock=True)
-            if known := await self._find_placed(session, caller, id, way):
+            if known := await self._find_earlier_split(session, caller, id, way):
                 return known
             if not self._acceptance_required and stored.status is QuoteStatus.APPROVED:
                 stored = await self._accept(session, caller, stored, Acceptance(on=context.today_of(caller.person)))
@@ -134,7 +134,7 @@ class Orders:
         await context.path.place(split, followups)
         return placed
 
-    async def _find_placed(self, session: AsyncSession, caller: Caller, id: str, way: Way) -> Placed | None:
+    async def _find_earlier_split(self, session: AsyncSession, caller: Caller, id: str, way: Way) -> Placed | None:
         """What the same key made before. Raises CommandIdReused when it asked for something else."""
         known = await orders.split_of(session, caller.command_id) if caller.key else None
         if known is None:

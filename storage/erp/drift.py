@@ -118,7 +118,7 @@ async def list_wanted(session: AsyncSession, limit: int) -> list[str]:
     return list((await session.exec(query)).all())
 
 
-async def load_asked(session: AsyncSession, order: str, now: datetime) -> Asked | None:
+async def load_mending(session: AsyncSession, order: str, now: datetime) -> Asked | None:
     """None for an order that we do not have, or of which something is on its way."""
     found = await standings(session, now, only=[order])
     row, state = await session.get(OrderRow, order), await orders.load(session, order)
